@@ -1,0 +1,168 @@
+//! The job table: what is due is decided from it, so that a restart, a clock change or a second daemon do no harm.
+
+use crate::{Result, RunId};
+use async_trait::async_trait;
+use serde::Serialize;
+use stele_plugin_api::model::Micros;
+
+/// Name of a job: what runs, of which instance, on which partition. The unit that never overlaps with itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct JobKey {
+    /// Name of the instance.
+    pub instance: String,
+    /// `sync`, `directory`, `media` or `recover`.
+    pub kind: String,
+    /// The partition; empty when the job is for the whole instance.
+    pub partition: String,
+}
+
+/// What the table knows of a job.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JobRecord {
+    /// Its name.
+    pub key: JobKey,
+    /// Cron pattern; empty for jobs that only run on request.
+    pub pattern: String,
+    /// IANA zone of the pattern.
+    pub zone: String,
+    /// The due time of the latest run that was started by the pattern.
+    pub last_due: Option<Micros>,
+    /// Runs that failed in a row.
+    pub failures: u32,
+    /// Not before this, after failures.
+    pub retry_at: Option<Micros>,
+    /// Who holds the lease now, and until when.
+    pub lease: Option<(String, Micros)>,
+}
+
+/// The right to run a job, until it expires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub key: JobKey,
+    /// The daemon that holds it.
+    pub owner: String,
+    /// Grows with every acquisition; a write with an old one is refused.
+    pub fence: i64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It runs, or its daemon died while it did.
+    Running,
+    /// All was done.
+    Succeeded,
+    /// It stopped at an error.
+    Failed,
+    /// It was asked to stop; the next run goes on where it stopped.
+    Cancelled,
+    /// Its daemon died.
+    Lost,
+}
+
+impl Outcome {
+    /// The word in tables and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The outcome of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Lost]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
+    }
+}
+
+/// A run begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunStart {
+    /// Why: `schedule`, `request`, `retry`, `catch-up`.
+    pub trigger: String,
+    /// When.
+    pub now: Micros,
+}
+
+/// How far a run has come; also its final figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    /// Messages (or people, or files) stored.
+    pub stored: u64,
+    /// Messages that were known already.
+    pub known: u64,
+    /// Envelopes or files parked.
+    pub parked: u64,
+    /// Pages committed.
+    pub pages: u64,
+    /// Attempts that failed and were tried again.
+    pub retries: u64,
+    /// Facts for the operator, oldest first, bounded.
+    pub notices: Vec<String>,
+    /// What it stopped at.
+    pub error: Option<String>,
+}
+
+/// A run in the history.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// The job.
+    pub job: JobKey,
+    /// Why it ran.
+    pub trigger: String,
+    /// When it began.
+    pub started_at: Micros,
+    /// When it ended.
+    pub finished_at: Option<Micros>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its figures.
+    pub report: RunReport,
+}
+
+/// The job table and the history of runs.
+#[async_trait]
+pub trait JobTable: Send + Sync {
+    /// Make a job known, or change its pattern and zone. What it went through is kept.
+    async fn job_define(&self, key: &JobKey, pattern: &str, zone: &str, now: Micros) -> Result<JobRecord>;
+
+    /// All jobs, by name.
+    async fn jobs(&self) -> Result<Vec<JobRecord>>;
+
+    /// The pattern's run of `due` is being taken care of.
+    async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()>;
+
+    /// Acquire the lease for `ttl` microseconds; `None` while somebody else holds it. A lease of this `owner` from
+    /// before counts as held by somebody else as long as it is not expired or released.
+    async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>>;
+
+    /// Hold it longer. [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has it.
+    async fn lease_renew(&self, lease: &Lease, now: Micros, ttl: Micros) -> Result<()>;
+
+    /// Give it back, with the state for the next run: failures in a row, and the earliest time to try again.
+    async fn lease_release(&self, lease: &Lease, failures: u32, retry_at: Option<Micros>) -> Result<()>;
+
+    /// Give back every lease of this owner and mark its unfinished runs as lost: a daemon does so when it starts.
+    async fn lease_sweep(&self, owner: &str, now: Micros) -> Result<u64>;
+
+    /// A run begins.
+    async fn run_begin(&self, lease: &Lease, start: &RunStart) -> Result<RunId>;
+
+    /// How far it has come.
+    async fn run_progress(&self, run: RunId, report: &RunReport) -> Result<()>;
+
+    /// It ended. Keeps the latest 1,000 runs of each job and forgets older ones.
+    async fn run_finish(&self, run: RunId, outcome: Outcome, report: &RunReport, now: Micros) -> Result<()>;
+
+    /// The history, latest first, of one instance or of all.
+    async fn runs(&self, instance: Option<&str>, limit: u32) -> Result<Vec<RunRecord>>;
+}

@@ -1,0 +1,49 @@
+//! Domain types and storage traits of the archive: no SQL, no HTTP, no protocol.
+//!
+//! # Words
+//!
+//! An [`Archive`] holds messages of many *instances* (configured plugins). What comes in is a
+//! [`Page`](stele_plugin_api::model::Page), committed as one transaction with the cursor it was pulled up to
+//! ([`Pages::commit`]); what goes out are [`StoredMessage`]s, conversations and people ([`Queries`]). The vocabulary of
+//! pages and queries is that of `plugin-api`, defined once there.
+//!
+//! # Ids and revisions
+//!
+//! A [`MessageId`] is given in the order of arrival and never changes; an envelope that cannot be read yet reserves one,
+//! so that the message has its place when it can. A [`Rev`] is given when a message becomes readable, strictly ascending
+//! in commit order: readers that follow the archive (the search tailer, live delivery) remember one `Rev` and miss
+//! nothing. With a single writer every reader sees a prefix of the revisions.
+//!
+//! # Implementing a backend
+//!
+//! Implement the five traits, run the suite of `contract` (feature `contract`) against it, and nothing else: whatever the
+//! suite does not ask for, the daemon does not rely on. Absent is `Option`, not an error. Time is passed in.
+#![warn(missing_docs)]
+
+mod clock;
+mod error;
+mod feed;
+mod ids;
+mod jobs;
+mod media;
+mod pages;
+mod queries;
+mod state;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{ArchiveError, Result};
+pub use feed::{DayCount, Feed, FeedRow};
+pub use ids::{ConversationId, InstanceId, MediaId, MessageId, PersonId, Rev, RunId};
+pub use jobs::{JobKey, JobRecord, JobTable, Lease, Outcome, RunRecord, RunReport, RunStart};
+pub use media::{Blob, MediaCatalog, MediaTask, MediaTotals};
+pub use pages::{Commit, Committed, Pages, ParkedRow, Stream};
+pub use queries::{
+    ConversationList, ListedConversation, MediaState, MessageList, Queries, Stats, StoredMedia, StoredMessage,
+};
+pub use state::StateTable;
+pub use stele_plugin_api::{model, ops};
+
+/// Everything the daemon needs of a backend.
+pub trait Archive: Pages + Queries + Feed + MediaCatalog + JobTable + StateTable {}
+
+impl<T: Pages + Queries + Feed + MediaCatalog + JobTable + StateTable> Archive for T {}

@@ -1,0 +1,77 @@
+//! The one error of the boundary.
+
+use crate::model::Micros;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+open_enum! {
+    /// What kind of error it is, and so what the other side should do.
+    ErrorCode {
+        /// The operation is unknown to the callee.
+        Unsupported = "unsupported",
+        /// The request breaks a rule; sending it again cannot help.
+        Invalid = "invalid",
+        /// The thing asked for does not exist, or no longer.
+        NotFound = "not_found",
+        /// A credential or right is missing; a person must act. Probe slowly.
+        Denied = "denied",
+        /// Too much was asked; see `retry_after_ms`.
+        RateLimited = "rate_limited",
+        /// Does not work now; trying again can help.
+        Unavailable = "unavailable",
+        /// It was not done in time.
+        Deadline = "deadline",
+        /// The caller did not want it any more.
+        Cancelled = "cancelled",
+        /// A bound of the boundary was exceeded: frame size, calls in flight.
+        TooLarge = "too_large",
+        /// A fault of the callee: a panic, a broken invariant.
+        Internal = "internal",
+    }
+}
+
+/// An error as it crosses the boundary. Never carries a secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Error {
+    /// What kind.
+    pub code: ErrorCode,
+    /// One sentence for operators, lower case, no final stop.
+    #[serde(default)]
+    pub message: String,
+    /// Milliseconds to wait before trying again, when the callee knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// When it happened, when that is not now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Micros>,
+}
+
+/// Result of a call across the boundary.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None, at: None }
+    }
+
+    /// With a time to wait before trying again.
+    #[must_use]
+    pub fn retry_after(mut self, after: std::time::Duration) -> Self {
+        self.retry_after_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Whether trying the same again later can help without a person's doing.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.code, ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::RateLimited | ErrorCode::Internal)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.message.is_empty() { write!(f, "{}", self.code) } else { write!(f, "{}: {}", self.code, self.message) }
+    }
+}
+
+impl std::error::Error for Error {}

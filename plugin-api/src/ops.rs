@@ -1,0 +1,600 @@
+//! The typed operations: what the daemon asks of a plugin, and a plugin of the daemon.
+//!
+//! An operation is a name, a request and a reply. The payload of its frames is the request or reply in MessagePack (JSON
+//! for a plugin that says so); bulk bytes travel beside it in the frame's body: see [`HttpRequest`], [`HttpReply`],
+//! [`MediaChunk`], [`FetchRequest`], [`FetchReply`].
+
+use crate::model::{ConversationKind, Micros, Page, Parked, PersonKind};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// An operation: ties a name to the types of its request and its reply.
+pub trait Op {
+    /// The name in the frame.
+    const NAME: &'static str;
+    /// What is asked.
+    type Request: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What is answered.
+    type Reply: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The part of a request that travels in the frame's body.
+    fn request_body(_request: &mut Self::Request) -> Option<&mut Bytes> {
+        None
+    }
+
+    /// The part of a reply that travels in the frame's body.
+    fn reply_body(_reply: &mut Self::Reply) -> Option<&mut Bytes> {
+        None
+    }
+}
+
+macro_rules! ops {
+    ($($(#[$meta:meta])* $name:ident = $wire:literal : $request:ty => $reply:ty;)+) => {
+        $($(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl Op for $name {
+            const NAME: &'static str = $wire;
+            type Request = $request;
+            type Reply = $reply;
+        })+
+    };
+}
+
+ops! {
+    /// Daemon → plugin: what the plugin offers.
+    Describe = "describe": Empty => Description;
+    /// Daemon → plugin: whether the instance can work, with reasons.
+    Health = "health": Empty => HealthReport;
+    /// Daemon → plugin: the partitions to sync.
+    SyncDiscover = "sync.discover": Empty => Partitions;
+    /// Daemon → plugin: the next page of a partition.
+    SyncPull = "sync.pull": PullRequest => Page;
+    /// Daemon → plugin: try parked envelopes again.
+    SyncRecover = "sync.recover": RecoverRequest => Page;
+    /// Daemon → plugin: the next page of people and conversations of a partition.
+    DirectoryPull = "directory.pull": PullRequest => Page;
+    /// Daemon → plugin: stream a file. Each item is a [`MediaChunk`] with its bytes in the frame's body.
+    MediaFetch = "media.fetch": MediaRequest => Empty;
+
+    /// Plugin → daemon: conversations a person takes part in, latest first.
+    ConversationList = "conversation.list": ConversationQuery => ConversationPage;
+    /// Plugin → daemon: one conversation.
+    ConversationGet = "conversation.get": ById => Option<ConversationView>;
+    /// Plugin → daemon: one person.
+    PersonGet = "person.get": ById => Option<PersonView>;
+    /// Plugin → daemon: many people at once; unknown ones are left out.
+    PersonGetMany = "person.get_many": ByIds => People;
+    /// Plugin → daemon: messages of a conversation.
+    ArchiveQuery = "archive.query": MessageQuery => MessagePage;
+    /// Plugin → daemon: messages that contain a text.
+    ArchiveSearch = "archive.search": SearchQuery => MessagePage;
+    /// Plugin → daemon: commit a page that did not come from a sync.
+    ArchiveAppend = "archive.append": Page => AppendReport;
+    /// Plugin → daemon: start a job of this instance, unless it runs.
+    JobStart = "job.start": JobRequest => JobStarted;
+    /// Plugin → daemon: a small value kept for the instance.
+    StateGet = "state.get": StateKey => StateValue;
+    /// Plugin → daemon: keep a small value for the instance.
+    StatePut = "state.put": StateEntry => Empty;
+}
+
+/// Daemon → plugin: answer a request of the instance's listener. Bodies travel in the frame's body.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpHandle;
+impl Op for HttpHandle {
+    const NAME: &'static str = "http.handle";
+    type Request = HttpRequest;
+    type Reply = HttpReply;
+    fn request_body(request: &mut HttpRequest) -> Option<&mut Bytes> {
+        Some(&mut request.body)
+    }
+    fn reply_body(reply: &mut HttpReply) -> Option<&mut Bytes> {
+        Some(&mut reply.body)
+    }
+}
+
+/// Plugin → daemon: an HTTP request through the daemon's client. Bodies travel in the frame's body.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpFetch;
+impl Op for HttpFetch {
+    const NAME: &'static str = "http.fetch";
+    type Request = FetchRequest;
+    type Reply = FetchReply;
+    fn request_body(request: &mut FetchRequest) -> Option<&mut Bytes> {
+        Some(&mut request.body)
+    }
+    fn reply_body(reply: &mut FetchReply) -> Option<&mut Bytes> {
+        Some(&mut reply.body)
+    }
+}
+
+/// Nothing to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// What a plugin offers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Description {
+    /// Name of the plugin, e.g. `wecom`.
+    pub name: String,
+    /// Version of the plugin.
+    pub version: String,
+    /// One line for people.
+    pub summary: String,
+    /// Operations it answers.
+    pub operations: Vec<String>,
+    /// Where clients of the protocol expect it, e.g. `127.0.0.1:9002`; `None` when it serves no HTTP.
+    pub default_listen: Option<String>,
+    /// How often the daemon should check on messages of a partition when the configuration does not say (cron pattern).
+    pub default_sync: Option<String>,
+    /// The same for people and conversations.
+    pub default_directory: Option<String>,
+    /// Requests a second one caller may make when the configuration does not say.
+    pub default_rate: Option<u32>,
+    /// JSON text in which the daemon puts errors of its own (too many requests, body too large, plugin unavailable), so
+    /// that they have the protocol's shape: `{status}` becomes the number, `{message}` the escaped text.
+    pub error_template: Option<String>,
+}
+
+/// Whether an instance can work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthReport {
+    /// Everything needed is there.
+    pub ok: bool,
+    /// What is wrong, or worth knowing; one sentence each, without secrets.
+    pub findings: Vec<String>,
+}
+
+/// The partitions of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Partitions {
+    /// One entry per partition.
+    pub partitions: Vec<Partition>,
+}
+
+/// The unit that has a cursor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Partition {
+    /// Its native id, e.g. a corp id.
+    pub key: String,
+    /// Its name for people.
+    pub title: String,
+}
+
+/// Ask for the next page of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PullRequest {
+    /// The partition.
+    pub partition: String,
+    /// The cursor of the last committed page; `None` at the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Bytes>,
+    /// How many messages the daemon would like at most.
+    pub limit: u32,
+    /// When the last page of this partition was committed; lets a plugin notice that history was lost meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_commit: Option<Micros>,
+}
+
+/// Parked envelopes to try again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecoverRequest {
+    /// The partition they came from.
+    pub partition: String,
+    /// The envelopes. Those that can be read come back as [`Page::messages`], the others as [`Page::parked`].
+    pub parked: Vec<Parked>,
+}
+
+/// A request of an instance's listener. The request's body is the frame's body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HttpRequest {
+    /// Upper-case method.
+    pub method: String,
+    /// Path as received, still percent-encoded, without the listener's prefix.
+    pub path: String,
+    /// Query as received, still percent-encoded, without the question mark; `None` when there was no question mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Headers in order; names in lower case, values lossily decoded.
+    pub headers: Vec<(String, String)>,
+    /// Address of the caller.
+    pub remote: String,
+    /// Id of the request, in every log line about it.
+    pub request_id: String,
+    /// The address clients use for this listener (scheme and authority), for links in replies.
+    pub base_url: String,
+    /// The body. Not part of the payload: it travels in the frame's body.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// The reply to an [`HttpRequest`]. The body is the frame's body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HttpReply {
+    /// Status code.
+    pub status: u16,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+    /// The body. Not part of the payload: it travels in the frame's body.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// Ask for a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaRequest {
+    /// The partition it belongs to.
+    pub partition: String,
+    /// [`crate::model::MediaRef::handle`].
+    pub handle: String,
+    /// [`MediaChunk::resume`] of the last chunk that was kept; empty for the beginning.
+    pub resume: String,
+}
+
+/// One chunk of a file. Its bytes are the frame's body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaChunk {
+    /// Where a later call goes on after this chunk.
+    pub resume: String,
+    /// This is the last one.
+    pub last: bool,
+}
+
+/// By native id.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ById {
+    /// Native id.
+    pub native_id: String,
+}
+
+/// By native ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ByIds {
+    /// Native ids; at most [`MAX_IDS`].
+    pub native_ids: Vec<String>,
+}
+
+/// Most native ids in one [`ByIds`].
+pub const MAX_IDS: usize = 1000;
+/// Most rows in one page of an answer.
+pub const MAX_ROWS: u32 = 1000;
+
+/// People found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct People {
+    /// In no particular order.
+    pub people: Vec<PersonView>,
+}
+
+/// A stored person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// Native id.
+    pub native_id: String,
+    /// What they are to the company.
+    pub kind: PersonKind,
+    /// Name; empty when unknown.
+    #[serde(default)]
+    pub name: String,
+    /// Address of their picture; empty when unknown.
+    #[serde(default)]
+    pub avatar: String,
+    /// The plugin's own facts, as JSON text.
+    #[serde(default)]
+    pub attributes: Option<String>,
+}
+
+/// A stored conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConversationView {
+    /// The archive's id of it.
+    pub id: i64,
+    /// Native id.
+    pub native_id: String,
+    /// The partition it belongs to.
+    pub partition: String,
+    /// What it is.
+    pub kind: ConversationKind,
+    /// Title; empty when it has none.
+    #[serde(default)]
+    pub title: String,
+    /// Native id of the owner; empty when unknown.
+    #[serde(default)]
+    pub owner: String,
+    /// Number of stored messages.
+    #[serde(default)]
+    pub messages: u64,
+    /// The plugin's own facts, as JSON text.
+    #[serde(default)]
+    pub attributes: Option<String>,
+}
+
+/// Ask for the conversations a person takes part in, latest activity first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConversationQuery {
+    /// Native id of the person.
+    pub person: String,
+    /// Only of this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ConversationKind>,
+    /// Only where the peer's name (or the title, in a group) contains this, letter case aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Rows to pass over.
+    pub offset: u64,
+    /// Rows wanted, at most [`MAX_ROWS`].
+    pub limit: u32,
+}
+
+/// Conversations found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConversationPage {
+    /// The rows asked for.
+    pub rows: Vec<ConversationRow>,
+    /// Exact number of rows without paging.
+    pub total: u64,
+}
+
+/// A conversation in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConversationRow {
+    /// The conversation.
+    pub conversation: ConversationView,
+    /// The other one, in a conversation of two.
+    #[serde(default)]
+    pub peer: Option<PersonView>,
+    /// Its latest message.
+    pub last: MessageView,
+}
+
+/// What messages are ordered by; ties are broken by id, in the same direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageOrder {
+    /// When they were sent.
+    #[default]
+    SentAt,
+    /// When they arrived in the archive.
+    Id,
+    /// The source's own number.
+    Seq,
+}
+
+/// Ask for messages of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MessageQuery {
+    /// Native id of the conversation.
+    pub conversation: String,
+    /// Only of these kinds; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// Sent at or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Micros>,
+    /// Sent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Micros>,
+    /// Only ids greater than this: the nearest rows on that side are taken first, then ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
+    /// Only ids less than this: the nearest rows on that side are taken first, then ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
+    /// Order of the rows.
+    pub order: MessageOrder,
+    /// Greatest first.
+    pub descending: bool,
+    /// Rows to pass over; from the anchor, when there is one.
+    pub offset: u64,
+    /// Rows wanted, at most [`MAX_ROWS`].
+    pub limit: u32,
+}
+
+/// Ask for messages that contain a text, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SearchQuery {
+    /// The text, taken literally.
+    pub text: String,
+    /// Only in this conversation (native id).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// Only from this person (native id).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// Only of these kinds; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// Sent at or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Micros>,
+    /// Sent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Micros>,
+    /// Rows to pass over.
+    pub offset: u64,
+    /// Rows wanted, at most [`MAX_ROWS`].
+    pub limit: u32,
+}
+
+/// Messages found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MessagePage {
+    /// The rows asked for.
+    pub rows: Vec<MessageView>,
+    /// Exact number of messages under the filters; neither paging nor the anchors `after` and `before` change it.
+    pub total: u64,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MessageView {
+    /// The archive's id: unique over all instances, ordered by arrival.
+    pub id: i64,
+    /// Native id.
+    pub native_id: String,
+    /// Native id of the conversation.
+    pub conversation: String,
+    /// The source's or the daemon's number.
+    pub seq: i64,
+    /// Native id of the sender.
+    pub sender: String,
+    /// Name of the sender; empty when unknown.
+    pub sender_name: String,
+    /// Picture of the sender; empty when unknown.
+    pub sender_avatar: String,
+    /// When it was sent.
+    pub sent_at: Micros,
+    /// The source's word for the type.
+    pub kind: String,
+    /// What search sees.
+    pub text: String,
+    /// The source's own JSON, byte for byte.
+    pub body: Bytes,
+    /// Its files, in the order of the body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<MediaView>,
+    /// When it was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Micros>,
+    /// Native id of who took it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<String>,
+    /// Where a search found its text: byte ranges of `text`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub highlights: Vec<(u32, u32)>,
+}
+
+/// A file of a stored message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaView {
+    /// [`crate::model::MediaRef::handle`].
+    pub handle: String,
+    /// The source's word for the type.
+    pub kind: String,
+    /// File name: the source's, or one made from what the content is.
+    pub name: String,
+    /// Size in bytes, of the stored content when there is one.
+    pub size: u64,
+    /// Path and query of a signed link on the instance's listener; empty until the file is stored.
+    pub link: String,
+}
+
+/// What an append stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AppendReport {
+    /// Messages that were new, oldest first.
+    pub stored: Vec<AppendedMessage>,
+    /// Messages that were known already.
+    pub known: u64,
+}
+
+/// A message an append stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AppendedMessage {
+    /// The archive's id.
+    pub id: i64,
+    /// Native id.
+    pub native_id: String,
+    /// Its number in the conversation.
+    pub seq: i64,
+}
+
+/// Start a job of the instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobRequest {
+    /// `sync`, `directory`, `media` or `recover`.
+    pub kind: String,
+    /// Only this partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+}
+
+/// Whether a job was started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobStarted {
+    /// It runs because of this request.
+    pub started: bool,
+    /// It was running already; another run follows, so that what came meanwhile is not missed.
+    pub running: bool,
+}
+
+/// An HTTP request through the daemon's client. The body is the frame's body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FetchRequest {
+    /// Upper-case method.
+    pub method: String,
+    /// Absolute URL. Its query is never logged.
+    pub url: String,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+    /// Milliseconds until it is given up, body included.
+    pub timeout_ms: u64,
+    /// The body. Not part of the payload: it travels in the frame's body.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// The reply to a [`FetchRequest`]. The body is the frame's body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FetchReply {
+    /// Status code.
+    pub status: u16,
+    /// Headers in order; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body. Not part of the payload: it travels in the frame's body.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// Name of a small value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateKey {
+    /// The name.
+    pub key: String,
+}
+
+/// A small value, if there is one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateValue {
+    /// The value.
+    pub value: Option<Bytes>,
+}
+
+/// A small value and its name; `None` removes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateEntry {
+    /// The name.
+    pub key: String,
+    /// The value, at most 64 KiB.
+    pub value: Option<Bytes>,
+}
