@@ -61,6 +61,8 @@ ops! {
     ConversationList = "conversation.list": ConversationQuery => ConversationPage;
     /// Plugin → daemon: one conversation.
     ConversationGet = "conversation.get": ById => Option<ConversationView>;
+    /// Plugin → daemon: whether a person takes part in a conversation; false when either is unknown.
+    ConversationTakesPart = "conversation.takes_part": Participation => bool;
     /// Plugin → daemon: one person.
     PersonGet = "person.get": ById => Option<PersonView>;
     /// Plugin → daemon: many people at once; unknown ones are left out.
@@ -339,6 +341,16 @@ pub struct ConversationQuery {
     pub offset: u64,
     /// Rows wanted, at most [`MAX_ROWS`].
     pub limit: u32,
+}
+
+/// A person and a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Participation {
+    /// Native id of the conversation.
+    pub conversation: String,
+    /// Native id of the person.
+    pub person: String,
 }
 
 /// Conversations found.
