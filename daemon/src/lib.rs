@@ -1,1 +1,4 @@
-//! placeholder
+//! The Stele daemon.
+
+pub mod jobs;
+pub mod media;

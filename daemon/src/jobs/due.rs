@@ -1,0 +1,86 @@
+//! Whether a job is due: pure, decided from its record.
+
+use super::Schedule;
+use stele_archive::JobRecord;
+use stele_archive::model::Micros;
+
+/// A run that should begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Why: `schedule`, `catch-up`, `retry`.
+    pub trigger: &'static str,
+    /// The due time that the run takes care of; `None` for a retry, which belongs to none.
+    pub at: Option<Micros>,
+}
+
+/// What is due now. Times of the pattern that passed while nobody was there are caught up by one run. After a failure
+/// only the retry time counts, so that a pattern of every minute does not defeat the growing pauses.
+pub fn due(record: &JobRecord, schedule: Option<&Schedule>, jitter: Micros, now: Micros) -> Option<Due> {
+    if let Some(retry_at) = record.retry_at {
+        return (now >= retry_at).then_some(Due { trigger: "retry", at: None });
+    }
+    let schedule = schedule?;
+    let Some(last) = record.last_due else {
+        return Some(Due { trigger: "schedule", at: Some(schedule.latest_at(now).unwrap_or(now)) });
+    };
+    let next = schedule.next_after(last)?;
+    if next + jitter > now {
+        return None;
+    }
+    let latest = schedule.latest_at(now)?.max(next);
+    Some(Due { trigger: if latest > next { "catch-up" } else { "schedule" }, at: Some(latest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_archive::JobKey;
+
+    const MINUTE: Micros = 60_000_000;
+
+    #[test]
+    fn due_times() {
+        let schedule = Schedule::parse("*/5 * * * *", "UTC").unwrap();
+        let check = |last_due: Option<Micros>,
+                     retry_at: Option<Micros>,
+                     now: Micros,
+                     expected: Option<(&str, Option<Micros>)>| {
+            let key = JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() };
+            let record = JobRecord {
+                key,
+                pattern: schedule.pattern().into(),
+                zone: "UTC".into(),
+                last_due: last_due.map(|m| m * MINUTE),
+                failures: 0,
+                retry_at: retry_at.map(|m| m * MINUTE),
+                lease: None,
+            };
+            let found = due(&record, Some(&schedule), 0, now * MINUTE).map(|due| (due.trigger, due.at));
+            assert_eq!(found, expected.map(|(trigger, at)| (trigger, at.map(|m| m * MINUTE))));
+        };
+        check(None, None, 7, Some(("schedule", Some(5))));
+        check(Some(5), None, 9, None);
+        check(Some(5), None, 10, Some(("schedule", Some(10))));
+        check(Some(5), None, 14, Some(("schedule", Some(10))));
+        check(Some(5), None, 31, Some(("catch-up", Some(30))));
+        check(Some(5), Some(20), 15, None);
+        check(Some(5), Some(20), 20, Some(("retry", None)));
+    }
+
+    #[test]
+    fn jitter_delays_but_never_drops() {
+        let schedule = Schedule::parse("*/5 * * * *", "UTC").unwrap();
+        let key = JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() };
+        let record = JobRecord {
+            key,
+            pattern: String::new(),
+            zone: String::new(),
+            last_due: Some(0),
+            failures: 0,
+            retry_at: None,
+            lease: None,
+        };
+        assert_eq!(due(&record, Some(&schedule), MINUTE, 5 * MINUTE), None);
+        assert!(due(&record, Some(&schedule), MINUTE, 6 * MINUTE).is_some());
+    }
+}

@@ -1,0 +1,29 @@
+//! Scheduled and requested work: syncs, directory refreshes, media fetches, recoveries.
+//!
+//! tokio-cron-scheduler ticks once a second; *what* is due is decided here from the job table (pattern, IANA zone, last
+//! due time, failures). So a missed run is caught up after downtime, a change of clocks does not shift a pattern, and a
+//! job never overlaps with itself: it runs under a lease with a fencing number, also between daemons.
+//!
+//! A due time is marked as taken care of when its run ends, not when it begins: a run that dies with its daemon is due
+//! again at the next start.
+
+mod due;
+mod recover;
+mod runner;
+mod schedule;
+mod source;
+mod sync;
+
+pub use due::{Due, due};
+pub use runner::{InstanceJobs, JobOptions, JobView, Jobs, KindPlan, RunEvent};
+pub use schedule::{Schedule, ScheduleError};
+pub use source::Source;
+
+/// Pull messages of a partition.
+pub const SYNC: &str = "sync";
+/// Pull people and conversations of a partition.
+pub const DIRECTORY: &str = "directory";
+/// Try parked envelopes of a partition again.
+pub const RECOVER: &str = "recover";
+/// Fetch files of an instance.
+pub const MEDIA: &str = "media";

@@ -1,0 +1,162 @@
+//! A sync run: pull a page, commit it with its cursor, go on until the source has no more.
+//!
+//! While a page is committed the next one is pulled: its cursor is in the page already. If the commit fails, what was
+//! pulled ahead is dropped, and the next run starts from the cursor that is stored.
+
+use super::Source;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use stele_archive::{Archive, ArchiveError, Clock, Commit, Committed, InstanceId, RunReport, Stream};
+use stele_plugin_api::model::{Micros, Page};
+use stele_plugin_api::ops::PullRequest;
+use stele_plugin_api::{Error, ErrorCode};
+use tokio_util::sync::CancellationToken;
+
+/// Attempts at one page within a run; then the run fails and is retried later, with growing pauses.
+const PULL_ATTEMPTS: u32 = 5;
+/// Pause before the second attempt; doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Notices kept in a run's report.
+const MAX_NOTICES: usize = 50;
+
+/// What a run works on.
+pub(super) struct Work {
+    pub archive: Arc<dyn Archive>,
+    pub source: Arc<dyn Source>,
+    pub clock: Arc<dyn Clock>,
+    pub instance: InstanceId,
+    pub name: String,
+    pub partition: String,
+    pub page_limit: u32,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Plugin(#[from] Error),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+impl RunError {
+    /// A person must act; there is no hurry to try again.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Plugin(error) if error.code == ErrorCode::Denied)
+    }
+
+    /// Time the other side asked for.
+    pub fn retry_after(&self) -> Option<Micros> {
+        match self {
+            Self::Plugin(error) => {
+                error.retry_after_ms.map(|ms| Micros::try_from(ms).unwrap_or(Micros::MAX / 1000) * 1000)
+            }
+            Self::Archive(_) => None,
+        }
+    }
+}
+
+/// Keeps a notice, within the bound.
+pub(super) fn note(report: &mut RunReport, notice: String) {
+    if report.notices.len() < MAX_NOTICES {
+        report.notices.push(notice);
+    } else if report.notices.len() == MAX_NOTICES {
+        report.notices.push("further notices are in the log".to_owned());
+    }
+}
+
+/// Runs until caught up, stopped, or failed. `progress` sees the report after every page. Returns whether it caught up.
+pub(super) async fn run(
+    work: &Work,
+    stream: Stream,
+    stop: &CancellationToken,
+    report: &mut RunReport,
+    mut progress: impl FnMut(&RunReport, &Committed) + Send,
+) -> Result<bool, RunError> {
+    let (mut cursor, last_commit) = match work.archive.cursor(work.instance, &work.partition, stream).await? {
+        Some((cursor, at)) => (Some(cursor), Some(at)),
+        None => (None, None),
+    };
+    let mut page = pull(work, stream, cursor.clone(), last_commit, report).await?;
+    loop {
+        for notice in &page.notices {
+            tracing::warn!(instance = work.name, partition = work.partition, code = notice.code, "{}", notice.message);
+            note(report, format!("{}: {}", notice.code, notice.message));
+        }
+        let now = work.clock.now();
+        let commit = Commit {
+            instance: work.instance,
+            partition: &work.partition,
+            stream,
+            from: cursor.clone(),
+            page: &page,
+            now,
+        };
+        let next_cursor = page.cursor.clone().or_else(|| cursor.clone());
+        // A page that neither ends the run nor moves the cursor would be pulled for ever.
+        let stuck = !page.caught_up && next_cursor == cursor;
+        let go_on = !page.caught_up && !stuck && !stop.is_cancelled();
+        let mut ahead = RunReport::default();
+        let (committed, next) = tokio::join!(work.archive.commit(commit), async {
+            if go_on { Some(pull(work, stream, next_cursor.clone(), Some(now), &mut ahead).await) } else { None }
+        });
+        let committed = committed?;
+        report.stored += match stream {
+            Stream::Messages => committed.stored.len() as u64,
+            Stream::Directory => (page.people.len() + page.conversations.len()) as u64,
+        };
+        report.known += committed.known;
+        report.parked += committed.parked;
+        report.pages += 1;
+        report.retries += ahead.retries;
+        ahead.notices.into_iter().for_each(|notice| note(report, notice));
+        progress(report, &committed);
+        if page.caught_up {
+            return Ok(true);
+        }
+        if stuck {
+            return Err(
+                Error::new(ErrorCode::Internal, "the plugin returned a page that does not move its cursor").into()
+            );
+        }
+        cursor = next_cursor;
+        page = match next {
+            Some(next) => next?,
+            None => return Ok(false),
+        };
+    }
+}
+
+/// One page, with a few attempts: most faults of a source pass within seconds.
+async fn pull(
+    work: &Work,
+    stream: Stream,
+    cursor: Option<Bytes>,
+    last_commit: Option<Micros>,
+    report: &mut RunReport,
+) -> Result<Page, Error> {
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        let request = PullRequest {
+            partition: work.partition.clone(),
+            cursor: cursor.clone(),
+            limit: work.page_limit,
+            last_commit,
+        };
+        match work.source.pull(stream, request).await {
+            Ok(page) => return Ok(page),
+            Err(error) if attempt == PULL_ATTEMPTS || !error.is_transient() || error.retry_after_ms.is_some() => {
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(instance = work.name, partition = work.partition, attempt, %error, "pull failed, trying again");
+                report.retries += 1;
+                note(report, format!("attempt {attempt} failed: {error}"));
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+    unreachable!("the last attempt returns")
+}

@@ -1,0 +1,228 @@
+//! The job that fetches files: bounded in parallel, resumed at chunk boundaries, retried with growing pauses, and parked
+//! with the error when the source no longer has the file. One bad file stops nothing.
+
+use super::{Draft, MediaStore};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use stele_archive::model::Micros;
+use stele_archive::{Archive, ArchiveError, Clock, InstanceId, MediaTask, RunReport};
+use stele_plugin_api::ops::{MediaChunk, MediaRequest};
+use stele_plugin_api::{Error, ErrorCode};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Tasks read from the catalog at a time.
+const BATCH: u32 = 256;
+/// Attempts before a file without a deadline is parked.
+const MAX_ATTEMPTS: u32 = 12;
+/// Times one attempt goes on after a broken stream, each from the last whole chunk.
+const MAX_RESUMES: u32 = 3;
+/// Pause before the second attempt; doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Micros = 10_000_000;
+/// Longest pause between attempts.
+const MAX_PAUSE: Micros = 3_600_000_000;
+/// Pause after the source refused us: a person must act, so there is no hurry.
+const DENIED_PAUSE: Micros = 900_000_000;
+
+/// Where files come from.
+#[async_trait]
+pub trait MediaSource: Send + Sync {
+    /// Begin to stream a file.
+    async fn open(&self, request: MediaRequest) -> Result<Box<dyn MediaStream>, Error>;
+}
+
+/// A file as it comes.
+#[async_trait]
+pub trait MediaStream: Send {
+    /// The next chunk; `None` at the end.
+    async fn next(&mut self) -> Option<Result<(MediaChunk, Bytes), Error>>;
+}
+
+/// Bounds of the job.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchOptions {
+    /// Files fetched at the same time.
+    pub concurrency: usize,
+    /// Largest file in bytes; a larger one is parked.
+    pub max_bytes: u64,
+}
+
+/// Fetches the files of one instance.
+pub struct Fetcher {
+    /// The archive.
+    pub archive: Arc<dyn Archive>,
+    /// Where contents go.
+    pub store: MediaStore,
+    /// Where they come from.
+    pub source: Arc<dyn MediaSource>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Bounds.
+    pub options: FetchOptions,
+}
+
+/// What became of one file.
+enum Fetched {
+    Stored,
+    Retry,
+    Parked,
+}
+
+impl Fetcher {
+    /// Fetches every file that is due, until none is or `stop` says so. `progress` hears of every file.
+    pub async fn run(
+        self: Arc<Self>,
+        stop: &CancellationToken,
+        mut progress: impl FnMut(&RunReport) + Send,
+    ) -> Result<RunReport, ArchiveError> {
+        let mut report = RunReport::default();
+        loop {
+            let due = self.archive.media_due(self.instance, self.clock.now(), BATCH).await?;
+            if due.is_empty() || stop.is_cancelled() {
+                return Ok(report);
+            }
+            let slots = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
+            let mut running = JoinSet::new();
+            for task in due {
+                let (fetcher, slots, stop) = (Arc::clone(&self), Arc::clone(&slots), stop.clone());
+                running.spawn(async move {
+                    let _slot = slots.acquire_owned().await.ok()?;
+                    stop.run_until_cancelled(fetcher.fetch(&task)).await
+                });
+            }
+            while let Some(ended) = running.join_next().await {
+                match ended {
+                    Ok(Some(Ok(Fetched::Stored))) => report.stored += 1,
+                    Ok(Some(Ok(Fetched::Retry))) => report.retries += 1,
+                    Ok(Some(Ok(Fetched::Parked))) => report.parked += 1,
+                    Ok(Some(Err(error))) => return Err(error),
+                    // Stopped: the file stays pending and is due again.
+                    Ok(None) => {}
+                    Err(panic) => return Err(ArchiveError::Backend(panic.into())),
+                }
+                progress(&report);
+            }
+            report.pages += 1;
+        }
+    }
+
+    async fn fetch(&self, task: &MediaTask) -> Result<Fetched, ArchiveError> {
+        if let Some(blob) = self.known(task).await? {
+            self.archive.media_stored(task.id, &blob, None, self.clock.now()).await?;
+            return Ok(Fetched::Stored);
+        }
+        match self.download_checked(task).await {
+            Ok((draft, flaw)) => {
+                let size = draft.size();
+                let blob = match draft.keep(&self.store).await {
+                    Ok(blob) => blob,
+                    Err(error) => return self.failed(task, &unwritable(&error)).await,
+                };
+                if let Some(flaw) = &flaw {
+                    tracing::warn!(media = %task.id, kind = task.kind, "stored a file with a flaw: {flaw}");
+                }
+                self.archive.media_stored(task.id, &blob, flaw.as_deref(), self.clock.now()).await?;
+                metrics::counter!("stele_media_bytes_total").increment(size);
+                Ok(Fetched::Stored)
+            }
+            Err(error) => self.failed(task, &error).await,
+        }
+    }
+
+    /// A download whose MD5 is the announced one, or the same wrong one twice: then the announcement is wrong (sources
+    /// do that), and the file is kept with that flaw. Two downloads that differ are a broken transfer.
+    async fn download_checked(&self, task: &MediaTask) -> Result<(Draft, Option<String>), Error> {
+        let first = self.download(task).await?;
+        let Some(flaw) = flaw(task, &first) else { return Ok((first, None)) };
+        let again = self.download(task).await?;
+        if again.md5() == first.md5() {
+            return Ok((again, Some(flaw)));
+        }
+        match self::flaw(task, &again) {
+            None => Ok((again, None)),
+            Some(_) => Err(Error::new(ErrorCode::Unavailable, format!("two downloads differ; {flaw}"))),
+        }
+    }
+
+    /// The content, when the announced MD5 is one that is stored.
+    async fn known(&self, task: &MediaTask) -> Result<Option<stele_archive::Blob>, ArchiveError> {
+        let Some(md5) = task.md5.as_deref().map(str::to_ascii_lowercase) else { return Ok(None) };
+        let Some(path) = self.store.path(&md5) else { return Ok(None) };
+        let on_disk = tokio::fs::try_exists(path).await.unwrap_or(false);
+        let blob = self.archive.blob(&md5).await?;
+        Ok(blob.filter(|blob| on_disk && task.size.is_none_or(|size| size == blob.size)))
+    }
+
+    async fn download(&self, task: &MediaTask) -> Result<Draft, Error> {
+        let mut draft = self.store.draft().await.map_err(|error| unwritable(&error))?;
+        let mut resume = String::new();
+        let mut resumes = 0;
+        loop {
+            let request =
+                MediaRequest { partition: task.partition.clone(), handle: task.handle.clone(), resume: resume.clone() };
+            let broken = match self.source.open(request).await {
+                Ok(mut stream) => loop {
+                    match stream.next().await {
+                        Some(Ok((chunk, bytes))) => {
+                            if draft.size() + bytes.len() as u64 > self.options.max_bytes {
+                                let limit = self.options.max_bytes;
+                                return Err(Error::new(ErrorCode::TooLarge, format!("larger than {limit} bytes")));
+                            }
+                            draft.write(&bytes).await.map_err(|error| unwritable(&error))?;
+                            resume = chunk.resume;
+                            if chunk.last {
+                                return Ok(draft);
+                            }
+                        }
+                        Some(Err(error)) => break error,
+                        None => break Error::new(ErrorCode::Unavailable, "the file ended before its last chunk"),
+                    }
+                },
+                Err(error) => error,
+            };
+            if !broken.is_transient() || resumes == MAX_RESUMES {
+                return Err(broken);
+            }
+            resumes += 1;
+            tokio::time::sleep(Duration::from_millis(200 << resumes)).await;
+        }
+    }
+
+    async fn failed(&self, task: &MediaTask, error: &Error) -> Result<Fetched, ArchiveError> {
+        let now = self.clock.now();
+        let pause = match error.code {
+            ErrorCode::Denied => DENIED_PAUSE,
+            _ => (FIRST_PAUSE << task.attempts.min(20)).min(MAX_PAUSE),
+        };
+        let pause = error.retry_after_ms.map_or(pause, |ms| pause.max(ms as Micros * 1000));
+        let hopeless = matches!(error.code, ErrorCode::NotFound | ErrorCode::Invalid | ErrorCode::TooLarge);
+        let too_late = match task.deadline {
+            Some(deadline) => now + pause > deadline && task.attempts > 0,
+            None => task.attempts + 1 >= MAX_ATTEMPTS,
+        };
+        let retry_at = (!hopeless && !too_late).then_some(now + pause);
+        self.archive.media_failed(task.id, &error.to_string(), retry_at).await?;
+        metrics::counter!("stele_media_failures_total", "code" => error.code.to_string()).increment(1);
+        Ok(if retry_at.is_some() { Fetched::Retry } else { Fetched::Parked })
+    }
+}
+
+fn unwritable(error: &std::io::Error) -> Error {
+    Error::new(ErrorCode::Unavailable, format!("cannot write the file: {error}"))
+}
+
+/// What is wrong with a content.
+fn flaw(task: &MediaTask, draft: &Draft) -> Option<String> {
+    let announced = task.md5.as_deref().filter(|announced| !announced.is_empty())?;
+    let (md5, size) = (draft.md5(), draft.size());
+    if announced.eq_ignore_ascii_case(&md5) {
+        return None;
+    }
+    let expected = task.size.map_or(String::new(), |expected| format!(", {expected} bytes announced"));
+    Some(format!("md5 {md5} ({size} bytes) differs from the announced {announced}{expected}"))
+}
