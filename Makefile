@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh clone: `make demo` and `make test`.
+# Needs: Rust, a C compiler, make; python3 with pip for the suites that fetch real servers and libraries.
+
+CARGO ?= cargo
+# Where `make install` puts things; DESTDIR is honoured.
+PREFIX ?= /usr/local
+RELEASE := target/release
+
+.PHONY: demo demo-check build test lint doc bench size install clean
+
+# Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002.
+demo: build
+	$(RELEASE)/steled demo
+
+# The same without serving; ends with one line of JSON.
+demo-check: build
+	$(RELEASE)/steled demo --exit
+
+build:
+	$(CARGO) build --release --locked --workspace
+
+# Every test. The binaries and plugins are built first: the end-to-end suites run them.
+test:
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+bench:
+	$(CARGO) bench --locked --workspace
+
+install: build
+	install -Dm755 $(RELEASE)/steled $(DESTDIR)$(PREFIX)/bin/steled
+	install -Dm755 $(RELEASE)/libstele_wecom.so $(DESTDIR)$(PREFIX)/lib/stele/plugins/libstele_wecom.so
+	install -Dm640 config/steled.toml $(DESTDIR)/etc/stele/steled.toml
+	install -Dm644 config/systemd/steled.service $(DESTDIR)/usr/lib/systemd/system/steled.service
+	install -Dm644 config/systemd/steled.sysusers $(DESTDIR)/usr/lib/sysusers.d/steled.conf
+
+clean:
+	$(CARGO) clean

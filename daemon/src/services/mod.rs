@@ -1,0 +1,213 @@
+//! What plugins may ask of the daemon: one typed answer per operation.
+//!
+//! Every answer is about the instance that asks; a plugin cannot name another one.
+
+mod fetch;
+mod views;
+
+pub use fetch::{FetchLimits, HttpClient};
+
+use crate::jobs::Jobs;
+use crate::media::Links;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use stele_archive::{Archive, ArchiveError, Clock, Commit, InstanceId, Stream};
+use stele_host::{Incoming, LogRecord, MetricRecord, Outgoing, Services};
+use stele_plugin_api::ops::{self, Empty, Op};
+use stele_plugin_api::{Error, ErrorCode};
+use stele_search::{SearchError, SearchRequest, Searcher, Sort};
+use views::Views;
+
+/// Largest value a plugin may keep, in bytes.
+const MAX_STATE: usize = 64 * 1024;
+/// Longest name of such a value, in bytes.
+const MAX_STATE_KEY: usize = 256;
+
+/// The daemon's side of the operations.
+pub struct DaemonServices {
+    archive: Arc<dyn Archive>,
+    searcher: Arc<Searcher>,
+    jobs: Jobs,
+    clock: Arc<dyn Clock>,
+    views: Views,
+    http: HttpClient,
+    wake_index: Box<dyn Fn() + Send + Sync>,
+    instances: RwLock<BTreeMap<String, InstanceId>>,
+}
+
+impl std::fmt::Debug for DaemonServices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonServices").finish_non_exhaustive()
+    }
+}
+
+impl DaemonServices {
+    /// Services over an archive. Instances are made known by [`DaemonServices::register`].
+    pub fn new(
+        archive: Arc<dyn Archive>,
+        searcher: Arc<Searcher>,
+        jobs: Jobs,
+        clock: Arc<dyn Clock>,
+        links: Links,
+        http: HttpClient,
+        wake_index: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let views = Views::new(links, Arc::clone(&clock));
+        let wake_index = Box::new(wake_index);
+        Self { archive, searcher, jobs, clock, views, http, wake_index, instances: RwLock::default() }
+    }
+
+    /// Makes an instance known.
+    pub fn register(&self, name: &str, id: InstanceId) {
+        self.instances.write().expect("no panic happens while the list is locked").insert(name.to_owned(), id);
+    }
+
+    fn instance(&self, name: &str) -> Result<InstanceId, Error> {
+        let instances = self.instances.read().expect("no panic happens while the list is locked");
+        instances.get(name).copied().ok_or_else(|| Error::new(ErrorCode::Internal, "the instance is not registered"))
+    }
+
+    async fn conversation_list(&self, id: InstanceId, query: ops::ConversationQuery) -> Result<ops::ConversationPage, Error> {
+        let list = self.archive.conversations(id, &query).await.map_err(archive_error)?;
+        Ok(self.views.conversations(list))
+    }
+
+    async fn archive_query(&self, id: InstanceId, query: ops::MessageQuery) -> Result<ops::MessagePage, Error> {
+        let list = self.archive.messages(id, &query).await.map_err(archive_error)?;
+        Ok(self.views.messages(list))
+    }
+
+    async fn archive_search(&self, id: InstanceId, query: ops::SearchQuery) -> Result<ops::MessagePage, Error> {
+        let mut request = SearchRequest {
+            text: query.text,
+            instances: vec![id],
+            conversation: None,
+            sender: None,
+            kinds: query.kinds,
+            since: query.since,
+            until: query.until,
+            sort: Sort::Newest,
+            offset: query.offset,
+            limit: query.limit.min(ops::MAX_ROWS),
+        };
+        // A conversation or person nobody knows has no messages.
+        if let Some(native) = &query.conversation {
+            match self.archive.conversation(id, native).await.map_err(archive_error)? {
+                Some(found) => request.conversation = Some(stele_archive::ConversationId(found.id)),
+                None => return Ok(ops::MessagePage::default()),
+            }
+        }
+        if let Some(native) = &query.sender {
+            match self.archive.person_id(id, native).await.map_err(archive_error)? {
+                Some(found) => request.sender = Some(found),
+                None => return Ok(ops::MessagePage::default()),
+            }
+        }
+        let found = self.searcher.search(&request).await.map_err(search_error)?;
+        Ok(self.views.hits(found))
+    }
+
+    async fn archive_append(&self, id: InstanceId, page: stele_archive::model::Page) -> Result<ops::AppendReport, Error> {
+        let commit =
+            Commit { instance: id, partition: "", stream: Stream::Messages, from: None, page: &page, now: self.clock.now() };
+        let committed = self.archive.commit(commit).await.map_err(archive_error)?;
+        (self.wake_index)();
+        Ok(ops::AppendReport { stored: committed.stored, known: committed.known })
+    }
+
+    fn job_start(&self, instance: &str, request: &ops::JobRequest) -> Result<ops::JobStarted, Error> {
+        self.jobs.request(instance, &request.kind, request.partition.as_deref()).ok_or_else(|| {
+            let partition = request.partition.as_deref().unwrap_or("any partition");
+            Error::new(ErrorCode::NotFound, format!("no {} job for {partition}", request.kind))
+        })
+    }
+
+    async fn state_put(&self, id: InstanceId, entry: ops::StateEntry) -> Result<Empty, Error> {
+        let size = entry.value.as_ref().map_or(0, bytes::Bytes::len);
+        if size > MAX_STATE || entry.key.len() > MAX_STATE_KEY {
+            return Err(Error::new(ErrorCode::TooLarge, format!("a value has at most {MAX_STATE} bytes, this one {size}")));
+        }
+        self.archive.state_put(id, &entry.key, entry.value.as_deref()).await.map_err(archive_error)?;
+        Ok(Empty {})
+    }
+}
+
+#[async_trait]
+impl Services for DaemonServices {
+    async fn call(&self, instance: &str, call: Incoming) -> Result<Outgoing, Error> {
+        let id = self.instance(instance)?;
+        /// Decodes the request of an operation, answers it, encodes the reply.
+        macro_rules! answer {
+            ($op:ty, |$request:ident| $answer:expr) => {{
+                let $request = call.decode::<$op>()?;
+                Outgoing::of::<$op>($answer)
+            }};
+        }
+        Ok(match call.op() {
+            ops::ConversationList::NAME => answer!(ops::ConversationList, |query| self.conversation_list(id, query).await?),
+            ops::ConversationGet::NAME => answer!(ops::ConversationGet, |by| {
+                self.archive.conversation(id, &by.native_id).await.map_err(archive_error)?
+            }),
+            ops::ConversationTakesPart::NAME => answer!(ops::ConversationTakesPart, |who| {
+                self.archive.takes_part(id, &who.conversation, &who.person).await.map_err(archive_error)?
+            }),
+            ops::PersonGet::NAME => answer!(ops::PersonGet, |by| {
+                self.archive.people(id, &[by.native_id]).await.map_err(archive_error)?.pop()
+            }),
+            ops::PersonGetMany::NAME => answer!(ops::PersonGetMany, |by| {
+                if by.native_ids.len() > ops::MAX_IDS {
+                    return Err(Error::new(ErrorCode::TooLarge, format!("at most {} ids at once", ops::MAX_IDS)));
+                }
+                ops::People { people: self.archive.people(id, &by.native_ids).await.map_err(archive_error)? }
+            }),
+            ops::ArchiveQuery::NAME => answer!(ops::ArchiveQuery, |query| self.archive_query(id, query).await?),
+            ops::ArchiveSearch::NAME => answer!(ops::ArchiveSearch, |query| self.archive_search(id, query).await?),
+            ops::ArchiveAppend::NAME => answer!(ops::ArchiveAppend, |page| self.archive_append(id, page).await?),
+            ops::JobStart::NAME => answer!(ops::JobStart, |request| self.job_start(instance, &request)?),
+            ops::HttpFetch::NAME => answer!(ops::HttpFetch, |request| self.http.fetch(request).await?),
+            ops::StateGet::NAME => answer!(ops::StateGet, |key| {
+                ops::StateValue { value: self.archive.state_get(id, &key.key).await.map_err(archive_error)? }
+            }),
+            ops::StatePut::NAME => answer!(ops::StatePut, |entry| self.state_put(id, entry).await?),
+            unknown => return Err(Error::new(ErrorCode::Unsupported, format!("unknown operation {unknown:?}"))),
+        })
+    }
+
+    fn log(&self, instance: &str, record: LogRecord) {
+        crate::services::views::log(instance, &record);
+    }
+
+    fn metric(&self, instance: &str, metric: MetricRecord) {
+        crate::services::views::metric(instance, &metric);
+    }
+}
+
+/// A storage error as plugins see it: its class, and nothing of the inside.
+fn archive_error(error: ArchiveError) -> Error {
+    match error {
+        ArchiveError::Invalid(what) => Error::new(ErrorCode::Invalid, what),
+        ArchiveError::CursorMoved { .. } | ArchiveError::LeaseLost { .. } | ArchiveError::Unavailable(_) => {
+            tracing::warn!(%error, "the archive does not answer");
+            Error::new(ErrorCode::Unavailable, "the archive does not answer now")
+        }
+        ArchiveError::Backend(_) => {
+            tracing::error!(%error, "the archive failed");
+            Error::new(ErrorCode::Internal, "the archive failed")
+        }
+    }
+}
+
+fn search_error(error: SearchError) -> Error {
+    match error.retry_after() {
+        Some(after) => {
+            tracing::warn!(%error, "search cannot answer now");
+            Error::new(ErrorCode::Unavailable, "search cannot answer now").retry_after(after)
+        }
+        None if error.is_invalid() => Error::new(ErrorCode::Invalid, error.to_string()),
+        None => {
+            tracing::error!(%error, "search failed");
+            Error::new(ErrorCode::Internal, "search failed")
+        }
+    }
+}
