@@ -1,0 +1,758 @@
+//! The one state machine of the boundary, used by the host and by the SDK, over either carrier.
+//!
+//! It does no I/O, reads no clock and starts nothing: it is given frames, commands and the time, and hands back frames to
+//! send ([`Session::poll_frame`]) and events to act on ([`Session::poll_event`]). So it can be tested with every order of
+//! things, and both sides cannot disagree about the rules.
+//!
+//! # Life of a session
+//!
+//! ```text
+//! host                                   plugin
+//!   start()      ── hello ──────────────▶  Event::Hello, opens the instance (may already call the host)
+//!   Event::Hello ◀────────────── hello ──  accept()          (or error of call 0: refuse())
+//!        … calls, items, notifies in both directions …
+//!   goodbye()    ── goodbye ────────────▶  Event::Goodbye, then Event::Drained once its calls are answered
+//!   Event::Closed ◀─────────── goodbye ──  goodbye()
+//! ```
+//!
+//! # What it promises
+//!
+//! * A call ends exactly once: with a reply, an error, its deadline, or `unavailable` when the peer is lost.
+//! * Nothing is kept without a bound: calls in flight ([`Limits::max_calls`]), items on their way ([`Limits::credit`]),
+//!   bytes of a frame ([`Limits::max_frame`]), the wait of a stream whose caller grants nothing ([`STALL`]).
+//! * A frame for a call that is over is dropped and counted; an item for one is also answered with cancel, so that a peer
+//!   which missed the first cancel stops. A frame of an unknown kind is dropped and counted.
+//! * What the peer does wrong is counted ([`Counters::violations`]) and hurts at most the call it concerns.
+
+use crate::codec::Encoding;
+use crate::error::{Error, ErrorCode};
+use crate::frame::{FLAG_STREAM, Frame, Head, Kind, MAX_OP};
+use crate::hello::{Credit, Hello, Limits};
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long an incoming stream may wait for credit before it is given up.
+pub const STALL: Duration = Duration::from_secs(120);
+
+/// Number of a call; given by the caller, so that each direction counts on its own.
+pub type CallId = u64;
+
+/// Which side this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Speaks first.
+    Host,
+    /// Answers.
+    Plugin,
+}
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Name of the operation.
+    pub op: Cow<'static, str>,
+    /// Encoded request, in [`Session::encoding`].
+    pub payload: Bytes,
+    /// Bulk bytes.
+    pub body: Bytes,
+    /// When it must have been answered.
+    pub deadline: Instant,
+    /// Takes items; each one moves the deadline to this long after it. `None` for a call with one reply.
+    pub stream: Option<Duration>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The peer introduced itself. A plugin now opens and says [`Session::accept`] or [`Session::refuse`]; for a host the
+    /// session is open.
+    Hello(Box<Hello>),
+    /// The peer asks for an operation: answer with [`Session::reply`] or [`Session::fail`].
+    Call {
+        /// Number of the call.
+        id: CallId,
+        /// Name of the operation.
+        op: Cow<'static, str>,
+        /// How the payload is written, and must be answered.
+        encoding: Encoding,
+        /// Encoded request.
+        payload: Bytes,
+        /// Bulk bytes.
+        body: Bytes,
+    },
+    /// An incoming call is over without an answer of ours: drop the work.
+    Dropped {
+        /// Number of the call.
+        id: CallId,
+    },
+    /// The caller of an incoming stream takes more items.
+    Credit {
+        /// Number of the call.
+        id: CallId,
+    },
+    /// An item of one of our calls.
+    Item {
+        /// Number of the call.
+        id: CallId,
+        /// How the payload is written.
+        encoding: Encoding,
+        /// Encoded item.
+        payload: Bytes,
+        /// Bulk bytes.
+        body: Bytes,
+    },
+    /// One of our calls was answered.
+    Replied {
+        /// Number of the call.
+        id: CallId,
+        /// How the payload is written.
+        encoding: Encoding,
+        /// Encoded reply.
+        payload: Bytes,
+        /// Bulk bytes.
+        body: Bytes,
+    },
+    /// One of our calls failed.
+    Failed {
+        /// Number of the call.
+        id: CallId,
+        /// Why.
+        error: Error,
+    },
+    /// The peer tells something.
+    Notify {
+        /// What about.
+        op: Cow<'static, str>,
+        /// How the payload is written.
+        encoding: Encoding,
+        /// Encoded record.
+        payload: Bytes,
+    },
+    /// The peer makes no more calls.
+    Goodbye,
+    /// The peer makes no more calls, and all it made are answered.
+    Drained,
+    /// It is over; `None` after goodbyes from both sides.
+    Closed(Option<Error>),
+}
+
+/// What was dropped, since the session began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames for calls that were over.
+    pub late: u64,
+    /// Frames of unknown kinds.
+    pub unknown_kinds: u64,
+    /// Frames that were too large.
+    pub oversized: u64,
+    /// Frames that break a rule: items beyond credit, a second hello, a number used twice.
+    pub violations: u64,
+    /// Our calls whose deadline passed.
+    pub expired: u64,
+}
+
+/// Why an item was not sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ItemRefused {
+    /// Wait for [`Event::Credit`].
+    NoCredit,
+    /// The call is over, or cannot take this item.
+    Failed(Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Neither side has spoken.
+    Silent,
+    /// The host has.
+    Greeting,
+    /// Both have.
+    Open,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Hello,
+    Call(CallId),
+    Stall(CallId),
+    Drain,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    deadline: Instant,
+    stream: Option<Duration>,
+    /// Items the peer may still send.
+    window: u32,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    encoding: Encoding,
+    /// The caller takes items.
+    stream: bool,
+    /// Items we may still send.
+    credit: u32,
+    stalled: Option<Instant>,
+}
+
+/// The state machine. See the module's documentation.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    hello: Hello,
+    remote: Limits,
+    encoding: Encoding,
+    state: State,
+    said_goodbye: bool,
+    heard_goodbye: bool,
+    drained: bool,
+    next_id: CallId,
+    outgoing: HashMap<CallId, Outgoing>,
+    incoming: HashMap<CallId, Incoming>,
+    timers: BTreeSet<(Instant, Timer)>,
+    frames: VecDeque<Frame>,
+    events: VecDeque<Event>,
+    counters: Counters,
+}
+
+impl Session {
+    /// A session of this side; `hello` is what it will say.
+    pub fn new(role: Role, mut hello: Hello) -> Self {
+        hello.limits = hello.limits.sane();
+        Self {
+            role,
+            hello,
+            remote: Limits::LEAST,
+            encoding: Encoding::MessagePack,
+            state: State::Silent,
+            said_goodbye: false,
+            heard_goodbye: false,
+            drained: false,
+            next_id: 1,
+            outgoing: HashMap::new(),
+            incoming: HashMap::new(),
+            timers: BTreeSet::new(),
+            frames: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The next frame to send, in order.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// The next thing that happened, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Session::expire`] has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// How our calls and notifies are written.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// What the peer bears.
+    pub fn remote_limits(&self) -> Limits {
+        self.remote
+    }
+
+    /// What this side bears.
+    pub fn local_limits(&self) -> Limits {
+        self.hello.limits
+    }
+
+    /// What was dropped so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Calls of ours that are not answered yet.
+    pub fn calls_out(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Calls of the peer that are not answered yet.
+    pub fn calls_in(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Whether this call of the peer still wants an answer.
+    pub fn wants_answer(&self, id: CallId) -> bool {
+        self.incoming.contains_key(&id)
+    }
+
+    /// Whether it is over.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Host: says hello. The plugin must answer before `deadline`.
+    pub fn start(&mut self, deadline: Instant) {
+        if self.role != Role::Host || self.state != State::Silent {
+            return;
+        }
+        self.state = State::Greeting;
+        self.timers.insert((deadline, Timer::Hello));
+        // JSON, because the plugin has not yet said what it speaks.
+        self.say_hello(Encoding::Json);
+    }
+
+    /// Plugin: the instance is open; says hello in `encoding`, which everything is written in from now on.
+    pub fn accept(&mut self, encoding: Encoding) {
+        if self.role != Role::Plugin || self.state != State::Greeting {
+            return;
+        }
+        self.state = State::Open;
+        self.encoding = encoding;
+        self.say_hello(encoding);
+    }
+
+    /// Plugin: the instance cannot be opened. Ends the session.
+    pub fn refuse(&mut self, error: &Error) {
+        if self.role != Role::Plugin || self.state != State::Greeting {
+            return;
+        }
+        self.send_error(0, self.encoding, error);
+        self.close(None);
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the session is not open (any more), `too_large` when the frame or the number of calls in flight
+    /// exceeds what the peer bears, `invalid` for a name that cannot be one. Then nothing was sent.
+    pub fn call(&mut self, request: Request) -> Result<CallId, Error> {
+        let may_call = match self.role {
+            Role::Host => self.state == State::Open,
+            Role::Plugin => matches!(self.state, State::Greeting | State::Open),
+        };
+        if !may_call || self.said_goodbye {
+            return Err(Error::new(ErrorCode::Unavailable, "the session is not open"));
+        }
+        if request.op.is_empty() || request.op.len() > MAX_OP {
+            return Err(Error::new(ErrorCode::Invalid, "the name of an operation has 1 to 128 bytes"));
+        }
+        if self.outgoing.len() >= self.remote.max_calls as usize {
+            return Err(Error::new(ErrorCode::TooLarge, format!("{} calls are in flight", self.outgoing.len())));
+        }
+        let id = self.next_id;
+        let stream = if request.stream.is_some() { FLAG_STREAM } else { 0 };
+        let frame = Frame {
+            kind: Kind::Call,
+            id,
+            flags: self.encoding.flags() | stream,
+            op: request.op,
+            payload: request.payload,
+            body: request.body,
+        };
+        self.fits(&frame)?;
+        self.next_id += 1;
+        self.timers.insert((request.deadline, Timer::Call(id)));
+        let window = if request.stream.is_some() { self.hello.limits.credit } else { 0 };
+        self.outgoing.insert(id, Outgoing { deadline: request.deadline, stream: request.stream, window });
+        self.frames.push_back(frame);
+        Ok(id)
+    }
+
+    /// Gives a call of ours up. It ends without an event.
+    pub fn cancel(&mut self, id: CallId) {
+        if self.take_outgoing(id).is_some() {
+            self.frames.push_back(Frame::bare(Kind::Cancel, id));
+            self.settle();
+        }
+    }
+
+    /// Takes `items` more of a stream.
+    pub fn grant(&mut self, id: CallId, items: u32) {
+        let Some(call) = self.outgoing.get_mut(&id).filter(|call| call.stream.is_some()) else { return };
+        let items = items.min(Limits::MOST.credit.saturating_sub(call.window));
+        if items == 0 {
+            return;
+        }
+        call.window += items;
+        if let Ok(payload) = self.encoding.encode(&Credit { items }) {
+            self.frames.push_back(Frame { flags: self.encoding.flags(), payload, ..Frame::bare(Kind::Credit, id) });
+        }
+    }
+
+    /// Sends one item of an incoming call.
+    ///
+    /// # Errors
+    ///
+    /// [`ItemRefused::NoCredit`]: wait for [`Event::Credit`] and send it again. Otherwise the call is over (`cancelled`), takes
+    /// no items (`invalid`), or the item is larger than the caller bears (`too_large`).
+    pub fn item(&mut self, id: CallId, payload: Bytes, body: Bytes, now: Instant) -> Result<(), ItemRefused> {
+        let Some(call) = self.incoming.get_mut(&id) else {
+            return Err(ItemRefused::Failed(Error::new(ErrorCode::Cancelled, "the caller no longer wants it")));
+        };
+        if !call.stream {
+            return Err(ItemRefused::Failed(Error::new(ErrorCode::Invalid, "the caller takes no items")));
+        }
+        if call.credit == 0 {
+            if call.stalled.is_none() {
+                let at = now + STALL;
+                call.stalled = Some(at);
+                self.timers.insert((at, Timer::Stall(id)));
+            }
+            return Err(ItemRefused::NoCredit);
+        }
+        let flags = call.encoding.flags();
+        let frame = Frame { flags, payload, body, ..Frame::bare(Kind::Item, id) };
+        self.fits(&frame).map_err(ItemRefused::Failed)?;
+        if let Some(call) = self.incoming.get_mut(&id) {
+            call.credit -= 1;
+        }
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    /// Answers an incoming call. A reply larger than the caller bears becomes a `too_large` error. Nothing is sent when the
+    /// call is over already.
+    pub fn reply(&mut self, id: CallId, payload: Bytes, body: Bytes) {
+        let Some(call) = self.take_incoming(id) else { return };
+        let frame = Frame { flags: call.encoding.flags(), payload, body, ..Frame::bare(Kind::Reply, id) };
+        match self.fits(&frame) {
+            Ok(()) => self.frames.push_back(frame),
+            Err(error) => self.send_error(id, call.encoding, &error),
+        }
+        self.settle();
+    }
+
+    /// Answers an incoming call with an error. Nothing is sent when the call is over already.
+    pub fn fail(&mut self, id: CallId, error: &Error) {
+        let Some(call) = self.take_incoming(id) else { return };
+        self.send_error(id, call.encoding, error);
+        self.settle();
+    }
+
+    /// Tells the peer something.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when nobody listens, `too_large` when it does not fit.
+    pub fn notify(&mut self, op: Cow<'static, str>, payload: Bytes) -> Result<(), Error> {
+        if matches!(self.state, State::Silent | State::Closed) {
+            return Err(Error::new(ErrorCode::Unavailable, "the session is not open"));
+        }
+        let frame = Frame { flags: self.encoding.flags(), op, payload, ..Frame::bare(Kind::Notify, 0) };
+        self.fits(&frame)?;
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    /// Makes no more calls. The session closes when the peer has said the same and every call is answered, or is lost at
+    /// `deadline`.
+    pub fn goodbye(&mut self, deadline: Instant) {
+        if self.said_goodbye || self.state == State::Closed {
+            return;
+        }
+        if self.state != State::Open {
+            self.close(None);
+            return;
+        }
+        self.said_goodbye = true;
+        self.timers.insert((deadline, Timer::Drain));
+        self.frames.push_back(Frame::bare(Kind::Goodbye, 0));
+        self.settle();
+    }
+
+    /// The carrier is gone. Calls in flight fail with `unavailable`, work for the peer is dropped.
+    pub fn lost(&mut self, reason: &str) {
+        self.close(Some(Error::new(ErrorCode::Unavailable, reason)));
+    }
+
+    /// Does what is due: see [`Session::next_deadline`].
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(&(at, timer)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Hello => {
+                    self.close(Some(Error::new(ErrorCode::Deadline, "the plugin did not answer hello in time")));
+                }
+                Timer::Drain => self.lost("the peer did not finish in time"),
+                Timer::Call(id) => {
+                    if self.outgoing.remove(&id).is_some() {
+                        self.counters.expired += 1;
+                        self.frames.push_back(Frame::bare(Kind::Cancel, id));
+                        let error = Error::new(ErrorCode::Deadline, "not answered in time");
+                        self.events.push_back(Event::Failed { id, error });
+                    }
+                }
+                Timer::Stall(id) => {
+                    if let Some(call) = self.incoming.remove(&id) {
+                        let error = Error::new(ErrorCode::Deadline, "the caller took no items for too long");
+                        self.send_error(id, call.encoding, &error);
+                        self.events.push_back(Event::Dropped { id });
+                    }
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// Takes a frame of the peer.
+    pub fn receive(&mut self, frame: Frame, now: Instant) {
+        if self.state == State::Closed {
+            self.counters.late += 1;
+            return;
+        }
+        if frame.size() > u64::from(self.hello.limits.max_frame) {
+            self.receive_oversized(frame.head());
+            return;
+        }
+        match frame.kind {
+            Kind::Hello => self.on_hello(&frame),
+            Kind::Call => self.on_call(frame),
+            Kind::Item => self.on_item(frame, now),
+            Kind::Reply => match self.take_outgoing(frame.id) {
+                Some(_) => self.events.push_back(Event::Replied {
+                    id: frame.id,
+                    encoding: Encoding::of(frame.flags),
+                    payload: frame.payload,
+                    body: frame.body,
+                }),
+                None => self.counters.late += 1,
+            },
+            Kind::Error => self.on_error(&frame),
+            Kind::Cancel => match self.take_incoming(frame.id) {
+                Some(_) => self.events.push_back(Event::Dropped { id: frame.id }),
+                None => self.counters.late += 1,
+            },
+            Kind::Credit => self.on_credit(&frame),
+            Kind::Notify => self.events.push_back(Event::Notify {
+                encoding: Encoding::of(frame.flags),
+                op: frame.op,
+                payload: frame.payload,
+            }),
+            Kind::Goodbye => {
+                if self.heard_goodbye || self.state != State::Open {
+                    self.counters.violations += 1;
+                } else {
+                    self.heard_goodbye = true;
+                    self.events.push_back(Event::Goodbye);
+                }
+            }
+            Kind::Unknown(_) => self.counters.unknown_kinds += 1,
+        }
+        self.settle();
+    }
+
+    /// A frame of the peer was larger than this side bears, and was not kept.
+    pub fn receive_oversized(&mut self, head: Head) {
+        self.counters.oversized += 1;
+        let limit = self.hello.limits.max_frame;
+        let error =
+            Error::new(ErrorCode::TooLarge, format!("a frame of {} bytes, at most {limit} are taken", head.size));
+        match head.kind {
+            Kind::Call if !self.incoming.contains_key(&head.id) && self.state != State::Closed => {
+                self.send_error(head.id, Encoding::of(head.flags), &error);
+            }
+            Kind::Reply | Kind::Error | Kind::Item if self.take_outgoing(head.id).is_some() => {
+                if head.kind == Kind::Item {
+                    self.frames.push_back(Frame::bare(Kind::Cancel, head.id));
+                }
+                self.events.push_back(Event::Failed { id: head.id, error });
+            }
+            _ => {}
+        }
+        self.settle();
+    }
+
+    fn on_hello(&mut self, frame: &Frame) {
+        let expected = match self.role {
+            Role::Host => State::Greeting,
+            Role::Plugin => State::Silent,
+        };
+        if self.state != expected {
+            self.counters.violations += 1;
+            return;
+        }
+        let encoding = Encoding::of(frame.flags);
+        let hello = match encoding.decode::<Hello>(&frame.payload) {
+            Ok(hello) => hello,
+            Err(error) => {
+                let error = Error::new(ErrorCode::Invalid, format!("unusable hello: {}", error.message));
+                if self.role == Role::Plugin {
+                    self.send_error(0, encoding, &error);
+                }
+                self.close(Some(error));
+                return;
+            }
+        };
+        self.remote = hello.limits.sane();
+        self.state = match self.role {
+            Role::Host => {
+                self.encoding = encoding;
+                self.timers.retain(|(_, timer)| *timer != Timer::Hello);
+                State::Open
+            }
+            Role::Plugin => State::Greeting,
+        };
+        self.events.push_back(Event::Hello(Box::new(hello)));
+    }
+
+    fn on_call(&mut self, frame: Frame) {
+        let id = frame.id;
+        let encoding = Encoding::of(frame.flags);
+        if id == 0 || self.incoming.contains_key(&id) {
+            // Answering would end the call that has this number.
+            self.counters.violations += 1;
+            return;
+        }
+        let may_call = match self.role {
+            Role::Host => matches!(self.state, State::Greeting | State::Open),
+            Role::Plugin => self.state == State::Open,
+        };
+        if !may_call || self.heard_goodbye {
+            self.send_error(id, encoding, &Error::new(ErrorCode::Unavailable, "the session is not open"));
+            return;
+        }
+        let limit = self.hello.limits.max_calls;
+        if self.incoming.len() >= limit as usize {
+            let error = Error::new(ErrorCode::TooLarge, format!("more than {limit} calls in flight"));
+            self.send_error(id, encoding, &error);
+            return;
+        }
+        let stream = frame.flags & FLAG_STREAM != 0;
+        let credit = if stream { self.remote.credit } else { 0 };
+        self.incoming.insert(id, Incoming { encoding, stream, credit, stalled: None });
+        self.events.push_back(Event::Call { id, op: frame.op, encoding, payload: frame.payload, body: frame.body });
+    }
+
+    fn on_item(&mut self, frame: Frame, now: Instant) {
+        let id = frame.id;
+        let Some(call) = self.outgoing.get_mut(&id) else {
+            self.counters.late += 1;
+            self.frames.push_back(Frame::bare(Kind::Cancel, id));
+            return;
+        };
+        let Some(idle) = call.stream.filter(|_| call.window > 0) else {
+            self.counters.violations += 1;
+            self.take_outgoing(id);
+            self.frames.push_back(Frame::bare(Kind::Cancel, id));
+            let error = Error::new(ErrorCode::Internal, "the peer sent more items than it was granted");
+            self.events.push_back(Event::Failed { id, error });
+            return;
+        };
+        call.window -= 1;
+        self.timers.remove(&(call.deadline, Timer::Call(id)));
+        call.deadline = now + idle;
+        self.timers.insert((call.deadline, Timer::Call(id)));
+        let encoding = Encoding::of(frame.flags);
+        self.events.push_back(Event::Item { id, encoding, payload: frame.payload, body: frame.body });
+    }
+
+    fn on_error(&mut self, frame: &Frame) {
+        let error = Encoding::of(frame.flags)
+            .decode::<Error>(&frame.payload)
+            .unwrap_or_else(|_| Error::new(ErrorCode::Internal, "the peer sent an unreadable error"));
+        if frame.id == 0 && self.role == Role::Host && self.state == State::Greeting {
+            self.close(Some(error));
+        } else if self.take_outgoing(frame.id).is_some() {
+            self.events.push_back(Event::Failed { id: frame.id, error });
+        } else {
+            self.counters.late += 1;
+        }
+    }
+
+    fn on_credit(&mut self, frame: &Frame) {
+        let Some(call) = self.incoming.get_mut(&frame.id) else {
+            self.counters.late += 1;
+            return;
+        };
+        let Ok(Credit { items }) = Encoding::of(frame.flags).decode(&frame.payload) else {
+            self.counters.violations += 1;
+            return;
+        };
+        call.credit = call.credit.saturating_add(items).min(Limits::MOST.credit);
+        if let Some(at) = call.stalled.take() {
+            self.timers.remove(&(at, Timer::Stall(frame.id)));
+        }
+        self.events.push_back(Event::Credit { id: frame.id });
+    }
+
+    fn say_hello(&mut self, encoding: Encoding) {
+        match encoding.encode(&self.hello) {
+            Ok(payload) => {
+                self.frames.push_back(Frame { flags: encoding.flags(), payload, ..Frame::bare(Kind::Hello, 0) });
+            }
+            Err(error) => self.close(Some(error)),
+        }
+        // It is said; the secrets in it are needed no more.
+        self.hello.config = crate::hello::Config::default();
+    }
+
+    fn send_error(&mut self, id: CallId, encoding: Encoding, error: &Error) {
+        // An error is made of strings and numbers, which every encoding writes; an empty payload still ends the call.
+        let payload = encoding.encode(error).unwrap_or_default();
+        self.frames.push_back(Frame { flags: encoding.flags(), payload, ..Frame::bare(Kind::Error, id) });
+    }
+
+    fn fits(&self, frame: &Frame) -> Result<(), Error> {
+        let limit = self.remote.max_frame;
+        if frame.size() <= u64::from(limit) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::TooLarge, format!("a frame of {} bytes, the peer takes {limit}", frame.size())))
+    }
+
+    fn take_outgoing(&mut self, id: CallId) -> Option<Outgoing> {
+        let call = self.outgoing.remove(&id)?;
+        self.timers.remove(&(call.deadline, Timer::Call(id)));
+        Some(call)
+    }
+
+    fn take_incoming(&mut self, id: CallId) -> Option<Incoming> {
+        let call = self.incoming.remove(&id)?;
+        if let Some(at) = call.stalled {
+            self.timers.remove(&(at, Timer::Stall(id)));
+        }
+        Some(call)
+    }
+
+    /// Notices that the peer is done, and that both are.
+    fn settle(&mut self) {
+        if self.state != State::Open || !self.heard_goodbye || !self.incoming.is_empty() {
+            return;
+        }
+        if !self.drained {
+            self.drained = true;
+            self.events.push_back(Event::Drained);
+        }
+        if self.said_goodbye && self.outgoing.is_empty() {
+            self.close(None);
+        }
+    }
+
+    fn close(&mut self, error: Option<Error>) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Closed;
+        self.timers.clear();
+        let unavailable = error.clone().unwrap_or_else(|| Error::new(ErrorCode::Unavailable, "the session was closed"));
+        let unavailable = Error { code: ErrorCode::Unavailable, ..unavailable };
+        let mut lost: Vec<CallId> = self.outgoing.drain().map(|(id, _)| id).collect();
+        lost.sort_unstable();
+        self.events.extend(lost.into_iter().map(|id| Event::Failed { id, error: unavailable.clone() }));
+        let mut dropped: Vec<CallId> = self.incoming.drain().map(|(id, _)| id).collect();
+        dropped.sort_unstable();
+        self.events.extend(dropped.into_iter().map(|id| Event::Dropped { id }));
+        self.events.push_back(Event::Closed(error));
+    }
+}
