@@ -17,16 +17,10 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a lease is good for without being renewed.
-const LEASE_TTL: Micros = 60_000_000;
-/// How often a running job renews its lease.
-const LEASE_BEAT: Duration = Duration::from_secs(15);
+/// A running job renews its lease this many times before it would expire.
+const LEASE_BEATS: u64 = 4;
 /// How often progress is written to the history, at most.
 const PROGRESS_EVERY: Micros = 1_000_000;
-/// Pause after a first failure; doubles up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Micros = 5_000_000;
-/// Longest pause after failures.
-const MAX_PAUSE: Micros = 900_000_000;
 /// Shortest pause when a person must act (a credential, a right): probing a wrong secret can block our address.
 const DENIED_PAUSE: Micros = 300_000_000;
 /// How often an instance is asked for its partitions.
@@ -43,8 +37,24 @@ pub struct JobOptions {
     pub owner: String,
     /// Jobs that run at the same time.
     pub concurrency: usize,
-    /// Bounds of media jobs.
-    pub media: FetchOptions,
+    /// How long a lease is good for without being renewed, in microseconds.
+    pub lease: Micros,
+    /// Pause after a first failure, in microseconds; doubles up to `retry_max`.
+    pub retry_min: Micros,
+    /// Longest pause after failures, in microseconds.
+    pub retry_max: Micros,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self {
+            owner: "stele".to_owned(),
+            concurrency: 4,
+            lease: 60_000_000,
+            retry_min: 5_000_000,
+            retry_max: 900_000_000,
+        }
+    }
 }
 
 /// When and how one kind of job of an instance runs.
@@ -69,6 +79,8 @@ pub struct InstanceJobs {
     pub source: Arc<dyn Source>,
     /// The kinds it has: `sync`, `directory`, `recover` (per partition) and `media` (one for all).
     pub plans: BTreeMap<&'static str, KindPlan>,
+    /// Bounds of its media job.
+    pub media: FetchOptions,
 }
 
 /// Something happened to a run.
@@ -412,7 +424,7 @@ impl Jobs {
                     entry.record.last_due = begun.due.or(entry.record.last_due);
                 }
                 // Another daemon has the lease, or the table does not answer: look again after a pause.
-                Err(_) => entry.record.retry_at = Some(self.inner.clock.now() + FIRST_PAUSE),
+                Err(_) => entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min),
             }
             std::mem::take(&mut entry.again)
         };
@@ -440,8 +452,10 @@ impl Jobs {
             _ => Some(Arc::clone(&inner.slots).acquire_owned().await.expect("the semaphore is never closed")),
         };
         let archive = &inner.archive;
-        let lease =
-            archive.lease_acquire(&begun.key, &inner.options.owner, inner.clock.now(), LEASE_TTL).await?.ok_or(None)?;
+        let lease = archive
+            .lease_acquire(&begun.key, &inner.options.owner, inner.clock.now(), inner.options.lease)
+            .await?
+            .ok_or(None)?;
         let start = RunStart { trigger: begun.trigger.to_owned(), now: inner.clock.now() };
         let run = archive.run_begin(&lease, &start).await?;
         let span_key = &begun.key;
@@ -510,9 +524,10 @@ impl Jobs {
 
     /// Renews the lease until it cannot.
     async fn keep_lease(&self, lease: &Lease, stop: &CancellationToken) -> ArchiveError {
+        let beat = Duration::from_micros(self.inner.options.lease.unsigned_abs() / LEASE_BEATS);
         loop {
-            tokio::time::sleep(LEASE_BEAT).await;
-            match self.inner.archive.lease_renew(lease, self.inner.clock.now(), LEASE_TTL).await {
+            tokio::time::sleep(beat).await;
+            match self.inner.archive.lease_renew(lease, self.inner.clock.now(), self.inner.options.lease).await {
                 Err(error) if !error.is_transient() => {
                     stop.cancel();
                     return error;
@@ -528,7 +543,8 @@ impl Jobs {
             Ok(false) => (Outcome::Cancelled, begun.failures, None),
             Err(error) => {
                 let failures = begun.failures.saturating_add(1);
-                let mut pause = (FIRST_PAUSE << (failures - 1).min(20)).min(MAX_PAUSE);
+                let options = &self.inner.options;
+                let mut pause = options.retry_min.saturating_mul(1 << (failures - 1).min(30)).min(options.retry_max);
                 if error.is_denied() {
                     pause = pause.max(DENIED_PAUSE);
                 }
@@ -581,7 +597,7 @@ impl Jobs {
                     source,
                     clock: work.clock,
                     instance: work.instance,
-                    options: inner.options.media,
+                    options: begun.instance.media,
                 };
                 *report = Arc::new(fetcher).run(stop, |report| shown.show(report)).await?;
                 Ok(!stop.is_cancelled())

@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Tasks read from the catalog at a time.
 const BATCH: u32 = 256;
-/// Attempts before a file without a deadline is parked.
-const MAX_ATTEMPTS: u32 = 12;
 /// Times one attempt goes on after a broken stream, each from the last whole chunk.
 const MAX_RESUMES: u32 = 3;
 /// Pause before the second attempt; doubles up to [`MAX_PAUSE`].
@@ -48,6 +46,14 @@ pub struct FetchOptions {
     pub concurrency: usize,
     /// Largest file in bytes; a larger one is parked.
     pub max_bytes: u64,
+    /// Failed attempts after which a file without a deadline is parked; one with a deadline is tried until then.
+    pub attempts: u32,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self { concurrency: 2, max_bytes: 1 << 30, attempts: 8 }
+    }
 }
 
 /// Fetches the files of one instance.
@@ -203,7 +209,7 @@ impl Fetcher {
         let hopeless = matches!(error.code, ErrorCode::NotFound | ErrorCode::Invalid | ErrorCode::TooLarge);
         let too_late = match task.deadline {
             Some(deadline) => now + pause > deadline && task.attempts > 0,
-            None => task.attempts + 1 >= MAX_ATTEMPTS,
+            None => task.attempts + 1 >= self.options.attempts,
         };
         let retry_at = (!hopeless && !too_late).then_some(now + pause);
         self.archive.media_failed(task.id, &error.to_string(), retry_at).await?;
