@@ -1,0 +1,194 @@
+//! The daemon's own sections. Every key has its default here and its explanation in `config/steled.toml`; a test keeps
+//! the two in step.
+
+use super::schedule::Zone;
+use super::secret::Secret;
+use super::values::{unset_or_within, within, words};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+words! {
+    /// How log lines look.
+    pub enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object per line.
+        Json = "json",
+    }
+
+    /// What a commit promises.
+    pub enum Durability {
+        /// What is committed survives a power cut.
+        Full = "full",
+        /// What is committed survives a crash of the daemon; a power cut may take the latest commits, never the order.
+        Normal = "normal",
+    }
+
+    /// Which search engine.
+    pub enum Engine {
+        /// tantivy, in the data folder.
+        Embedded = "embedded",
+    }
+}
+
+section! {
+    /// `[log]`: what is logged, and how.
+    pub struct Log {
+        /// Filter: a level, or `target=level` pairs, separated by commas.
+        pub level: String = "info".into(), |level: &String| filter_is_valid(level);
+        /// How lines look.
+        pub format: LogFormat = LogFormat::Text;
+    }
+}
+
+section! {
+    /// `[admin]`: the daemon's own API: health, metrics, jobs, archive.
+    pub struct Admin {
+        /// Whether it is there.
+        pub enabled: bool = true;
+        /// Where it listens.
+        pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9090));
+        /// Keys of which one is needed as `Authorization: Bearer …` under `/api/`. Empty: none is needed.
+        pub api_keys: Vec<Secret> = Vec::new();
+    }
+}
+
+section! {
+    /// `[http]`: bounds of every listener.
+    pub struct Http {
+        /// Largest body of a request, in bytes.
+        pub max_body_bytes: usize = 1 << 20, within(0..=1 << 30);
+        /// Largest head of a request (request line and headers), in bytes.
+        pub max_header_bytes: usize = 32 << 10, within(8 << 10..=1 << 20);
+        /// Most headers of a request.
+        pub max_headers: usize = 100, within(10..=1000);
+        /// Seconds a client may take to send the head of a request; idle connections are closed after them, too.
+        pub header_timeout_seconds: u64 = 15, within(1..=3600);
+        /// Seconds from the head of a request to its answer, the body included.
+        pub request_timeout_seconds: u64 = 30, within(1..=3600);
+        /// Most connections of one listener.
+        pub max_connections: usize = 4096, within(1..=1_000_000);
+        /// Most requests of one instance that are worked on at the same time; what exceeds them is answered 503.
+        pub max_in_flight: usize = 512, within(1..=100_000);
+        /// Seconds requests in flight get to finish when the daemon stops.
+        pub drain_seconds: u64 = 20, within(0..=3600);
+    }
+}
+
+impl Http {
+    /// Time a client may take to send the head of a request.
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_seconds)
+    }
+
+    /// Time from the head of a request to its answer.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_seconds)
+    }
+
+    /// Time requests in flight get to finish when the daemon stops.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+section! {
+    /// `[archive]`: the database.
+    pub struct Archive {
+        /// What a commit promises.
+        pub durability: Durability = Durability::Full;
+        /// Connections that read.
+        pub readers: u32 = 4, within(1..=64);
+        /// Page cache of each connection, in MiB.
+        pub cache_mib: u32 = 16, within(1..=4096);
+    }
+}
+
+section! {
+    /// `[search]`: the index.
+    pub struct Search {
+        /// Which engine.
+        pub engine: Engine = Engine::Embedded;
+        /// Messages after which the index commits, whatever the time.
+        pub commit_messages: u32 = 50_000, within(1..=10_000_000);
+        /// Seconds after which the index commits, whatever the number. What is not committed yet is found all the same.
+        pub commit_seconds: u64 = 5, within(1..=3600);
+        /// Memory for building the index, in MiB.
+        pub memory_mib: usize = 64, within(16..=4096);
+        /// Threads that build the index.
+        pub threads: usize = 1, within(1..=16);
+    }
+}
+
+section! {
+    /// `[jobs]`: what runs by itself. Instances may differ in `[instance.sync]` and `[instance.directory]`.
+    pub struct Jobs {
+        /// Zone of cron patterns.
+        pub zone: Zone = Zone(chrono_tz::UTC);
+        /// Runs at the same time, over all instances.
+        pub concurrency: usize = 4, within(1..=256);
+        /// Messages asked for per page.
+        pub page_limit: u32 = 1000, within(1..=10_000);
+        /// Seconds a plugin may take for one page.
+        pub page_timeout_seconds: u64 = 120, within(1..=3600);
+        /// Seconds to wait after a first failure; doubled with every further one.
+        pub retry_min_seconds: u64 = 5, within(1..=86_400);
+        /// Longest wait after failures, in seconds.
+        pub retry_max_seconds: u64 = 900, within(1..=86_400);
+        /// Seconds a job's lease lasts without being renewed.
+        pub lease_seconds: u64 = 60, within(5..=3600);
+    }
+}
+
+section! {
+    /// `[media]`: files of messages.
+    pub struct Media {
+        /// Days a signed link is valid.
+        pub link_days: u32 = 365, within(1..=36_500);
+        /// Secret that signs links. Unset: one is made and kept in the archive.
+        pub link_key: Option<Secret> = None;
+        /// Largest file, in bytes; a larger one is parked.
+        pub max_file_bytes: u64 = 1 << 30, within(1..=1 << 40);
+        /// Files fetched at the same time, per instance.
+        pub concurrency: usize = 2, within(1..=64);
+        /// Failed attempts after which a file is parked.
+        pub attempts: u32 = 8, within(1..=100);
+        /// Seconds a plugin may take from one chunk of a file to the next.
+        pub chunk_timeout_seconds: u64 = 60, within(1..=3600);
+    }
+}
+
+section! {
+    /// `[plugins]`: where plugins are found, and how they are supervised.
+    pub struct Plugins {
+        /// Folders in which a plugin named `x` is looked for as `libstele_x.so`. Empty: the folder of the program, and
+        /// `../lib/stele/plugins` seen from there.
+        pub dirs: Vec<PathBuf> = Vec::new();
+        /// Seconds an instance gets to say hello before the daemon counts as degraded.
+        pub start_timeout_seconds: u64 = 10, within(1..=600);
+        /// Seconds an instance gets to say goodbye.
+        pub stop_timeout_seconds: u64 = 5, within(1..=600);
+        /// Largest frame, in MiB. Unset: the boundary's own bound.
+        pub max_frame_mib: Option<usize> = None, unset_or_within(1..=1024);
+    }
+}
+
+impl Plugins {
+    /// The folders that are searched.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        if !self.dirs.is_empty() {
+            return self.dirs.clone();
+        }
+        let program = std::env::current_exe().ok();
+        let beside = program.as_deref().and_then(std::path::Path::parent);
+        beside.map(|folder| vec![folder.to_owned(), folder.join("../lib/stele/plugins")]).unwrap_or_default()
+    }
+}
+
+fn filter_is_valid(level: &str) -> Result<(), String> {
+    match tracing_subscriber::EnvFilter::try_new(level) {
+        Ok(_) if !level.trim().is_empty() => Ok(()),
+        _ => Err(format!("expected a level (error, warn, info, debug, trace) or target=level pairs, found {level:?}")),
+    }
+}

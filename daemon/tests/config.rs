@@ -1,0 +1,339 @@
+//! The configuration through its public face: what is accepted, what is refused and where, what is shown.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use steled::config::{Carrier, Config, ConfigErrors, Durability, Instance, LogFormat, Surroundings};
+
+const FILE: &str = "/etc/stele/steled.toml";
+
+fn surroundings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Surroundings {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let files: BTreeMap<PathBuf, String> =
+        files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    let read_file = move |path: &Path| {
+        files.get(path).cloned().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    };
+    Surroundings { variables, read_file: Box::new(read_file) }
+}
+
+fn parse(text: &str, variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    Config::parse(Some(Path::new(FILE)), text, &surroundings(variables, files))
+}
+
+/// Checks the lines of the error text: place, key and message.
+fn check_errors(text: &str, variables: &[(&str, &str)], expected: &[&str]) {
+    let errors = parse(text, variables, &[]).expect_err("the configuration must be refused");
+    let lines: Vec<String> = errors.0.iter().map(|problem| problem.to_string().replace(FILE, "F")).collect();
+    assert_eq!(lines, expected, "for:\n{text}");
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(parse("", &[], &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn each_mistake_names_its_place() {
+    for (text, expected) in [
+        ("data_dir = 7", &["F:1:12: data_dir: expected text, found a whole number"][..]),
+        ("data_dir = ''", &["F:1:12: data_dir: must not be empty"]),
+        ("[log]\nlevle = 'info'", &["F:2:1: log.levle: unknown key; did you mean \"level\"?"]),
+        ("[logs]\n", &["F:1:2: logs: unknown key; did you mean \"log\"?"]),
+        ("[log]\nformat = 'xml'", &["F:2:10: log.format: expected \"text\" or \"json\", found \"xml\""]),
+        ("log = 3", &["F:1:7: log: expected a table, found a whole number"]),
+        ("[jobs]\n  concurrency = 0", &["F:2:17: jobs.concurrency: must be between 1 and 256, is 0"]),
+        ("[jobs]\nconcurrency = -1", &["F:2:15: jobs.concurrency: must be between 0 and 18446744073709551615, is -1"]),
+        ("[jobs]\nconcurrency = 'four'", &["F:2:15: jobs.concurrency: expected a whole number, found text"]),
+        (
+            "jobs.zone = 'Asia/Shanhai'",
+            &["F:1:13: jobs.zone: unknown time zone \"Asia/Shanhai\"; did you mean \"Asia/Shanghai\"?"],
+        ),
+        (
+            "jobs = { retry_min_seconds = 9, retry_max_seconds = 3 }",
+            &["F:1:30: jobs.retry_min_seconds: must not be greater than jobs.retry_max_seconds"],
+        ),
+        (
+            "[admin]\nlisten = '9090'",
+            &["F:2:10: admin.listen: expected an address and port such as \"127.0.0.1:9002\", found \"9090\""],
+        ),
+        ("[admin]\nenabled = 'yes'", &["F:2:11: admin.enabled: expected true or false, found text"]),
+        ("[admin]\napi_keys = ['']", &["F:2:13: admin.api_keys[0]: must not be empty"]),
+        (
+            "[admin]\napi_keys = [{ file = 'gone' }]",
+            &["F:2:13: admin.api_keys[0]: file /etc/stele/gone cannot be read: no such file"],
+        ),
+        ("[search]\nengine = 'meili'", &["F:2:10: search.engine: expected \"embedded\", found \"meili\""]),
+        ("[instance]\nname = 'hq'", &["F:1:1: instance: expected an array of tables: write [[instance]]"]),
+        ("\n[[instance]]\nname = 'hq'", &["F:2:1: instance[0].plugin: is missing"]),
+        (
+            "[[instance]]\nname = 'H Q'\nplugin = 'wecom'",
+            &[
+                "F:2:8: instance[0].name: must be 1 to 64 of a-z, 0-9, -, _ and ., and begin with a letter or digit; is \"H Q\"",
+            ],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\ncarier = 'child'",
+            &["F:4:1: instance[0].carier: unknown key; did you mean \"carrier\"?"],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\nprefix = 'hq/'",
+            &["F:4:10: instance[0].prefix: expected a path such as \"/hq\", found \"hq/\""],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\npublic_url = 'example.com'",
+            &[
+                "F:4:14: instance[0].public_url: expected an address such as \"https://archive.example.com\", found \"example.com\"",
+            ],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\n[instance.tls]\ncert = 'c.pem'",
+            &["F:4:1: instance[0].tls: cert and key belong together; one is missing"],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\n[instance.sync]\ncron = '61 * * * *'",
+            &["F:5:8: instance[0].sync.cron: \"61 * * * *\" is not a cron pattern of five or six fields: CRON"],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\n[instance.directory]\ncron = '0 0 31 2 *'",
+            &["F:5:8: instance[0].directory.cron: \"0 0 31 2 *\" never comes"],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\nconfig.corp = [{ secret = { file = 's' } }, { secret = { env = 'GONE' } }]",
+            &[
+                "F:4:27: instance[0].config.corp[0].secret: file /etc/stele/s cannot be read: no such file",
+                "F:4:56: instance[0].config.corp[1].secret: variable GONE is not set",
+            ],
+        ),
+        (
+            "[[instance]]\nname='a'\nplugin='x'\n[[instance]]\nname='a'\nplugin='x'",
+            &["F:5:6: instance[1].name: the name \"a\" is taken by instance[0]"],
+        ),
+        (
+            "[[instance]]\nname='a'\nplugin='x'\nlisten='127.0.0.1:9002'\n[[instance]]\nname='b'\nplugin='x'\nlisten='127.0.0.1:9002'",
+            &[
+                "F:8:8: instance[1].listen: 127.0.0.1:9002 is taken by instance \"a\": give each its own listen, or its own prefix",
+            ],
+        ),
+        (
+            "[[instance]]\nname='a'\nplugin='x'\nlisten='127.0.0.1:9090'",
+            &["F:4:8: instance[0].listen: 127.0.0.1:9090 is taken by admin.listen"],
+        ),
+        ("a = 1\nb = = 2", &["F:2:5: SYNTAX"]),
+    ] {
+        let expected: Vec<&str> = expected.to_vec();
+        let errors = parse(text, &[], &[]).expect_err(text);
+        let lines: Vec<String> = errors.0.iter().map(|problem| problem.to_string().replace(FILE, "F")).collect();
+        assert_eq!(lines.len(), expected.len(), "for:\n{text}\n{lines:#?}");
+        for (line, expected) in lines.iter().zip(expected) {
+            // The words of the parsers beneath are theirs; the place is ours.
+            match expected.strip_suffix("CRON").or(expected.strip_suffix("SYNTAX")) {
+                Some(prefix) => assert!(line.starts_with(prefix) && line.len() > prefix.len(), "{line}"),
+                None => assert_eq!(line, expected, "for:\n{text}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = "datadir = '/x'\n[log]\nlevel = '=='\nformat = 1\n[jobs]\nzone = 'Mars'\n[[instance]]\nname = ''\nlisten = 1\nsync.cron = 'x'\n";
+    let errors = parse(text, &[("STELE_MEDIA__LINK_DAYS", "0")], &[]).expect_err("must be refused");
+    let keys: Vec<&str> = errors.0.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "datadir",
+            "log.level",
+            "log.format",
+            "jobs.zone",
+            "instance[0].plugin",
+            "instance[0].name",
+            "instance[0].listen",
+            "instance[0].sync.cron",
+            "media.link_days"
+        ]
+    );
+    assert!(errors.to_string().starts_with("9 errors in the configuration\n  /etc/stele/steled.toml:1:1: datadir: "));
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let text = "[jobs]\nconcurrency = 2\n[[instance]]\nname = 'main-hq'\nplugin = 'wecom'\nlisten = '127.0.0.1:1'\nconfig.proxy = 'a'\n";
+    let variables = [
+        ("STELE_DATA_DIR", "data"),
+        ("STELE_JOBS__CONCURRENCY", "7"),
+        ("STELE_LOG__FORMAT", "json"),
+        ("STELE_LOG__LEVEL", "info,steled=debug"),
+        ("STELE_MEDIA__LINK_KEY", "0123"),
+        ("STELE_ADMIN__API_KEYS", "['k1', 'k2']"),
+        ("STELE_INSTANCE__MAIN_HQ__LISTEN", "127.0.0.1:2"),
+        ("STELE_INSTANCE__MAIN_HQ__CONFIG__PROXY", "b"),
+        ("STELE_INSTANCE__MAIN_HQ__SYNC__CRON", "*/5 * * * * *"),
+        ("STELE_CONFIG", "/etc/other.toml"),
+        ("OTHER", "x"),
+    ];
+    let config = parse(text, &variables, &[]).unwrap();
+    assert_eq!(config.data_dir, Path::new("data"));
+    assert_eq!(config.jobs.concurrency, 7);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.log.level, "info,steled=debug");
+    assert_eq!(config.media.link_key.as_ref().unwrap().expose(), "0123");
+    assert_eq!(config.admin.api_keys.iter().map(|key| key.expose()).collect::<Vec<_>>(), ["k1", "k2"]);
+    let instance = &config.instances[0];
+    assert_eq!(instance.listen.unwrap().port(), 2);
+    assert_eq!(instance.config.value()["proxy"], "b");
+    assert_eq!(instance.sync.cron.as_ref().unwrap().as_str(), "*/5 * * * * *");
+}
+
+#[test]
+fn mistakes_in_variables_name_the_variable() {
+    check_errors(
+        "[[instance]]\nname='hq'\nplugin='wecom'",
+        &[
+            ("STELE_JOBS__CONCURRENCY", "many"),
+            ("STELE_LGO__LEVEL", "info"),
+            ("STELE_INSTANCE__HQ__LISTEN", "9002"),
+            ("STELE_INSTANCE__BRANCH__LISTEN", "127.0.0.1:9002"),
+            ("STELE_ADMIN__API_KEYS", "[1]"),
+            ("STELE_LOG", "{ format = 'xml' }"),
+        ],
+        &[
+            "variable STELE_ADMIN__API_KEYS: admin.api_keys[0]: expected text, found a whole number",
+            "variable STELE_INSTANCE__BRANCH__…: no [[instance]] of this name in the file",
+            "variable STELE_INSTANCE__HQ__LISTEN: instance[0].listen: expected an address and port such as \"127.0.0.1:9002\", found \"9002\"",
+            "variable STELE_JOBS__CONCURRENCY: jobs.concurrency: expected a whole number, found text",
+            "variable STELE_LGO__LEVEL: lgo: unknown key; did you mean \"log\"?",
+            "variable STELE_LOG: log.format: expected \"text\" or \"json\", found \"xml\"",
+        ],
+    );
+}
+
+#[test]
+fn relative_paths_start_from_the_folder_of_the_file() {
+    let config = parse("data_dir = 'data'\n[plugins]\ndirs = ['p', '/q']", &[], &[]).unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/stele/data"));
+    assert_eq!(config.plugins.dirs, [PathBuf::from("/etc/stele/p"), PathBuf::from("/q")]);
+}
+
+const WITH_SECRETS: &str = r#"
+[admin]
+api_keys = ["topsecret-admin"]
+[media]
+link_key = { env = "LINK" }
+[[instance]]
+name = "hq"
+plugin = "wecom"
+carrier = "in-process"
+listen = "127.0.0.1:9002"
+[instance.config]
+library = "/opt/lib.so"
+proxy = "http://user:topsecret-proxy@proxy:3128"
+api_keys = [{ key = "topsecret-api", corps = ["corp123"] }]
+note = { file = "note.txt" }
+date = 2026-01-02
+ratio = 0.5
+[[instance.config.corp]]
+id = "corp123"
+archive_secret = "topsecret-archive"
+private_keys = [{ version = 1, pem = { file = "/keys/v1.pem" } }]
+"#;
+
+fn with_secrets() -> Config {
+    let files = [("/keys/v1.pem", "topsecret-pem\n"), ("/etc/stele/note.txt", "topsecret-note\r\n")];
+    parse(WITH_SECRETS, &[("LINK", "topsecret-link")], &files).unwrap()
+}
+
+#[test]
+fn references_are_resolved_for_the_plugin() {
+    let config = with_secrets();
+    let instance = &config.instances[0];
+    assert_eq!(instance.carrier, Carrier::InProcess);
+    let value = instance.config.value();
+    assert_eq!(value["corp"][0]["private_keys"][0]["pem"], "topsecret-pem");
+    assert_eq!(value["corp"][0]["private_keys"][0]["version"], 1);
+    assert_eq!(value["note"], "topsecret-note");
+    assert_eq!(value["date"], "2026-01-02");
+    assert_eq!(value["ratio"], 0.5);
+    assert_eq!(config.media.link_key.unwrap().expose(), "topsecret-link");
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let config = with_secrets();
+    for shown in [format!("{config:?}"), format!("{config:#?}"), config.to_toml()] {
+        assert!(!shown.contains("topsecret"), "{shown}");
+        assert!(shown.contains("/opt/lib.so") && shown.contains("***"), "{shown}");
+    }
+}
+
+#[test]
+fn the_printed_configuration_reads_back() {
+    let config = with_secrets();
+    let again = parse(&config.to_toml(), &[], &[]).unwrap();
+    assert_eq!(again.http, config.http);
+    assert_eq!(again.jobs, config.jobs);
+    assert_eq!(again.instances[0].listen, config.instances[0].listen);
+    assert_eq!(again.to_toml(), config.to_toml());
+}
+
+/// The commented file with every setting uncommented.
+fn uncommented() -> String {
+    let lines = steled::config::DEFAULT_FILE.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => setting,
+        _ => line,
+    });
+    lines.fold(String::new(), |text, line| text + line + "\n")
+}
+
+fn example() -> Config {
+    let files = ["api.key", "corp123-archive.secret", "corp123-app.secret", "corp123-v1.pem"]
+        .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    parse(&uncommented(), &[], &files).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn the_commented_file_is_the_default() {
+    assert_eq!(parse(steled::config::DEFAULT_FILE, &[], &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn every_commented_default_is_the_default() {
+    let example = example();
+    let expected_instance = Instance {
+        name: "hq".into(),
+        plugin: "wecom".into(),
+        config: example.instances[0].config.clone(),
+        ..Instance::default()
+    };
+    assert_eq!(example, Config { instances: vec![expected_instance], ..Config::default() });
+    assert_eq!(example.archive.durability, Durability::Full);
+}
+
+#[test]
+fn every_key_is_documented() {
+    let document: toml_edit::DocumentMut = uncommented().parse().unwrap();
+    let instance = document["instance"][0].as_table().expect("the example instance is a table");
+    use steled::config as c;
+    let sections: &[(&str, &toml_edit::Table, &[&str])] = &[
+        ("top", document.as_table(), Config::KEYS),
+        ("log", document["log"].as_table().unwrap(), c::Log::KEYS),
+        ("admin", document["admin"].as_table().unwrap(), c::Admin::KEYS),
+        ("http", document["http"].as_table().unwrap(), c::Http::KEYS),
+        ("archive", document["archive"].as_table().unwrap(), c::Archive::KEYS),
+        ("search", document["search"].as_table().unwrap(), c::Search::KEYS),
+        ("jobs", document["jobs"].as_table().unwrap(), c::Jobs::KEYS),
+        ("media", document["media"].as_table().unwrap(), c::Media::KEYS),
+        ("plugins", document["plugins"].as_table().unwrap(), c::Plugins::KEYS),
+        ("instance", instance, Instance::KEYS),
+        ("instance.tls", instance["tls"].as_table().unwrap(), c::Tls::KEYS),
+        ("instance.sync", instance["sync"].as_table().unwrap(), c::InstanceSync::KEYS),
+        ("instance.directory", instance["directory"].as_table().unwrap(), c::InstanceDirectory::KEYS),
+        ("instance.media", instance["media"].as_table().unwrap(), c::InstanceMedia::KEYS),
+    ];
+    for (name, table, keys) in sections {
+        let missing: Vec<_> = keys.iter().filter(|key| !table.contains_key(key)).collect();
+        assert!(missing.is_empty(), "config/steled.toml does not document {missing:?} of {name}");
+    }
+}
