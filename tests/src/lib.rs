@@ -1,1 +1,23 @@
-//! placeholder
+//! What Stele's end-to-end suites run against, and the suites' common tools.
+//!
+//! * [`vendor_stub`]: the stub of WeCom's closed library, whose network is a folder.
+//! * [`corp`]: makes such folders: keys, encrypted envelopes, media, directory.
+//! * [`standin`]: WeCom's HTTP APIs on loopback.
+//! * [`daemon`]: starts, stops and kills the real `steled`, and signs requests to it.
+//! * [`vendor_real`]: fetches the real vendor library.
+//! * [`skip`]: tests that cannot run say so.
+
+pub mod corp;
+pub mod skip;
+
+use std::path::Path;
+
+/// The stub of the vendor's library, compiled from `tests/vendor-stub/stub.c`.
+pub fn vendor_stub() -> &'static Path {
+    Path::new(env!("STELE_VENDOR_STUB"))
+}
+
+/// The root of the source tree.
+pub fn source_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' crate lies in the source tree")
+}
