@@ -1,0 +1,166 @@
+//! Fields and tokens of the embedded index.
+
+use crate::fold::{FOLD_VERSION, fold};
+use stele_archive::FeedRow;
+use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager};
+use tantivy::{Index, TantivyDocument};
+
+/// Version of fields and layout; the version of tokens is part of it.
+pub(super) const FORMAT: u64 = 1_000 * FOLD_VERSION as u64 + 1;
+
+/// Number of characters per token, as the tokenizers are called in the schema.
+const PAIRS: &str = "stele_pairs";
+const CHARS: &str = "stele_chars";
+
+/// Fast fields are read by name.
+pub(super) const ID: &str = "id";
+pub(super) const INSTANCE: &str = "instance";
+pub(super) const SENT_AT: &str = "sent_at";
+pub(super) const KIND: &str = "kind";
+pub(super) const LENGTH: &str = "length";
+
+/// The fields. What narrows a search to few messages (conversation, sender) has postings; what is only compared, once a
+/// message is a candidate (instance, kind, time), is a column; nothing is stored, since rows are shown from the archive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields {
+    pub pairs: Field,
+    pub chars: Field,
+    pub conversation: Field,
+    pub sender: Field,
+    id: Field,
+    instance: Field,
+    sent_at: Field,
+    kind: Field,
+    length: Field,
+}
+
+impl Fields {
+    pub fn build() -> (Schema, Self) {
+        let tokens = |tokenizer: &str, record: IndexRecordOption| {
+            TextOptions::default().set_indexing_options(
+                TextFieldIndexing::default().set_tokenizer(tokenizer).set_index_option(record).set_fieldnorms(false),
+            )
+        };
+        let column = NumericOptions::default().set_fast();
+        let postings = NumericOptions::default().set_indexed();
+        let mut schema = Schema::builder();
+        let fields = Self {
+            pairs: schema.add_text_field("pairs", tokens(PAIRS, IndexRecordOption::WithFreqsAndPositions)),
+            chars: schema.add_text_field("chars", tokens(CHARS, IndexRecordOption::WithFreqs)),
+            conversation: schema.add_i64_field("conversation", postings.clone()),
+            sender: schema.add_i64_field("sender", postings),
+            id: schema.add_i64_field(ID, column.clone()),
+            instance: schema.add_i64_field(INSTANCE, column.clone()),
+            sent_at: schema.add_i64_field(SENT_AT, column.clone()),
+            kind: schema.add_text_field(KIND, TextOptions::default().set_fast("raw")),
+            length: schema.add_u64_field(LENGTH, column),
+        };
+        (schema.build(), fields)
+    }
+
+    pub fn document(&self, row: &FeedRow) -> TantivyDocument {
+        let folded = fold(&row.text);
+        let mut document = TantivyDocument::default();
+        document.add_text(self.pairs, &folded);
+        document.add_text(self.chars, &folded);
+        document.add_i64(self.conversation, row.conversation.0);
+        if let Some(sender) = row.sender {
+            document.add_i64(self.sender, sender.0);
+        }
+        document.add_i64(self.id, row.id.0);
+        document.add_i64(self.instance, row.instance.0);
+        document.add_i64(self.sent_at, row.sent_at);
+        document.add_text(self.kind, &row.kind);
+        document.add_u64(self.length, folded.chars().count() as u64);
+        document
+    }
+}
+
+/// Makes the tokenizers of the schema known to an index.
+pub(super) fn register_tokenizers(index: &mut Index) {
+    let tokenizers = TokenizerManager::new();
+    tokenizers.register(PAIRS, CharTokenizer { width: 2, token: Token::default() });
+    tokenizers.register(CHARS, CharTokenizer { width: 1, token: Token::default() });
+    index.set_tokenizers(tokenizers);
+}
+
+/// Every run of `width` characters of a folded text is a token; its position is the number of characters before it.
+/// Nothing is a separator: white space, punctuation and joiners are characters like any other.
+#[derive(Clone)]
+struct CharTokenizer {
+    width: usize,
+    token: Token,
+}
+
+impl Tokenizer for CharTokenizer {
+    type TokenStream<'a> = CharStream<'a>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> CharStream<'a> {
+        self.token.reset();
+        // Where the token that ends with the next character begins, and where that character does.
+        let mut ahead = text.char_indices();
+        for _ in 1..self.width {
+            ahead.next();
+        }
+        CharStream { text, starts: text.char_indices(), ahead, token: &mut self.token }
+    }
+}
+
+struct CharStream<'a> {
+    text: &'a str,
+    starts: std::str::CharIndices<'a>,
+    ahead: std::str::CharIndices<'a>,
+    token: &'a mut Token,
+}
+
+impl TokenStream for CharStream<'_> {
+    fn advance(&mut self) -> bool {
+        let (Some((start, _)), Some((last, c))) = (self.starts.next(), self.ahead.next()) else { return false };
+        let end = last + c.len_utf8();
+        self.token.position = self.token.position.wrapping_add(1);
+        self.token.offset_from = start;
+        self.token.offset_to = end;
+        self.token.text.clear();
+        self.token.text.push_str(&self.text[start..end]);
+        true
+    }
+
+    fn token(&self) -> &Token {
+        self.token
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        self.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(width: usize, text: &str) -> Vec<(usize, String)> {
+        let mut tokenizer = CharTokenizer { width, token: Token::default() };
+        let mut stream = tokenizer.token_stream(text);
+        let mut found = Vec::new();
+        while stream.advance() {
+            found.push((stream.token().position, stream.token().text.clone()));
+        }
+        found
+    }
+
+    #[test]
+    fn tokens_and_their_positions() {
+        for (width, text, expected) in [
+            (2, "", vec![]),
+            (2, "一", vec![]),
+            (2, "一二", vec![(0, "一二")]),
+            (2, "a 𠮷b", vec![(0, "a "), (1, " 𠮷"), (2, "𠮷b")]),
+            (1, "", vec![]),
+            (1, "a𠮷", vec![(0, "a"), (1, "𠮷")]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(at, token)| (at, token.to_owned())).collect();
+            assert_eq!(tokens(width, text), expected, "{width} in {text:?}");
+        }
+    }
+}

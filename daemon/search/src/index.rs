@@ -1,0 +1,180 @@
+//! The trait every engine implements.
+
+use crate::error::IndexError;
+use crate::rank::Rank;
+use async_trait::async_trait;
+use serde::Serialize;
+use stele_archive::model::Micros;
+use stele_archive::{ConversationId, DayCount, FeedRow, InstanceId, PersonId, Rev};
+use tokio::sync::watch;
+
+/// How far an index has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+pub struct Watermark {
+    /// Everything up to this revision is indexed, nothing after it. 0: nothing.
+    pub rev: Rev,
+    /// [`Self::fingerprint`] of the row of this revision: tells whether the archive is still the one that was indexed, or
+    /// another one took its place (a restored backup).
+    pub mark: u64,
+}
+
+impl Watermark {
+    /// The watermark of an index that ends with this row.
+    pub fn at(row: &FeedRow) -> Self {
+        Self { rev: row.rev, mark: Self::fingerprint(row) }
+    }
+
+    /// FNV-1a over what never changes of a row. It is stored, so it must not depend on the build.
+    pub fn fingerprint(row: &FeedRow) -> u64 {
+        let numbers = [row.rev.0, row.id.0, row.instance.0, row.conversation.0, row.sent_at];
+        let bytes = numbers.iter().flat_map(|n| n.to_le_bytes());
+        bytes
+            .chain(row.text.bytes())
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+}
+
+/// Order of hits. Ties are broken by time, then by id, so the order is total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// Latest sent first.
+    #[default]
+    Newest,
+    /// [Most relevant](crate::relevance) first.
+    Relevance,
+}
+
+/// What an index is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IndexQuery {
+    /// The folded query: 1 to [`MAX_QUERY_CHARS`](crate::fold::MAX_QUERY_CHARS) characters.
+    pub phrase: String,
+    /// Only of these instances; empty means all.
+    pub instances: Vec<InstanceId>,
+    /// Only in this conversation.
+    pub conversation: Option<ConversationId>,
+    /// Only from this person.
+    pub sender: Option<PersonId>,
+    /// Only of these kinds; empty means all.
+    pub kinds: Vec<String>,
+    /// Sent at or after.
+    pub since: Option<Micros>,
+    /// Sent before.
+    pub until: Option<Micros>,
+    /// Order of the hits.
+    pub sort: Sort,
+    /// Hits to pass over.
+    pub offset: usize,
+    /// Hits wanted.
+    pub limit: usize,
+}
+
+impl IndexQuery {
+    /// Whether a message passes the filters; its text is another matter.
+    pub fn admits(
+        &self,
+        instance: InstanceId,
+        conversation: ConversationId,
+        sender: Option<PersonId>,
+        kind: &str,
+        sent_at: Micros,
+    ) -> bool {
+        (self.instances.is_empty() || self.instances.contains(&instance))
+            && self.conversation.is_none_or(|wanted| wanted == conversation)
+            && self.sender.is_none_or(|wanted| sender == Some(wanted))
+            && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
+            && self.since.is_none_or(|since| sent_at >= since)
+            && self.until.is_none_or(|until| sent_at < until)
+    }
+}
+
+/// What an index found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IndexPage {
+    /// The hits asked for, in order.
+    pub hits: Vec<Rank>,
+    /// Exact number of hits without paging.
+    pub total: u64,
+    /// Answered from exactly the messages up to this revision.
+    pub watermark: Rev,
+}
+
+/// How an engine feels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct IndexHealth {
+    /// What keeps it from answering or taking in, if anything.
+    pub problem: Option<String>,
+    /// Why it asks to be rebuilt, if it does. It still answers.
+    pub condemned: Option<String>,
+    /// Indexed messages.
+    pub documents: u64,
+    /// Parts it consists of; many of them make searches slow.
+    pub segments: u64,
+}
+
+/// A search engine.
+///
+/// # What every engine keeps (suite: `contract`)
+///
+/// - **Watermark and documents move together.** After a crash at any moment [`watermark`](Self::watermark) tells exactly
+///   which rows are in. So nothing is lost, and nothing is doubled: rows at or below the watermark are passed over when
+///   they are fed again.
+/// - **A search answers from exactly the rows up to the watermark it reports**, never from half a batch. That is what
+///   makes the sum of indexed and not yet indexed hits exact.
+/// - Rows with an empty text are never hits and never counted, but move the watermark.
+/// - Texts are matched as [`fold`](crate::fold) defines, orders are those of [`Rank`].
+#[async_trait]
+pub trait SearchIndex: Send + Sync {
+    /// Name of the engine.
+    fn engine(&self) -> &'static str;
+
+    /// How far it has come.
+    async fn watermark(&self) -> Result<Watermark, IndexError>;
+
+    /// Tells whenever the watermark has moved.
+    fn progress(&self) -> watch::Receiver<Rev>;
+
+    /// Takes in rows of ascending revisions, all of them up to `upto`, together with the new watermark. Returns when both
+    /// would survive a crash. Rows and watermarks that are not ahead of the present one change nothing.
+    async fn apply(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError>;
+
+    /// Finds messages.
+    async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError>;
+
+    /// Indexed messages per UTC day they were sent, days ascending, and the watermark they were counted at.
+    async fn day_counts(&self) -> Result<(Rev, Vec<DayCount>), IndexError>;
+
+    /// Forgets everything: the watermark is 0 afterwards. This is how a damaged index begins anew.
+    async fn clear(&self, reason: &str) -> Result<(), IndexError>;
+
+    /// Begins a second index beside this one, empty, which takes its place when it is [finished](Rebuild::finish).
+    /// Searches are answered from the present one until then. One at a time: [`IndexError::Rebuilding`].
+    async fn rebuild(&self) -> Result<Box<dyn Rebuild>, IndexError>;
+
+    /// Looks for damage that searches would not notice (checksums). [`IndexError::Corrupt`] when there is some. Can take
+    /// seconds; searches go on.
+    async fn verify(&self) -> Result<(), IndexError>;
+
+    /// Called when there is nothing to take in, for housekeeping.
+    async fn settle(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    /// Somebody found this index to be wrong. It goes on answering until it is rebuilt.
+    fn condemn(&self, reason: &str);
+
+    /// How it feels. Cheap.
+    fn health(&self) -> IndexHealth;
+}
+
+/// An index in the making. Dropped without [`finish`](Self::finish) it leaves nothing behind.
+#[async_trait]
+pub trait Rebuild: Send + Sync {
+    /// As [`SearchIndex::apply`].
+    async fn apply(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError>;
+
+    /// Takes the place of the present index, which is deleted. The watermark can only stay or grow by this when the
+    /// caller has fed at least as much as the present one has.
+    async fn finish(self: Box<Self>) -> Result<(), IndexError>;
+}

@@ -1,0 +1,300 @@
+//! Searching the archive: what is indexed, what is not indexed yet, and the rows themselves.
+//!
+//! # One answer from two places
+//!
+//! Let `w` be the watermark the index answers from. A message that was committed when the search began is either at or
+//! below `w`, then the index knows it, or above, then it is among the waiting rows, which are read *before* the index is
+//! asked (the watermark only grows meanwhile). Rows at or below `w` are left out of the latter. So each message is
+//! considered exactly once, the totals add up, and a commit in between does no harm.
+//!
+//! The two ordered lists are merged by [`Rank`]. To cut the page `[offset, offset + limit)` out of the merged list it is
+//! not needed to know where the waiting hits go: at most as many of them as there are can come before a hit of the index,
+//! so the hits of the index from `offset` less that number on are enough.
+
+use crate::error::{IndexError, SearchError};
+use crate::fold::{MAX_QUERY_CHARS, fold};
+use crate::highlight::highlights;
+use crate::index::{IndexQuery, SearchIndex, Sort};
+use crate::overlay::{self, Backlog, Overlay, Waiting};
+use crate::rank::{Rank, Top, rank};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stele_archive::model::Micros;
+use stele_archive::ops::{MAX_ROWS, MessageOrder, MessageQuery};
+use stele_archive::{Archive, ConversationId, Feed, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage};
+
+/// Deepest row that can be asked for, `offset + limit`. Deeper ones would cost memory for rows nobody looks at; a
+/// narrower time range gets to them.
+pub const MAX_WINDOW: u64 = 100_000;
+
+/// Most messages of a conversation that are read through while the engine is down.
+const MAX_SCANNED: u64 = 50_000;
+
+/// Waiting rows that are looked through on the spot; more of them leave the async thread.
+const SCANNED_INLINE: usize = 1_000;
+
+/// How long a search waits for the tailer.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// What callers are told to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A conversation to search in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Within {
+    /// The archive's id of it.
+    pub id: ConversationId,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its native id: by this it is read when the engine is down.
+    pub native_id: String,
+}
+
+/// What is searched for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchRequest {
+    /// The text, taken literally: quotes, `*` and `AND` are characters. Not empty.
+    pub text: String,
+    /// Only of these instances; empty means all.
+    pub instances: Vec<InstanceId>,
+    /// Only in this conversation.
+    pub conversation: Option<Within>,
+    /// Only from this person.
+    pub sender: Option<PersonId>,
+    /// Only of these kinds; empty means all.
+    pub kinds: Vec<String>,
+    /// Sent at or after.
+    pub since: Option<Micros>,
+    /// Sent before.
+    pub until: Option<Micros>,
+    /// Order of the rows.
+    pub sort: Sort,
+    /// Rows to pass over.
+    pub offset: u64,
+    /// Rows wanted, at most [`MAX_ROWS`]; with 0 only the total is counted.
+    pub limit: u32,
+}
+
+/// A message that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchHit {
+    /// The message.
+    pub message: StoredMessage,
+    /// Where in its text the query occurs: byte ranges, ascending, not overlapping.
+    pub highlights: Vec<(u32, u32)>,
+}
+
+/// Messages that were found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchPage {
+    /// The rows asked for.
+    pub rows: Vec<SearchHit>,
+    /// Exact number of messages that are hits; paging does not change it.
+    pub total: u64,
+}
+
+/// Searches an archive.
+pub struct Searcher<A: ?Sized = dyn Archive> {
+    archive: Arc<A>,
+    index: Arc<dyn SearchIndex>,
+    overlay: Overlay,
+}
+
+impl<A: Feed + Queries + ?Sized> Searcher<A> {
+    /// Searches this archive with this index of it.
+    pub fn new(archive: Arc<A>, index: Arc<dyn SearchIndex>) -> Self {
+        Self { archive, index, overlay: Overlay::default() }
+    }
+
+    /// Finds messages, among all that were committed when this was called.
+    pub async fn search(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
+        let began = Instant::now();
+        let result = self.answer(request).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(SearchError::Invalid(_)) => "invalid",
+            Err(SearchError::Behind { .. }) => "behind",
+            Err(SearchError::Unavailable { .. }) => "unavailable",
+            Err(SearchError::Archive(_)) => "archive",
+        };
+        metrics::histogram!("stele_search_seconds", "outcome" => outcome).record(began.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn answer(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
+        let query = checked(request)?;
+        let (ranks, total) = match (self.ranked(&query).await, &request.conversation) {
+            (Ok(found), _) => found,
+            (Err(SearchError::Unavailable { reason, .. }), Some(conversation)) => {
+                self.scanned(&query, conversation, &reason).await?
+            }
+            (Err(behind @ SearchError::Behind { .. }), Some(conversation)) => {
+                self.scanned(&query, conversation, &behind.to_string()).await?
+            }
+            (Err(error), _) => return Err(error),
+        };
+        self.rows(&query, &ranks, total).await
+    }
+
+    /// The page out of the index and the waiting rows.
+    async fn ranked(&self, query: &IndexQuery) -> Result<(Vec<Rank>, u64), SearchError> {
+        let waiting = self.waiting().await?;
+        let index_query = IndexQuery {
+            offset: query.offset.saturating_sub(waiting.len()),
+            limit: query.limit + query.offset.min(waiting.len()),
+            ..query.clone()
+        };
+        let indexed = self.index.search(&index_query).await.map_err(|error| self.unavailable(&error))?;
+        let waiting = waiting_hits(waiting, query, indexed.watermark).await;
+        let total = indexed.total + waiting.len() as u64;
+        Ok((cut(&indexed.hits, &waiting, index_query.offset, query), total))
+    }
+
+    /// All rows the index does not know. When these are too many, waits a moment for the tailer.
+    async fn waiting(&self) -> Result<Vec<Arc<Waiting>>, SearchError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut progress = self.index.progress();
+        loop {
+            progress.mark_unchanged();
+            let watermark = self.index.watermark().await.map_err(|error| self.unavailable(&error))?;
+            match self.overlay.after(&*self.archive, watermark.rev).await? {
+                Backlog::Rows(rows) => return Ok(rows),
+                Backlog::TooMany(behind) => {
+                    let moved = tokio::time::timeout_at(deadline, progress.changed()).await;
+                    if !matches!(moved, Ok(Ok(()))) {
+                        return Err(SearchError::Behind { behind, retry_after: RETRY_AFTER });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The page by reading the conversation, newest first. Refuses conversations that are too long for it.
+    async fn scanned(
+        &self,
+        query: &IndexQuery,
+        conversation: &Within,
+        reason: &str,
+    ) -> Result<(Vec<Rank>, u64), SearchError> {
+        let mut top = Top::new(if query.limit == 0 { 0 } else { query.offset + query.limit });
+        let mut before = None;
+        if !query.instances.is_empty() && !query.instances.contains(&conversation.instance) {
+            return Ok((Vec::new(), 0));
+        }
+        loop {
+            let page = MessageQuery {
+                conversation: conversation.native_id.clone(),
+                kinds: query.kinds.clone(),
+                since: query.since,
+                until: query.until,
+                before,
+                order: MessageOrder::Id,
+                descending: true,
+                limit: MAX_ROWS,
+                ..MessageQuery::default()
+            };
+            let messages = self.archive.messages(conversation.instance, &page).await?;
+            if messages.total > MAX_SCANNED {
+                return Err(SearchError::Unavailable { reason: reason.to_owned(), retry_after: RETRY_AFTER });
+            }
+            for message in &messages.rows {
+                let folded = fold(&message.text);
+                if query.sender.is_none_or(|sender| message.sender == Some(sender)) && folded.contains(&query.phrase) {
+                    top.push(rank(query.sort, &folded, &query.phrase, message.sent_at, message.id));
+                }
+            }
+            before = messages.rows.last().map(|message| message.id.0);
+            if messages.rows.len() < MAX_ROWS as usize {
+                break;
+            }
+        }
+        let (mut ranks, total) = top.finish();
+        ranks.drain(..query.offset.min(ranks.len()));
+        Ok((ranks, total))
+    }
+
+    /// The messages of these ranks, each checked against its stored text.
+    async fn rows(&self, query: &IndexQuery, ranks: &[Rank], total: u64) -> Result<SearchPage, SearchError> {
+        let ids: Vec<MessageId> = ranks.iter().map(|rank| rank.id).collect();
+        let messages = if ids.is_empty() { Vec::new() } else { self.archive.messages_by_id(&ids).await? };
+        let rows: Vec<SearchHit> = messages
+            .into_iter()
+            .map(|message| SearchHit { highlights: highlights(&message.text, &query.phrase), message })
+            .filter(|hit| !hit.highlights.is_empty())
+            .collect();
+        // Cannot happen with a sound index, see `fold`. What is no hit is never shown.
+        let wrong = (ids.len() - rows.len()) as u64;
+        if wrong > 0 {
+            metrics::counter!("stele_search_wrong_hits_total").increment(wrong);
+            tracing::error!(wrong, engine = self.index.engine(), "the search index names messages that are no hits");
+            self.index.condemn("it named messages that are no hits");
+        }
+        Ok(SearchPage { rows, total: total.saturating_sub(wrong) })
+    }
+
+    fn unavailable(&self, error: &IndexError) -> SearchError {
+        tracing::warn!(%error, engine = self.index.engine(), "the search engine failed");
+        if let IndexError::Corrupt(reason) = error {
+            self.index.condemn(reason);
+        }
+        SearchError::Unavailable { reason: error.to_string(), retry_after: RETRY_AFTER }
+    }
+}
+
+/// The query of a request, if it can be answered.
+fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
+    let phrase = fold(&request.text);
+    let length = phrase.chars().count();
+    if length == 0 {
+        return Err(SearchError::Invalid("nothing to search for".into()));
+    }
+    if length > MAX_QUERY_CHARS {
+        return Err(SearchError::Invalid(format!(
+            "the text has {length} characters, at most {MAX_QUERY_CHARS} can be searched for"
+        )));
+    }
+    if request.limit > MAX_ROWS {
+        return Err(SearchError::Invalid(format!("at most {MAX_ROWS} rows can be asked for at once")));
+    }
+    if request.offset.saturating_add(u64::from(request.limit)) > MAX_WINDOW {
+        return Err(SearchError::Invalid(format!(
+            "only the first {MAX_WINDOW} rows can be asked for; narrow the search by time"
+        )));
+    }
+    Ok(IndexQuery {
+        phrase,
+        instances: request.instances.clone(),
+        conversation: request.conversation.as_ref().map(|conversation| conversation.id),
+        sender: request.sender,
+        kinds: request.kinds.clone(),
+        since: request.since,
+        until: request.until,
+        sort: request.sort,
+        offset: usize::try_from(request.offset).expect("checked against the window"),
+        limit: request.limit as usize,
+    })
+}
+
+/// The page out of the hits of the index from `first` on and all waiting hits, both in order.
+fn cut(indexed: &[Rank], waiting: &[Rank], first: usize, query: &IndexQuery) -> Vec<Rank> {
+    let (mut indexed, mut waiting) = (indexed.iter().peekable(), waiting.iter().peekable());
+    std::iter::from_fn(|| match (indexed.peek(), waiting.peek()) {
+        (Some(a), Some(b)) if a < b => waiting.next(),
+        (Some(_), _) => indexed.next(),
+        (None, _) => waiting.next(),
+    })
+    .skip(query.offset - first)
+    .take(query.limit)
+    .copied()
+    .collect()
+}
+
+async fn waiting_hits(waiting: Vec<Arc<Waiting>>, query: &IndexQuery, watermark: Rev) -> Vec<Rank> {
+    if waiting.len() <= SCANNED_INLINE {
+        return overlay::hits(&waiting, query, watermark);
+    }
+    let query = query.clone();
+    tokio::task::spawn_blocking(move || overlay::hits(&waiting, &query, watermark))
+        .await
+        .expect("comparing texts does not panic")
+}
