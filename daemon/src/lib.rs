@@ -5,5 +5,6 @@
 //! the face for people.
 
 pub mod config;
+pub mod http;
 pub mod jobs;
 pub mod media;

@@ -1,0 +1,276 @@
+//! What stands between the callers of an instance and its plugin.
+
+use super::Answers;
+use super::caller::CallerRates;
+use super::listener::Peer;
+use super::observe::observed;
+use crate::config::Http;
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use stele_plugin_api::ops::{Description, HttpReply, HttpRequest};
+use stele_plugin_api::{Error, ErrorCode};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+/// When to come back while the instance does not work or is full.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// Headers that belong to a connection, which the plugin has none of (RFC 9110 §7.6.1), and those the daemon sets itself.
+const NOT_FROM_PLUGINS: &[HeaderName] = &[
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::DATE,
+];
+
+/// Whoever answers the requests of an instance: its plugin.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// The answer, within this time.
+    async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error>;
+}
+
+/// Bounds of one instance.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Largest body of a request, in bytes.
+    pub max_body_bytes: usize,
+    /// Time from the head of a request to its answer.
+    pub request_timeout: Duration,
+    /// Most requests worked on at the same time.
+    pub max_in_flight: usize,
+    /// Requests a second of one caller; 0 for any number, `None` for what the plugin recommends.
+    pub rate_limit: Option<u32>,
+    /// Address clients use, for links in answers; `None` for the `Host` they sent.
+    pub public_url: Option<String>,
+}
+
+impl From<&Http> for Bounds {
+    fn from(http: &Http) -> Self {
+        Self {
+            max_body_bytes: http.max_body_bytes,
+            request_timeout: http.request_timeout(),
+            max_in_flight: http.max_in_flight,
+            rate_limit: None,
+            public_url: None,
+        }
+    }
+}
+
+/// The front of one instance.
+pub struct Front {
+    name: String,
+    backend: Arc<dyn Backend>,
+    media: Router,
+    bounds: Bounds,
+    in_flight: Semaphore,
+    manner: RwLock<Arc<Manner>>,
+}
+
+/// What the plugin's description decides.
+#[derive(Default)]
+struct Manner {
+    answers: Answers,
+    rates: Option<CallerRates>,
+}
+
+impl Front {
+    /// The front of the instance `name`; `media` answers what is under `/media/`.
+    pub fn new(name: &str, backend: Arc<dyn Backend>, media: Router, bounds: Bounds) -> Self {
+        let in_flight = Semaphore::new(bounds.max_in_flight);
+        let front = Self { name: name.to_owned(), backend, media, bounds, in_flight, manner: RwLock::default() };
+        front.describe(&Description::default());
+        front
+    }
+
+    /// Takes over what a plugin says of itself: the shape of errors, and the rate when the configuration has none.
+    pub fn describe(&self, description: &Description) {
+        let rate = self.bounds.rate_limit.or(description.default_rate).unwrap_or(0);
+        let answers = Answers::new(description.error_template.as_deref());
+        let manner = Manner { answers, rates: CallerRates::per_second(rate) };
+        *self.manner.write().expect("no panic happens while the manner is locked") = Arc::new(manner);
+    }
+
+    /// Answers a request whose path begins with `prefix`.
+    pub async fn answer(&self, request: Request<Body>, prefix: &str, peer: Peer) -> Response<Body> {
+        let manner = Arc::clone(&self.manner.read().expect("no panic happens while the manner is locked"));
+        let answers = &manner.answers;
+        observed(&self.name, answers, request, peer, async |request, id| {
+            if let Some(Err(wait)) = manner.rates.as_ref().map(|rates| rates.check(peer.remote.ip())) {
+                metrics::counter!("stele_http_rate_limited_total", "instance" => self.name.clone()).increment(1);
+                return answers.render_with_retry(StatusCode::TOO_MANY_REQUESTS, "too many requests", wait);
+            }
+            if is_media(request.method(), path_under(&request, prefix)) {
+                return self.media(request, prefix).await;
+            }
+            let Ok(_permit) = self.in_flight.try_acquire() else {
+                return answers.render_with_retry(StatusCode::SERVICE_UNAVAILABLE, "too busy", COME_BACK);
+            };
+            let deadline = Instant::now() + self.bounds.request_timeout;
+            match self.forward(request, prefix, peer, &id, deadline).await {
+                Ok(response) => response,
+                Err(refusal) => self.refuse(answers, &id, refusal),
+            }
+        })
+        .await
+    }
+
+    async fn media(&self, mut request: Request<Body>, prefix: &str) -> Response<Body> {
+        if !prefix.is_empty() {
+            let inside = path_under(&request, prefix);
+            let target = request.uri().query().map_or(inside.to_owned(), |query| format!("{inside}?{query}"));
+            *request.uri_mut() = target.parse::<Uri>().unwrap_or_default();
+        }
+        let Ok(response) = self.media.clone().oneshot(request).await;
+        response
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Body>,
+        prefix: &str,
+        peer: Peer,
+        id: &str,
+        deadline: Instant,
+    ) -> Result<Response<Body>, Refusal> {
+        let (path, base_url) = (path_under(&request, prefix).to_owned(), self.base_url(&request, prefix, peer));
+        let (head, body) = request.into_parts();
+        let body = tokio::time::timeout_at(deadline, read_body(&head.headers, body, self.bounds.max_body_bytes))
+            .await
+            .map_err(|_| Refusal::BodyTooLate)??;
+        let headers = head.headers.iter();
+        let request = HttpRequest {
+            method: head.method.to_string(),
+            path,
+            query: head.uri.query().map(str::to_owned),
+            headers: headers
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect(),
+            remote: peer.remote.ip().to_canonical().to_string(),
+            request_id: id.to_owned(),
+            base_url,
+            body,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let reply = tokio::time::timeout_at(deadline, self.backend.handle(request, left))
+            .await
+            .map_err(|_| Refusal::TooLate)??;
+        response_of(reply).ok_or(Refusal::BadReply)
+    }
+
+    fn base_url(&self, request: &Request<Body>, prefix: &str, peer: Peer) -> String {
+        if let Some(url) = &self.bounds.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let host = request.uri().authority().map(|authority| authority.to_string());
+        let host = host.or_else(|| {
+            let sent = request.headers().get(header::HOST)?.to_str().ok()?;
+            // Only what is an authority: it ends up in links.
+            sent.parse::<http::uri::Authority>().ok().filter(|host| !host.as_str().contains('@')).map(|a| a.to_string())
+        });
+        let scheme = if peer.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}{prefix}", host.unwrap_or_else(|| peer.local.to_string()))
+    }
+
+    fn refuse(&self, answers: &Answers, id: &str, refusal: Refusal) -> Response<Body> {
+        let instance = &self.name;
+        match refusal {
+            Refusal::BodyTooLarge => {
+                let limit = self.bounds.max_body_bytes;
+                answers.render(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is larger than {limit} bytes"))
+            }
+            Refusal::BodyBroken => answers.render(StatusCode::BAD_REQUEST, "the body ended early"),
+            Refusal::BodyTooLate => answers.render(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+            Refusal::TooLate => {
+                tracing::warn!(instance, request_id = id, "a request took too long");
+                answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long")
+            }
+            Refusal::BadReply => {
+                tracing::error!(instance, request_id = id, "the plugin's reply is not HTTP");
+                answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+            }
+            Refusal::Plugin(error) => self.refuse_plugin(answers, id, &error),
+        }
+    }
+
+    /// The plugin's own sentence is for operators: callers get the class of the error.
+    fn refuse_plugin(&self, answers: &Answers, id: &str, error: &Error) -> Response<Body> {
+        tracing::warn!(instance = self.name, request_id = id, %error, "the plugin did not answer a request");
+        let after = error.retry_after_ms.map_or(COME_BACK, Duration::from_millis);
+        match error.code {
+            ErrorCode::Unsupported => answers.render(StatusCode::NOT_FOUND, "this instance serves no HTTP"),
+            ErrorCode::RateLimited => {
+                answers.render_with_retry(StatusCode::TOO_MANY_REQUESTS, "too many requests", after)
+            }
+            ErrorCode::Unavailable | ErrorCode::Cancelled => {
+                answers.render_with_retry(StatusCode::SERVICE_UNAVAILABLE, "not available now", after)
+            }
+            ErrorCode::Deadline => answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long"),
+            ErrorCode::TooLarge => answers.render(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large"),
+            _ => answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+        }
+    }
+}
+
+/// Why a request is not answered by the plugin.
+enum Refusal {
+    BodyTooLarge,
+    BodyBroken,
+    BodyTooLate,
+    TooLate,
+    BadReply,
+    Plugin(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Plugin(error)
+    }
+}
+
+fn path_under<'r>(request: &'r Request<Body>, prefix: &str) -> &'r str {
+    match request.uri().path().strip_prefix(prefix) {
+        Some("") | None => "/",
+        Some(rest) => rest,
+    }
+}
+
+fn is_media(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && path.starts_with("/media/")
+}
+
+async fn read_body(headers: &http::HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit as u64) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let collected =
+        Limited::new(body, limit).collect().await.map_err(|error| match error.downcast::<LengthLimitError>() {
+            Ok(_) => Refusal::BodyTooLarge,
+            Err(_) => Refusal::BodyBroken,
+        })?;
+    Ok(collected.to_bytes())
+}
+
+fn response_of(reply: HttpReply) -> Option<Response<Body>> {
+    let status = StatusCode::from_u16(reply.status).ok().filter(|status| !status.is_informational())?;
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = status;
+    for (name, value) in reply.headers {
+        let (name, value) = (name.parse::<HeaderName>().ok()?, HeaderValue::from_str(&value).ok()?);
+        if !NOT_FROM_PLUGINS.contains(&name) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Some(response)
+}

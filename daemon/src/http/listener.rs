@@ -1,0 +1,230 @@
+//! Sockets: accepting connections within bounds, and ending them without losing a request.
+//!
+//! hyper's own connections are used instead of `axum::serve` for the sake of one bound: the time a client may take to send
+//! the head of a request, without which a few idle sockets can keep every connection slot.
+
+use super::tls::Tls;
+use crate::config::Http;
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Pause after the system refused a connection (out of file descriptors), so as not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Requests one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 128;
+/// How often a silent HTTP/2 connection is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// Who a connection is with.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The caller.
+    pub remote: SocketAddr,
+    /// The address of ours it reached.
+    pub local: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// Answers requests.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// The answer to a request; there always is one.
+    async fn handle(&self, request: Request<Body>, peer: Peer) -> Response<Body>;
+}
+
+/// A bound socket that serves nothing yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Listener {
+    /// Binds an address; port 0 picks a free one.
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<Tls>>) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address, tls })
+    }
+
+    /// The address it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to serve.
+    pub fn serve(self, handler: Arc<dyn Handler>, bounds: &Http) -> Running {
+        let running = Running {
+            address: self.address,
+            soft: CancellationToken::new(),
+            hard: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let connections = Connections {
+            handler,
+            local: self.address,
+            header_timeout: bounds.header_timeout(),
+            max_header_bytes: bounds.max_header_bytes,
+            max_headers: bounds.max_headers,
+            soft: running.soft.clone(),
+            hard: running.hard.clone(),
+        };
+        let slots = Arc::new(Semaphore::new(bounds.max_connections));
+        running.tasks.spawn(accept(self.socket, self.tls, Arc::new(connections), slots, running.tasks.clone()));
+        running
+    }
+}
+
+/// A listener that serves.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    soft: CancellationToken,
+    hard: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// The address it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more, lets requests in flight finish for so long, and ends what is left. Returns whether all finished.
+    pub async fn stop(&self, drain: Duration) -> bool {
+        self.soft.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(drain, self.tasks.wait()).await.is_ok() {
+            return true;
+        }
+        self.hard.cancel();
+        self.tasks.wait().await;
+        false
+    }
+}
+
+struct Connections {
+    handler: Arc<dyn Handler>,
+    local: SocketAddr,
+    header_timeout: Duration,
+    max_header_bytes: usize,
+    max_headers: usize,
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
+async fn accept(
+    socket: TcpListener,
+    tls: Option<Arc<Tls>>,
+    connections: Arc<Connections>,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+) {
+    let soft = connections.soft.clone();
+    // Without a free slot nothing is accepted: callers wait in the kernel's queue.
+    while let Some(Ok(slot)) = soft.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
+        match soft.run_until_cancelled(socket.accept()).await {
+            None => return,
+            Some(Ok((stream, remote))) => {
+                let connection = Arc::clone(&connections).connection(stream, remote, tls.clone(), slot);
+                tasks.spawn(connection);
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, listen = %connections.local, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Connections {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        _slot: OwnedSemaphorePermit,
+    ) {
+        // Answers are written whole: waiting for more to send only costs time.
+        let _ = stream.set_nodelay(true);
+        let peer = Peer { remote, local: self.local, encrypted: tls.is_some() };
+        let Some(tls) = tls else { return self.http1(stream, peer).await };
+        match tokio::time::timeout(self.header_timeout, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, peer).await,
+            Ok(Ok(stream)) => self.http1(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(%error, %remote, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
+        }
+    }
+
+    async fn http1(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .max_buf_size(self.max_header_bytes)
+            .max_headers(self.max_headers)
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request, peer)));
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return log_end(ended, peer),
+            () = self.soft.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            ended = connection.as_mut() => log_end(ended, peer),
+            () = self.hard.cancelled() => {}
+        }
+    }
+
+    async fn http2(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let service = {
+            let connections = Arc::clone(self);
+            service_fn(move |request| {
+                let connections = Arc::clone(&connections);
+                async move { connections.answer(request, peer).await }
+            })
+        };
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(self.header_timeout)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return log_end(ended, peer),
+            () = self.soft.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            ended = connection.as_mut() => log_end(ended, peer),
+            () = self.hard.cancelled() => {}
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Infallible> {
+        Ok(self.handler.handle(request.map(Body::new), peer).await)
+    }
+}
+
+fn log_end(ended: hyper::Result<()>, peer: Peer) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, remote = %peer.remote, "connection ended early");
+    }
+}

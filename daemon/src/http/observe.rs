@@ -1,0 +1,85 @@
+//! What every request gets, whoever answers it: an id, a line in the access log, figures, and a barrier against panics.
+//!
+//! The log shows the path without its query: queries carry keys, signatures and what people search for.
+
+use super::Answers;
+use super::listener::Peer;
+use axum::body::Body;
+use futures::FutureExt;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+/// The header that carries a request's id, in both directions.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id taken from a caller, in bytes.
+const MAX_ID_BYTES: usize = 128;
+/// Longest path in the log, in characters.
+const MAX_PATH_CHARS: usize = 200;
+
+/// Answers a request through `work`, which is told its id.
+pub async fn observed<F>(
+    instance: &str,
+    answers: &Answers,
+    request: Request<Body>,
+    peer: Peer,
+    work: impl FnOnce(Request<Body>, String) -> F,
+) -> Response<Body>
+where
+    F: Future<Output = Response<Body>>,
+{
+    let begun = Instant::now();
+    let id = id_of(&request);
+    let method = request.method().clone();
+    let path: String = request.uri().path().chars().take(MAX_PATH_CHARS).collect();
+    metrics::gauge!("stele_http_requests_in_flight", "instance" => instance.to_owned()).increment(1.0);
+    let in_flight = scope_end(|| {
+        metrics::gauge!("stele_http_requests_in_flight", "instance" => instance.to_owned()).decrement(1.0);
+    });
+    let answered = AssertUnwindSafe(work(request, id.clone())).catch_unwind().await;
+    drop(in_flight);
+    let mut response = answered.unwrap_or_else(|_| {
+        tracing::error!(instance, request_id = id, "a request made the daemon panic");
+        answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    });
+    let status = response.status().as_u16();
+    let elapsed = begun.elapsed();
+    metrics::counter!("stele_http_requests_total", "instance" => instance.to_owned(), "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!("stele_http_request_seconds", "instance" => instance.to_owned()).record(elapsed.as_secs_f64());
+    tracing::info!(
+        target: "steled::access",
+        instance,
+        %method,
+        path,
+        status,
+        ms = elapsed.as_secs_f64() * 1000.0,
+        remote = %peer.remote.ip(),
+        request_id = id,
+    );
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The caller's id when it is harmless, else a new one.
+fn id_of(request: &Request<Body>) -> String {
+    let harmless = |id: &&str| {
+        (1..=MAX_ID_BYTES).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
+    };
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(harmless);
+    given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Calls a function when it goes out of scope, also when the work is dropped halfway.
+fn scope_end(work: impl FnMut()) -> impl Drop {
+    struct AtEnd<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for AtEnd<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    AtEnd(work)
+}

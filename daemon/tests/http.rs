@@ -1,0 +1,364 @@
+//! Listeners and fronts, with a backend that is no plugin.
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::routing::get;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stele_plugin_api::ops::{Description, HttpReply, HttpRequest};
+use stele_plugin_api::{Error, ErrorCode};
+use steled::config::Http;
+use steled::http::{Backend, Bounds, Front, Listener, Mounts, Running, Tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Answers by path; remembers what it was asked.
+#[derive(Default)]
+struct Fake {
+    asked: Mutex<Vec<HttpRequest>>,
+    entered: Notify,
+    go_on: Notify,
+    finished: AtomicBool,
+}
+
+#[async_trait]
+impl Backend for Fake {
+    async fn handle(&self, request: HttpRequest, _deadline: Duration) -> Result<HttpReply, Error> {
+        let path = request.path.clone();
+        let body = request.body.clone();
+        self.asked.lock().unwrap().push(request);
+        let fail = |code| Err(Error::new(code, "topsecret detail"));
+        match path.as_str() {
+            "/slow" => {
+                self.entered.notify_one();
+                self.go_on.notified().await;
+                self.finished.store(true, Ordering::SeqCst);
+            }
+            "/never" => std::future::pending().await,
+            "/panic" => panic!("a backend that panics"),
+            "/unavailable" => {
+                return Err(Error::new(ErrorCode::Unavailable, "topsecret").retry_after(Duration::from_secs(7)));
+            }
+            "/deadline" => return fail(ErrorCode::Deadline),
+            "/internal" => return fail(ErrorCode::Internal),
+            "/unsupported" => return fail(ErrorCode::Unsupported),
+            "/odd" => return Ok(HttpReply { status: 42, ..HttpReply::default() }),
+            _ => {}
+        }
+        let headers =
+            [("content-type", "text/plain"), ("x-own", "1"), ("connection", "close"), ("content-length", "999")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Ok(HttpReply { status: 200, headers, body: if body.is_empty() { path.into() } else { body } })
+    }
+}
+
+struct Site {
+    fake: Arc<Fake>,
+    mounts: Arc<Mounts>,
+    running: Running,
+    client: reqwest::Client,
+}
+
+fn http() -> Http {
+    Http {
+        max_body_bytes: 1000,
+        request_timeout_seconds: 1,
+        header_timeout_seconds: 1,
+        max_in_flight: 2,
+        ..Http::default()
+    }
+}
+
+async fn site_with(http: Http, bounds: impl FnOnce(&mut Bounds), tls: Option<Arc<Tls>>) -> Site {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let fake = Arc::new(Fake::default());
+    let mut limits = Bounds::from(&http);
+    bounds(&mut limits);
+    let media = Router::new().route("/media/{md5}/{name}", get(|uri: http::Uri| async move { uri.to_string() }));
+    let front = Front::new("hq", fake.clone(), media, limits);
+    front.describe(&Description {
+        error_template: Some(r#"{"errcode":{status},"errmsg":"{message}"}"#.into()),
+        default_rate: Some(1000),
+        ..Description::default()
+    });
+    let mounts = Arc::new(Mounts::default());
+    mounts.mount("", Arc::new(front));
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls).await.unwrap();
+    let running = listener.serve(mounts.clone(), &http);
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
+    Site { fake, mounts, running, client }
+}
+
+async fn site() -> Site {
+    site_with(http(), |_| {}, None).await
+}
+
+impl Site {
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.address())
+    }
+
+    async fn check(&self, path: &str, status: u16, body: &str) -> reqwest::Response {
+        let response = self.client.get(self.url(path)).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        let headers = response.headers().clone();
+        assert_eq!(response.text().await.unwrap(), body, "{path}");
+        let mut kept = http::Response::new("");
+        *kept.headers_mut() = headers;
+        kept.into()
+    }
+}
+
+#[tokio::test]
+async fn a_request_reaches_the_plugin_as_it_came() {
+    let site = site().await;
+    let response = site
+        .client
+        .post(site.url("/a%20b/%E4%BA%A7?x=%E4%BA%A7&x=&y"))
+        .header("X-Request-Id", "caller-7")
+        .header("X-Twice", "1")
+        .header("X-Twice", "2")
+        .body("hello")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-request-id"], "caller-7");
+    assert_eq!(response.headers()["x-own"], "1");
+    assert_eq!(response.headers()["content-length"], "5");
+    assert_eq!(response.text().await.unwrap(), "hello");
+    let asked = site.fake.asked.lock().unwrap();
+    let request = &asked[0];
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.path, "/a%20b/%E4%BA%A7");
+    assert_eq!(request.query.as_deref(), Some("x=%E4%BA%A7&x=&y"));
+    assert_eq!(request.remote, "127.0.0.1");
+    assert_eq!(request.request_id, "caller-7");
+    assert_eq!(request.base_url, format!("http://{}", site.running.address()));
+    let twice: Vec<_> = request.headers.iter().filter(|(name, _)| name == "x-twice").map(|(_, v)| v.as_str()).collect();
+    assert_eq!(twice, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_request_without_a_good_id_gets_one() {
+    let site = site().await;
+    for given in ["", "a b", "x\"y", &"x".repeat(129)] {
+        let response = site.client.get(site.url("/")).header("x-request-id", given).send().await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let parsed: uuid::Uuid = id.parse().unwrap();
+        assert_eq!(parsed.get_version_num(), 7, "given {given:?}");
+    }
+}
+
+#[tokio::test]
+async fn errors_have_the_shape_of_the_protocol_and_tell_nothing() {
+    let site = site().await;
+    for (path, status, body) in [
+        ("/panic", 500, r#"{"errcode":500,"errmsg":"internal error"}"#),
+        ("/internal", 500, r#"{"errcode":500,"errmsg":"internal error"}"#),
+        ("/odd", 500, r#"{"errcode":500,"errmsg":"internal error"}"#),
+        ("/deadline", 504, r#"{"errcode":504,"errmsg":"this took too long"}"#),
+        ("/never", 504, r#"{"errcode":504,"errmsg":"this took too long"}"#),
+        ("/unsupported", 404, r#"{"errcode":404,"errmsg":"this instance serves no HTTP"}"#),
+    ] {
+        site.check(path, status, body).await;
+    }
+    let response = site.check("/unavailable", 503, r#"{"errcode":503,"errmsg":"not available now"}"#).await;
+    assert_eq!(response.headers()["retry-after"], "7");
+}
+
+#[tokio::test]
+async fn a_body_is_bounded_whether_it_is_announced_or_not() {
+    let site = site().await;
+    let expected = r#"{"errcode":413,"errmsg":"the body is larger than 1000 bytes"}"#;
+    let announced = site.client.post(site.url("/")).body("x".repeat(1001)).send().await.unwrap();
+    assert_eq!((announced.status().as_u16(), announced.text().await.unwrap().as_str()), (413, expected));
+    let chunks = (0..11).map(|_| Ok::<_, std::io::Error>("x".repeat(100)));
+    let stream = reqwest::Body::wrap_stream(futures::stream::iter(chunks));
+    let streamed = site.client.post(site.url("/")).body(stream).send().await.unwrap();
+    assert_eq!((streamed.status().as_u16(), streamed.text().await.unwrap().as_str()), (413, expected));
+    let fits = site.client.post(site.url("/")).body("x".repeat(1000)).send().await.unwrap();
+    assert_eq!(fits.status(), 200);
+}
+
+#[tokio::test]
+async fn a_caller_beyond_its_rate_is_told_when_to_come_back() {
+    let site = site_with(http(), |bounds| bounds.rate_limit = Some(1), None).await;
+    let mut served = 0;
+    let refused = loop {
+        let response = site.client.get(site.url("/")).send().await.unwrap();
+        if response.status() != 200 {
+            break response;
+        }
+        served += 1;
+        assert!(served < 1000, "no limit after {served} requests");
+    };
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.text().await.unwrap(), r#"{"errcode":429,"errmsg":"too many requests"}"#);
+    assert_eq!(site.fake.asked.lock().unwrap().len(), served, "the plugin sees only what passed");
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_bounded() {
+    let site = site_with(http(), |bounds| bounds.max_in_flight = 1, None).await;
+    let slow = tokio::spawn(site.client.get(site.url("/slow")).send());
+    site.fake.entered.notified().await;
+    let response = site.check("/", 503, r#"{"errcode":503,"errmsg":"too busy"}"#).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    site.fake.go_on.notify_one();
+    assert_eq!(slow.await.unwrap().unwrap().status(), 200);
+    site.check("/", 200, "/").await;
+}
+
+#[tokio::test]
+async fn instances_share_a_listener_by_prefix() {
+    let site = site().await;
+    let other = Arc::new(Fake::default());
+    let media = Router::new().route("/media/{md5}/{name}", get(|uri: http::Uri| async move { uri.to_string() }));
+    site.mounts.mount("/branch", Arc::new(Front::new("branch", other.clone(), media, Bounds::from(&http()))));
+    site.check("/branch/x", 200, "/x").await;
+    site.check("/branch", 200, "/").await;
+    site.check("/branches", 200, "/branches").await;
+    assert_eq!(other.asked.lock().unwrap()[0].base_url, site.url("/branch"));
+    site.check("/media/a/b%20c?expires=1&signature=2", 200, "/media/a/b%20c?expires=1&signature=2").await;
+    site.check("/branch/media/a/b%20c?expires=1", 200, "/media/a/b%20c?expires=1").await;
+    assert!(site.mounts.unmount(""));
+    site.check("/x", 404, r#"{"code":404,"message":"no instance is served under this path"}"#).await;
+    assert!(!site.mounts.unmount("/branch"));
+}
+
+#[tokio::test]
+async fn links_start_with_the_public_address() {
+    let site = site_with(http(), |bounds| bounds.public_url = Some("https://chat.example.com/".into()), None).await;
+    site.check("/", 200, "/").await;
+    assert_eq!(site.fake.asked.lock().unwrap()[0].base_url, "https://chat.example.com");
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_does_not_end_up_in_links() {
+    let site = site().await;
+    for host in ["evil/path", "user@evil", "a b"] {
+        site.client.get(site.url("/")).header("host", host).send().await.unwrap();
+    }
+    for request in site.fake.asked.lock().unwrap().iter() {
+        assert_eq!(request.base_url, site.url(""));
+    }
+}
+
+/// Reads until the other side closes; panics when it does not within a generous time.
+async fn read_to_close(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await;
+    let _ = read.expect("the connection is closed");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn slow_heads_and_idle_connections_are_closed() {
+    let site = site().await;
+    let mut silent = TcpStream::connect(site.running.address()).await.unwrap();
+    let mut slow = TcpStream::connect(site.running.address()).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Never: end").await.unwrap();
+    let mut idle = TcpStream::connect(site.running.address()).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    read_to_close(&mut silent).await;
+    let answer = read_to_close(&mut slow).await;
+    assert!(!answer.contains("200 OK"), "{answer}");
+    let answer = read_to_close(&mut idle).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up() {
+    let site = site().await;
+    let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").await.unwrap();
+    let answer = read_to_close(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("the body took too long"), "{answer}");
+    assert!(site.fake.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let site = site().await;
+    for head in [
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(64 << 10)),
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: 1\r\n".repeat(200)),
+    ] {
+        let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let _ = stream.write_all(head.as_bytes()).await;
+        let answer = read_to_close(&mut stream).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+    assert!(site.fake.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_is_in_flight() {
+    let site = site_with(Http { request_timeout_seconds: 60, ..http() }, |_| {}, None).await;
+    let address = site.running.address();
+    let slow = tokio::spawn(site.client.get(site.url("/slow")).send());
+    site.fake.entered.notified().await;
+    let fake = site.fake.clone();
+    let stopping = tokio::spawn(async move { site.running.stop(Duration::from_secs(60)).await });
+    // Nobody new is let in from now on.
+    let refused = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the listener stops accepting");
+    assert!(!fake.finished.load(Ordering::SeqCst));
+    fake.go_on.notify_one();
+    assert_eq!(slow.await.unwrap().unwrap().text().await.unwrap(), "/slow");
+    assert!(stopping.await.unwrap());
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_ever() {
+    let site = site_with(Http { request_timeout_seconds: 60, ..http() }, |_| {}, None).await;
+    let slow = tokio::spawn(site.client.get(site.url("/slow")).send());
+    site.fake.entered.notified().await;
+    assert!(!site.running.stop(Duration::from_millis(10)).await);
+    assert!(slow.await.unwrap().is_err());
+}
+
+fn write_pair(folder: &std::path::Path, name: &str) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+}
+
+#[tokio::test]
+async fn tls_serves_and_is_reloaded() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    assert!(Tls::load(&cert, &key).unwrap_err().to_string().contains("cert.pem cannot be used"));
+    write_pair(folder.path(), "first.test");
+    let tls = Arc::new(Tls::load(&cert, &key).unwrap());
+    let site = site_with(http(), |_| {}, Some(tls.clone())).await;
+    let get = async || {
+        let client =
+            reqwest::Client::builder().tls_danger_accept_invalid_certs(true).tls_info(true).no_proxy().build().unwrap();
+        let response = client.get(format!("https://{}/", site.running.address())).send().await.unwrap();
+        let info = response.extensions().get::<reqwest::tls::TlsInfo>().unwrap();
+        let certificate = String::from_utf8_lossy(info.peer_certificate().unwrap()).into_owned();
+        (response.version(), certificate)
+    };
+    let (version, certificate) = get().await;
+    assert_eq!(version, reqwest::Version::HTTP_2);
+    assert!(certificate.contains("first.test"));
+    write_pair(folder.path(), "second.test");
+    tls.reload().unwrap();
+    assert!(get().await.1.contains("second.test"));
+    std::fs::write(&key, "not a key").unwrap();
+    assert!(tls.reload().is_err());
+    assert!(get().await.1.contains("second.test"), "what was in use stays in use");
+    let base_url = site.fake.asked.lock().unwrap()[0].base_url.clone();
+    assert_eq!(base_url, format!("https://{}", site.running.address()));
+}
