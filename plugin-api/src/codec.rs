@@ -79,7 +79,7 @@ impl Encoding {
 }
 
 /// The part of a serde error that cannot contain what was sent: field names and expectations are ours, values are not.
-fn reason(text: &str) -> String {
+pub(crate) fn reason(text: &str) -> String {
     if let Some((_, expected)) = text.rsplit_once(", expected ") {
         return format!("expected {expected}");
     }

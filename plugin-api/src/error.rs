@@ -55,6 +55,21 @@ impl Error {
         Self { code, message: message.into(), retry_after_ms: None, at: None }
     }
 
+    /// The request breaks a rule.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Invalid, message)
+    }
+
+    /// It does not work now; trying again can help.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Unavailable, message)
+    }
+
+    /// A fault of the callee.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Internal, message)
+    }
+
     /// With a time to wait before trying again.
     #[must_use]
     pub fn retry_after(mut self, after: std::time::Duration) -> Self {

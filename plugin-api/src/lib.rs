@@ -9,6 +9,16 @@
 //! New fields are optional, unknown fields are ignored, an unknown call is answered `unsupported`, an unknown notify and an
 //! unknown frame kind are ignored, open enums keep an unknown word as it came. Golden frames of every minor are kept and
 //! must decode for ever.
+//!
+//! # The smallest plugin
+//!
+//! A library with `crate-type = ["cdylib"]` and this in it (`examples/smallest.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/smallest.rs")]
+//! ```
+//!
+//! From C: `include/stele_plugin.h`.
 #![warn(missing_docs)]
 
 #[macro_use]
@@ -20,8 +30,18 @@ mod error;
 pub mod frame;
 pub mod hello;
 pub mod model;
+pub mod notify;
 pub mod ops;
+pub mod peer;
+#[cfg(feature = "sdk")]
+mod sdk;
 pub mod session;
+#[cfg(feature = "sdk")]
+pub mod testing;
+pub mod typed;
 
 pub use codec::Encoding;
 pub use error::{Error, ErrorCode, Result};
+pub use peer::ItemSink;
+#[cfg(feature = "sdk")]
+pub use sdk::{Host, Plugin, entry};

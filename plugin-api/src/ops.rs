@@ -7,6 +7,7 @@
 use crate::model::{ConversationKind, Micros, Page, Parked, PersonKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
 
 /// An operation: ties a name to the types of its request and its reply.
 pub trait Op {
@@ -195,7 +196,7 @@ pub struct RecoverRequest {
 }
 
 /// A request of an instance's listener. The request's body is the frame's body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HttpRequest {
     /// Upper-case method.
@@ -556,7 +557,7 @@ pub struct JobStarted {
 }
 
 /// An HTTP request through the daemon's client. The body is the frame's body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FetchRequest {
     /// Upper-case method.
@@ -609,4 +610,80 @@ pub struct StateEntry {
     pub key: String,
     /// The value, at most 64 KiB.
     pub value: Option<Bytes>,
+}
+
+/// Shows neither the query nor header values: signatures and keys of callers are in them.
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("query", &self.query.as_ref().map(|_| Hidden))
+            .field("headers", &HeaderNames(&self.headers))
+            .field("remote", &self.remote)
+            .field("request_id", &self.request_id)
+            .field("base_url", &self.base_url)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+/// Shows neither the query, nor credentials in the authority, nor header values: access tokens are in them.
+impl fmt::Debug for FetchRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchRequest")
+            .field("method", &self.method)
+            .field("url", &format_args!("{:?}", public_part(&self.url)))
+            .field("headers", &HeaderNames(&self.headers))
+            .field("timeout_ms", &self.timeout_ms)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+struct HeaderNames<'a>(&'a [(String, String)]);
+
+impl fmt::Debug for HeaderNames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// A URL without user, password, query and fragment.
+fn public_part(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        let headers = vec![("authorization".to_owned(), "hunter2".to_owned())];
+        let fetch =
+            |url: &str| FetchRequest { url: url.to_owned(), headers: headers.clone(), ..FetchRequest::default() };
+        let check = |shown: String, visible: &str| {
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(shown.contains(visible), "{shown} lacks {visible}");
+        };
+        check(format!("{:?}", fetch("https://a.example/token?secret=hunter2")), "\"https://a.example/token\"");
+        check(format!("{:?}", fetch("https://user:hunter2@a.example/x#hunter2")), "\"https://a.example/x\"");
+        check(format!("{:?}", fetch("https://user:hunter2@a.example?x")), "\"https://a.example\"");
+        check(format!("{:?}", fetch("/relative?hunter2")), "authorization");
+        let request = HttpRequest { query: Some("signature=hunter2".into()), headers, ..HttpRequest::default() };
+        check(format!("{request:?}"), "query: Some(hidden)");
+    }
 }

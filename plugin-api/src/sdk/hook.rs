@@ -1,0 +1,31 @@
+//! The panic hook: a panic becomes a line in the daemon's log.
+//!
+//! The line says where, never what: the text of a panic may repeat what was being handled. A plugin's library has its own
+//! copy of the standard library, so that the hook concerns nobody else; one library may hold several instances, so each
+//! thread knows whose it is.
+
+use super::Host;
+use crate::notify::Level;
+use std::cell::RefCell;
+use std::sync::Once;
+
+thread_local! {
+    static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// From now on panics of this thread are logged through `host`.
+pub(super) fn adopt_thread(host: Host) {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // A thread that is ending, or that panics while logging, has no host any more.
+            let host = HOST.try_with(|host| host.try_borrow_mut().ok().and_then(|mut host| host.take())).ok().flatten();
+            let Some(host) = host else { return previous(info) };
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            host.log_from("panic", Level::Error, "the plugin panicked", &[("at", &place)]);
+            let _ = HOST.try_with(|slot| slot.replace(Some(host)));
+        }));
+    });
+    HOST.with(|slot| slot.replace(Some(host)));
+}
