@@ -15,6 +15,8 @@
 //! Implement [`SearchIndex`], run the suite of `contract` (feature `contract`) against it.
 #![warn(missing_docs)]
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod embedded;
 mod error;
 pub mod fold;

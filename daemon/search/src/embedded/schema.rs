@@ -79,7 +79,8 @@ impl Fields {
 
 /// Makes the tokenizers of the schema known to an index.
 pub(super) fn register_tokenizers(index: &mut Index) {
-    let tokenizers = TokenizerManager::new();
+    // The default ones stay: tantivy looks one up for every field, numbers too.
+    let tokenizers = TokenizerManager::default();
     tokenizers.register(PAIRS, CharTokenizer { width: 2, token: Token::default() });
     tokenizers.register(CHARS, CharTokenizer { width: 1, token: Token::default() });
     index.set_tokenizers(tokenizers);

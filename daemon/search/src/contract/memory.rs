@@ -1,0 +1,152 @@
+//! An archive in memory: as much of it as searching needs.
+
+use super::model;
+use async_trait::async_trait;
+use std::sync::{Mutex, MutexGuard};
+use stele_archive::model::ConversationKind;
+use stele_archive::ops::{ConversationQuery, ConversationView, MessageOrder, MessageQuery, PersonView};
+use stele_archive::{
+    ConversationId, ConversationList, DayCount, Feed, FeedRow, InstanceId, MessageId, MessageList, PersonId, Queries,
+    Result, Rev, Stats, StoredMessage,
+};
+
+/// Messages in the order they became readable. Native ids of conversations and people are their numbers; people and
+/// memberships are nobody's business here, so nobody is known.
+#[derive(Debug, Default)]
+pub struct MemoryArchive {
+    messages: Mutex<Vec<StoredMessage>>,
+}
+
+impl MemoryArchive {
+    /// Adds a message; its id and revision are the next ones.
+    pub fn add(&self, mut message: StoredMessage) -> MessageId {
+        let mut messages = self.lock();
+        message.rev = Rev(messages.last().map_or(0, |last| last.rev.0) + 1);
+        message.id = MessageId(message.rev.0);
+        message.conversation_native = message.conversation.to_string();
+        message.sender_native = message.sender.map(|sender| sender.to_string()).unwrap_or_default();
+        messages.push(message);
+        messages.last().expect("just added").id
+    }
+
+    /// Forgets everything after this revision, as a backup that is restored does.
+    pub fn truncate(&self, upto: Rev) {
+        self.lock().retain(|message| message.rev <= upto);
+    }
+
+    /// All rows of the feed.
+    pub fn rows(&self) -> Vec<FeedRow> {
+        self.lock().iter().map(row).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<StoredMessage>> {
+        self.messages.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn row(message: &StoredMessage) -> FeedRow {
+    FeedRow {
+        rev: message.rev,
+        id: message.id,
+        instance: message.instance,
+        conversation: message.conversation,
+        sender: message.sender,
+        kind: message.kind.clone(),
+        sent_at: message.sent_at,
+        text: message.text.clone(),
+    }
+}
+
+#[async_trait]
+impl Feed for MemoryArchive {
+    async fn feed(&self, after: Rev, limit: u32) -> Result<Vec<FeedRow>> {
+        Ok(self.lock().iter().filter(|message| message.rev > after).take(limit as usize).map(row).collect())
+    }
+
+    async fn last_rev(&self) -> Result<Rev> {
+        Ok(self.lock().last().map_or(Rev(0), |message| message.rev))
+    }
+
+    async fn day_counts(&self, upto: Rev) -> Result<Vec<DayCount>> {
+        let rows: Vec<FeedRow> = self.lock().iter().filter(|message| message.rev <= upto).map(row).collect();
+        Ok(model::day_counts(&rows))
+    }
+}
+
+#[async_trait]
+impl Queries for MemoryArchive {
+    async fn conversations(&self, _: InstanceId, _: &ConversationQuery) -> Result<ConversationList> {
+        Ok(ConversationList::default())
+    }
+
+    async fn conversation(&self, instance: InstanceId, native_id: &str) -> Result<Option<ConversationView>> {
+        let messages = self.lock();
+        let mut of_it = messages
+            .iter()
+            .filter(|message| message.instance == instance && message.conversation_native == native_id)
+            .peekable();
+        let Some(ConversationId(id)) = of_it.peek().map(|message| message.conversation) else { return Ok(None) };
+        Ok(Some(ConversationView {
+            id,
+            native_id: native_id.to_owned(),
+            partition: String::new(),
+            kind: ConversationKind::Group,
+            title: String::new(),
+            owner: String::new(),
+            messages: of_it.count() as u64,
+            attributes: None,
+        }))
+    }
+
+    async fn takes_part(&self, _: InstanceId, _: &str, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn people(&self, _: InstanceId, _: &[String]) -> Result<Vec<PersonView>> {
+        Ok(Vec::new())
+    }
+
+    async fn person_id(&self, _: InstanceId, _: &str) -> Result<Option<PersonId>> {
+        Ok(None)
+    }
+
+    async fn messages(&self, instance: InstanceId, query: &MessageQuery) -> Result<MessageList> {
+        let mut rows: Vec<StoredMessage> = self
+            .lock()
+            .iter()
+            .filter(|message| message.instance == instance && message.conversation_native == query.conversation)
+            .filter(|message| query.kinds.is_empty() || query.kinds.contains(&message.kind))
+            .filter(|message| query.since.is_none_or(|since| message.sent_at >= since))
+            .filter(|message| query.until.is_none_or(|until| message.sent_at < until))
+            .cloned()
+            .collect();
+        let total = rows.len() as u64;
+        rows.retain(|message| {
+            query.after.is_none_or(|after| message.id.0 > after)
+                && query.before.is_none_or(|before| message.id.0 < before)
+        });
+        rows.sort_by_key(|message| match query.order {
+            MessageOrder::SentAt => (message.sent_at, message.id.0),
+            MessageOrder::Id => (message.id.0, 0),
+            MessageOrder::Seq => (message.seq, message.id.0),
+        });
+        if query.descending {
+            rows.reverse();
+        }
+        let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
+        Ok(MessageList { rows: rows.into_iter().skip(offset).take(query.limit as usize).collect(), total })
+    }
+
+    async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
+        let messages = self.lock();
+        Ok(ids.iter().filter_map(|id| messages.iter().find(|message| message.id == *id).cloned()).collect())
+    }
+
+    async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {
+        let messages = self.lock();
+        let of_it = messages.iter().filter(|message| instance.is_none_or(|instance| message.instance == instance));
+        let conversations: std::collections::BTreeSet<_> =
+            of_it.clone().map(|message| (message.instance, message.conversation)).collect();
+        Ok(Stats { messages: of_it.count() as u64, conversations: conversations.len() as u64, ..Stats::default() })
+    }
+}
