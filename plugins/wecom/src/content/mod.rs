@@ -194,7 +194,7 @@ fn as_millis(value: &Value) -> Option<i64> {
 }
 
 /// An object whose values are kept as they are spelled.
-struct RawFields(Vec<(String, Box<RawValue>)>);
+pub(crate) struct RawFields(pub(crate) Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for RawFields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
