@@ -3,12 +3,19 @@
 //! * [`vendor_stub`]: the stub of WeCom's closed library, whose network is a folder.
 //! * [`corp`]: makes such folders: keys, encrypted envelopes, media, directory.
 //! * [`standin`]: WeCom's HTTP APIs on loopback.
-//! * [`daemon`]: starts, stops and kills the real `steled`, and signs requests to it.
-//! * [`vendor_real`]: fetches the real vendor library.
-//! * [`skip`]: tests that cannot run say so.
+//! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
+//! * [`client`]: requests of contract 000, signed like its sample clients.
+//! * [`fetch`]: the real vendor library, and real text.
+//! * [`mod@skip`]: tests that cannot run say so.
 
+pub mod client;
 pub mod corp;
+pub mod daemon;
+pub mod fetch;
+pub mod places;
+pub mod settings;
 pub mod skip;
+pub mod standin;
 
 use std::path::Path;
 

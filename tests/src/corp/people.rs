@@ -204,7 +204,7 @@ fn native_id(prefix: &str, rng: &mut StdRng) -> String {
 }
 
 fn group(spec: &CorpSpec, number: usize, staff: &[Member], customers: &[Customer], rng: &mut StdRng) -> Group {
-    let external = number % 2 == 0;
+    let external = number.is_multiple_of(2);
     let mut members: Vec<String> = Vec::new();
     if number < 4 {
         members.push("staff123".into());
@@ -222,7 +222,7 @@ fn group(spec: &CorpSpec, number: usize, staff: &[Member], customers: &[Customer
     } else {
         format!("{}{number}", GROUP_TOPICS[number % GROUP_TOPICS.len()])
     };
-    let notice = if number % 3 == 0 { "请修改群名片为姓名+部门".to_owned() } else { String::new() };
+    let notice = if number.is_multiple_of(3) { "请修改群名片为姓名+部门".to_owned() } else { String::new() };
     let created = (spec.start_ms - 30 * DAY_MS) / 1000 + number as i64;
     Group { id: native_id("wr", rng), name, owner: members[0].clone(), members, external, notice, created }
 }

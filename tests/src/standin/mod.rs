@@ -1,1 +1,11 @@
-//!
+//! WeCom on loopback: its directory APIs over plain HTTP, and its archive API behind a proxy that ends TLS, as the real
+//! vendor library needs it (reference/wecom-archive.md §7).
+
+mod answers;
+mod archive;
+mod directory;
+mod script;
+
+pub use archive::{ArchiveStandin, Envelope, Seen};
+pub use directory::DirectoryStandin;
+pub use script::{Reply, Script};
