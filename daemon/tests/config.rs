@@ -57,6 +57,10 @@ fn each_mistake_names_its_place() {
             "[admin]\nlisten = '9090'",
             &["F:2:10: admin.listen: expected an address and port such as \"127.0.0.1:9002\", found \"9090\""],
         ),
+        (
+            "[admin]\nlisten = '0.0.0.0:9090'",
+            &["F:2:10: admin.listen: 0.0.0.0:9090 is reachable from elsewhere: that needs admin.api_keys"],
+        ),
         ("[admin]\nenabled = 'yes'", &["F:2:11: admin.enabled: expected true or false, found text"]),
         ("[admin]\napi_keys = ['']", &["F:2:13: admin.api_keys[0]: must not be empty"]),
         (

@@ -62,6 +62,9 @@ fn sysusers_and_tmpfiles_accept_theirs() {
     let entries = std::fs::read_to_string(top().join("config/tmpfiles.d/stele.conf")).unwrap();
     for line in entries.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        assert!(matches!(fields[..], ["d", path, "0750", "root", "stele", "-"] if path.starts_with("/etc/stele")), "{line}");
+        assert!(
+            matches!(fields[..], ["d", path, "0750", "root", "stele", "-"] if path.starts_with("/etc/stele")),
+            "{line}"
+        );
     }
 }

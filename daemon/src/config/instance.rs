@@ -155,6 +155,13 @@ pub(super) fn cross_check(config: &Config, reader: &mut Reader<'_>) {
     if config.jobs.retry_min_seconds > config.jobs.retry_max_seconds {
         reader.problem_at("jobs.retry_min_seconds", "must not be greater than jobs.retry_max_seconds");
     }
+    let admin = &config.admin;
+    if admin.enabled && !admin.listen.ip().is_loopback() && admin.api_keys.is_empty() {
+        reader.problem_at(
+            "admin.listen",
+            format!("{} is reachable from elsewhere: that needs admin.api_keys", admin.listen),
+        );
+    }
     let mut names = BTreeMap::new();
     let mut listeners: BTreeMap<SocketAddr, Vec<usize>> = BTreeMap::new();
     for (index, instance) in config.instances.iter().enumerate() {

@@ -3,7 +3,7 @@
 
 use super::schedule::Zone;
 use super::secret::Secret;
-use super::values::{unset_or_within, within, words};
+use super::values::{within, words};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,8 +100,10 @@ section! {
         pub durability: Durability = Durability::Full;
         /// Connections that read.
         pub readers: u32 = 4, within(1..=64);
-        /// Page cache of each connection, in MiB.
-        pub cache_mib: u32 = 16, within(1..=4096);
+        /// Page cache of the connection that writes, in MiB.
+        pub writer_cache_mib: u32 = 32, within(1..=4096);
+        /// Page cache of each connection that reads, in MiB.
+        pub reader_cache_mib: u32 = 4, within(1..=4096);
     }
 }
 
@@ -110,14 +112,16 @@ section! {
     pub struct Search {
         /// Which engine.
         pub engine: Engine = Engine::Embedded;
-        /// Messages after which the index commits, whatever the time.
-        pub commit_messages: u32 = 50_000, within(1..=10_000_000);
-        /// Seconds after which the index commits, whatever the number. What is not committed yet is found all the same.
-        pub commit_seconds: u64 = 5, within(1..=3600);
-        /// Memory for building the index, in MiB.
-        pub memory_mib: usize = 64, within(16..=4096);
+        /// Messages of a commit at most.
+        pub commit_messages: usize = 100_000, within(1..=10_000_000);
+        /// Milliseconds messages may wait for others to be committed with. They are found all the same meanwhile.
+        pub commit_milliseconds: u64 = 1000, within(0..=60_000);
         /// Threads that build the index.
-        pub threads: usize = 1, within(1..=16);
+        pub threads: usize = 2, within(1..=16);
+        /// Memory each of them collects in, in MiB; used while there is much to take in, free otherwise.
+        pub memory_mib: usize = 64, within(16..=2048);
+        /// Hours between two comparisons of archive and index; an index that differs is rebuilt.
+        pub reconcile_hours: u64 = 6, within(1..=720);
     }
 }
 
@@ -166,11 +170,11 @@ section! {
         /// `../lib/stele/plugins` seen from there.
         pub dirs: Vec<PathBuf> = Vec::new();
         /// Seconds an instance gets to say hello before the daemon counts as degraded.
-        pub start_timeout_seconds: u64 = 10, within(1..=600);
+        pub start_timeout_seconds: u64 = 20, within(1..=600);
         /// Seconds an instance gets to say goodbye.
-        pub stop_timeout_seconds: u64 = 5, within(1..=600);
-        /// Largest frame, in MiB. Unset: the boundary's own bound.
-        pub max_frame_mib: Option<usize> = None, unset_or_within(1..=1024);
+        pub stop_timeout_seconds: u64 = 10, within(1..=600);
+        /// Largest frame, in MiB.
+        pub max_frame_mib: u32 = 64, within(1..=1024);
     }
 }
 

@@ -5,6 +5,7 @@
 //! bounds of the instance ([`front`]: rate of the caller, requests in flight, size of the body, time). What the daemon
 //! refuses itself has the shape of the protocol ([`answer`]). The plugin sees only what passed.
 
+pub mod admin;
 mod answer;
 mod caller;
 mod front;
