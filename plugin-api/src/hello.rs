@@ -27,6 +27,9 @@ pub struct Hello {
     /// Host → plugin: the instance's configuration, with secrets.
     #[serde(skip_serializing_if = "Config::is_null")]
     pub config: Config,
+    /// Host → plugin: the instance has a process of its own, which it may reshape and take down without hurting anybody.
+    #[serde(skip_serializing_if = "is_false")]
+    pub isolated: bool,
     /// Plugin → host: worker threads of its runtime; 0 when it does not say.
     #[serde(skip_serializing_if = "is_zero")]
     pub threads: u32,
@@ -41,6 +44,7 @@ impl Default for Hello {
             limits: Limits::default(),
             instance: String::new(),
             config: Config::default(),
+            isolated: false,
             threads: 0,
         }
     }
@@ -112,4 +116,10 @@ pub struct Credit {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+// As above.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }

@@ -98,7 +98,10 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 
 /// The daemon, as a plugin sees it. Cheap to clone.
 #[derive(Clone)]
-pub struct Host(Side);
+pub struct Host {
+    side: Side,
+    isolated: bool,
+}
 
 #[derive(Clone)]
 enum Side {
@@ -108,11 +111,15 @@ enum Side {
 
 impl Host {
     pub(crate) fn new(peer: Peer) -> Self {
-        Self(Side::Peer(peer))
+        Self { side: Side::Peer(peer), isolated: false }
+    }
+
+    pub(crate) fn with_isolation(self, isolated: bool) -> Self {
+        Self { isolated, ..self }
     }
 
     pub(crate) fn mock(mock: MockHost) -> Self {
-        Self(Side::Mock(mock))
+        Self { side: Side::Mock(mock), isolated: false }
     }
 
     /// Asks the daemon for something, at most for [`HOST_CALL`].
@@ -130,10 +137,15 @@ impl Host {
     ///
     /// As [`Host::call`].
     pub async fn call_within<O: Op>(&self, request: O::Request, timeout: Duration) -> Result<O::Reply, Error> {
-        match &self.0 {
+        match &self.side {
             Side::Peer(peer) => peer.call::<O>(request, timeout).await,
             Side::Mock(mock) => mock.call::<O>(request).await,
         }
+    }
+
+    /// Whether the instance has a process of its own: what it does to its process then hurts nobody else.
+    pub fn is_isolated(&self) -> bool {
+        self.isolated
     }
 
     /// Writes a line to the daemon's log. No secrets in it.
@@ -146,7 +158,7 @@ impl Host {
         let fields =
             fields.iter().map(|(name, value)| ((*name).to_owned(), notify::cut((*value).to_owned()))).collect();
         let record = LogRecord { level, target: target.to_owned(), message: notify::cut(message.into()), fields };
-        match &self.0 {
+        match &self.side {
             // A daemon that is gone reads no logs.
             Side::Peer(peer) => drop(peer.notify(notify::LOG, &record)),
             Side::Mock(mock) => mock.keep_log(record),
@@ -168,7 +180,7 @@ impl Host {
     pub fn metric(&self, name: &str, kind: MetricKind, value: f64, labels: &[(&str, &str)]) {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let record = MetricRecord { name: name.to_owned(), kind, value, labels };
-        match &self.0 {
+        match &self.side {
             Side::Peer(peer) => drop(peer.notify(notify::METRIC, &record)),
             Side::Mock(mock) => mock.keep_metric(record),
         }

@@ -167,10 +167,11 @@ impl<P> Default for Served<P> {
 impl<P: Plugin> Handler for Served<P> {
     fn hello(&self, peer: &Peer, hello: &Hello) {
         let (slot, peer) = (self.0.clone(), peer.clone());
+        let host = Host::new(peer.clone()).with_isolation(hello.isolated);
         let Config(config) = hello.config.clone();
         let opened = peer.clone();
         opened.spawn(async move {
-            match CatchUnwind(Box::pin(open_instance::<P>(config, Host::new(peer.clone())))).await {
+            match CatchUnwind(Box::pin(open_instance::<P>(config, host))).await {
                 Ok(Ok(plugin)) => {
                     let _ = slot.set(Arc::new(plugin));
                     peer.accept(Encoding::MessagePack);
