@@ -1,0 +1,104 @@
+//! What both carriers have in common: a plugin that was loaded, where frames go to it, and how it ends.
+
+use crate::loader::LoadError;
+use std::{fmt, io, path::PathBuf, sync::Arc};
+use stele_plugin_api::frame::{Decoded, Frame};
+
+/// Takes what a plugin sends. Called on whatever thread has it; returns soon and never blocks.
+pub(crate) type Deliver = Arc<dyn Fn(Decoded) + Send + Sync>;
+
+/// A loaded plugin.
+#[async_trait::async_trait]
+pub(crate) trait Link: Send + Sync + 'static {
+    /// Sends a frame. Never blocks; a frame for a plugin that is gone is dropped.
+    fn send(&self, frame: Frame);
+
+    /// The plugin's process, when it has one of its own.
+    fn pid(&self) -> Option<u32>;
+
+    /// Waits until the plugin is gone.
+    async fn ended(&self) -> Exit;
+
+    /// Ends the plugin after its session is over: asks, and makes it happen after the carrier's own short grace.
+    async fn end(&self, grace: std::time::Duration) -> Exit;
+
+    /// Ends the plugin now, as far as the carrier can. Does not wait.
+    fn kill(&self);
+}
+
+/// How a plugin ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// In-process: it was closed.
+    Closed,
+    /// It sent something that is no frame.
+    Protocol(String),
+    /// It does not take what is sent to it.
+    Stuck,
+    /// Nobody knows.
+    Unknown(String),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "the plugin's process exited with status {status}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "the plugin's process was ended by signal {signal} ({name})"),
+                None => write!(f, "the plugin's process was ended by signal {signal}"),
+            },
+            Self::Closed => f.write_str("the plugin was closed"),
+            Self::Protocol(reason) => write!(f, "the plugin's process broke the protocol: {reason}"),
+            Self::Stuck => f.write_str("the plugin takes nothing that is sent to it"),
+            Self::Unknown(reason) => write!(f, "the plugin's process is gone: {reason}"),
+        }
+    }
+}
+
+/// The signals a crash or an operator sends.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    use rustix::process::Signal;
+    const NAMES: [(Signal, &str); 11] = [
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::INT, "SIGINT"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::SYS, "SIGSYS"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+    ];
+    NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|&(_, name)| name)
+}
+
+/// Why a plugin could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file is no plugin that fits.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The plugin's process refused it, with these words.
+    #[error("{0}")]
+    Refused(String),
+    /// The process could not be started.
+    #[error("cannot start {program:?}: {source}")]
+    Spawn {
+        /// The program that holds plugins.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process ended before it had loaded the plugin.
+    #[error("the plugin was not loaded: {0}")]
+    Lost(String),
+    /// It took longer than [`crate::Limits::start_timeout`].
+    #[error("the plugin was not loaded in time")]
+    Timeout,
+}

@@ -1,0 +1,281 @@
+//! The child carrier: a plugin in a process of its own.
+//!
+//! ```text
+//! daemon                                        child (`steled plugin-host`)
+//!   session ─▶ Outbox ─────── socketpair ───────▶ pump ─▶ post ─┐
+//!   session ◀─ read_frames ◀─────────────────── Outbox ◀─ post ◀┴─ plugin
+//!   log     ◀─ capture ◀───── stdout, stderr ─── whatever the plugin prints
+//! ```
+//!
+//! One task owns the process: it alone waits for it and signals it, so that a signal never meets a process that was given
+//! the same number.
+
+mod capture;
+mod outbox;
+mod preamble;
+mod process;
+mod spawn;
+
+pub use process::plugin_host_main;
+
+use crate::{
+    carrier::{Deliver, Exit, Link, StartError},
+    spec::InstanceSpec,
+};
+use bytes::BytesMut;
+use outbox::{Outbox, Wait};
+use preamble::{LoadReply, LoadRequest};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::{
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    process::ExitStatus,
+    sync::Arc,
+    time::Duration,
+};
+use stele_plugin_api::frame::{Decoder, Frame};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::UnixStream,
+    process::Child,
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Bytes the input buffer has room for at least before each read.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes on their way to a child that reads nothing before it counts as stuck.
+const MAX_QUEUED_BYTES: u64 = 512 * 1024 * 1024;
+/// How long a process may live on after its socket has ended, and its output after itself.
+const TIDY_UP: Duration = Duration::from_secs(2);
+/// Between SIGTERM and SIGKILL, at least.
+const TERM_GRACE: Duration = Duration::from_secs(1);
+
+/// A plugin's process, seen from the daemon.
+pub(crate) struct ChildLink {
+    outbox: Arc<Outbox>,
+    pid: u32,
+    orders: mpsc::UnboundedSender<Order>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+/// What the task that owns the process is told.
+enum Order {
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL, because of this.
+    Kill(Option<Exit>),
+}
+
+impl ChildLink {
+    /// Starts the process and has it load the plugin. Frames come to `deliver` from then on.
+    pub(crate) async fn start(spec: &InstanceSpec, deliver: Deliver) -> Result<Arc<Self>, StartError> {
+        let spawned = spawn::spawn(&spec.host_program, &spec.name).await;
+        let (mut child, mut socket) =
+            spawned.map_err(|source| StartError::Spawn { program: spec.host_program.clone(), source })?;
+        let pid = child.id().unwrap_or_default();
+        let captures = [
+            child
+                .stdout
+                .take()
+                .map(|out| tokio::spawn(capture::capture(out, capture::Stream::Stdout, spec.name.clone()))),
+            child
+                .stderr
+                .take()
+                .map(|err| tokio::spawn(capture::capture(err, capture::Stream::Stderr, spec.name.clone()))),
+        ];
+        match load(&mut socket, spec).await {
+            Ok(LoadReply::Loaded) => {}
+            Ok(LoadReply::Refused(reason)) => return Err(StartError::Refused(reason)),
+            Err(error) => {
+                let reason = match timeout(TIDY_UP, child.wait()).await {
+                    Ok(Ok(status)) => exit_of(status).to_string(),
+                    _ => error.to_string(),
+                };
+                return Err(StartError::Lost(reason));
+            }
+        }
+        let link = Self::attach(child, socket, captures, pid, spec.limits.max_frame_bytes, deliver);
+        link.map_err(|error| StartError::Lost(error.to_string()))
+    }
+
+    fn attach(
+        child: Child,
+        socket: UnixStream,
+        captures: [Option<JoinHandle<()>>; 2],
+        pid: u32,
+        max_frame_bytes: u32,
+        deliver: Deliver,
+    ) -> io::Result<Arc<Self>> {
+        let full = Arc::new(Notify::new());
+        let wake = full.clone();
+        let outbox = Arc::new(Outbox::new(socket.as_fd().try_clone_to_owned()?, move || wake.notify_one()));
+        let socket = Arc::new(socket);
+        let drainer = tokio::spawn(drain(outbox.clone(), socket.clone(), full));
+        let reader = tokio::spawn(read_frames(socket, max_frame_bytes, deliver));
+        let (orders, received) = mpsc::unbounded_channel();
+        let (tell_exit, exit) = watch::channel(None);
+        tokio::spawn(own(child, pid, reader, drainer, captures, received, tell_exit));
+        Ok(Arc::new(Self { outbox, pid, orders, exit }))
+    }
+}
+
+#[async_trait::async_trait]
+impl Link for ChildLink {
+    fn send(&self, frame: Frame) {
+        self.outbox.send(frame);
+        if self.outbox.queued_bytes() > MAX_QUEUED_BYTES {
+            let _ = self.orders.send(Order::Kill(Some(Exit::Stuck)));
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        Some(self.pid)
+    }
+
+    async fn ended(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.clone().unwrap_or_else(unknown),
+            Err(_) => unknown(),
+        }
+    }
+
+    async fn end(&self, grace: Duration) -> Exit {
+        // The plugin may still be closing: what holds files, threads and connections deserves its time.
+        self.outbox.shut_down();
+        if let Ok(exit) = timeout(grace, self.ended()).await {
+            return exit;
+        }
+        let _ = self.orders.send(Order::Terminate);
+        if let Ok(exit) = timeout(TERM_GRACE, self.ended()).await {
+            return exit;
+        }
+        self.kill();
+        self.ended().await
+    }
+
+    fn kill(&self) {
+        let _ = self.orders.send(Order::Kill(None));
+    }
+}
+
+impl Drop for ChildLink {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn unknown() -> Exit {
+    Exit::Unknown("its task is gone".into())
+}
+
+/// The preamble: names the plugin and waits until it is loaded.
+async fn load(socket: &mut UnixStream, spec: &InstanceSpec) -> io::Result<LoadReply> {
+    // The child's working directory need not stay ours.
+    let plugin = std::path::absolute(&spec.plugin)?;
+    let request = LoadRequest { plugin, instance: spec.name.clone(), max_frame_bytes: spec.limits.max_frame_bytes };
+    socket.write_all(&preamble::encode(&request)?).await?;
+    preamble::read_async(socket).await
+}
+
+/// Owns the process until it is gone: waits for it, signals it, and says how it ended once everything it sent was taken.
+async fn own(
+    mut child: Child,
+    pid: u32,
+    mut reader: JoinHandle<Result<(), String>>,
+    drainer: JoinHandle<()>,
+    captures: [Option<JoinHandle<()>>; 2],
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    tell_exit: watch::Sender<Option<Exit>>,
+) {
+    let mut verdict = None;
+    let (mut reading, mut ordered) = (true, true);
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            read = &mut reader, if reading => {
+                reading = false;
+                if let Ok(Err(reason)) = read {
+                    verdict = Some(Exit::Protocol(reason));
+                    signal(pid, Signal::KILL);
+                }
+                // The end of the socket is the end of the plugin: the process follows, or is made to.
+                if let Ok(status) = timeout(TIDY_UP, child.wait()).await {
+                    break status;
+                }
+                signal(pid, Signal::KILL);
+            }
+            order = orders.recv(), if ordered => match order {
+                Some(Order::Terminate) => signal(pid, Signal::TERM),
+                Some(Order::Kill(why)) => {
+                    verdict = verdict.or(why);
+                    signal(pid, Signal::KILL);
+                }
+                // The link is dropped, which has sent a kill before.
+                None => ordered = false,
+            }
+        }
+    };
+    // What it sent before it ended is still in the socket, and what it printed in the pipes.
+    if reading && timeout(TIDY_UP, &mut reader).await.is_err() {
+        reader.abort();
+    }
+    drainer.abort();
+    for capture in captures.into_iter().flatten() {
+        let abort = capture.abort_handle();
+        if timeout(TIDY_UP, capture).await.is_err() {
+            abort.abort();
+        }
+    }
+    let exit = verdict.unwrap_or_else(|| match status {
+        Ok(status) => exit_of(status),
+        Err(error) => Exit::Unknown(error.to_string()),
+    });
+    tell_exit.send_replace(Some(exit));
+}
+
+/// Signals the process and whatever it has started. Only for the owner of a process that was not waited for yet.
+fn signal(pid: u32, signal: Signal) {
+    if let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Status(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown(status.to_string()),
+    }
+}
+
+/// Hands frames from the socket to `deliver` until it ends.
+async fn read_frames(socket: Arc<UnixStream>, max_frame_bytes: u32, deliver: Deliver) -> Result<(), String> {
+    let mut decoder = Decoder::new(max_frame_bytes);
+    let mut input = BytesMut::new();
+    loop {
+        input.reserve(READ_BYTES);
+        let ready = socket.readable().await;
+        match ready.and_then(|()| socket.try_read_buf(&mut input)) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
+        while let Some(decoded) = decoder.decode(&mut input).map_err(|error| error.to_string())? {
+            deliver(decoded);
+        }
+    }
+}
+
+/// Writes what senders could not, whenever the socket was full.
+async fn drain(outbox: Arc<Outbox>, socket: Arc<UnixStream>, full: Arc<Notify>) {
+    loop {
+        full.notified().await;
+        // An error closes the outbox; the reader of the same socket reports the end.
+        let _ = socket.async_io(Interest::WRITABLE, || outbox.flush(Wait::Never)).await;
+    }
+}

@@ -1,0 +1,218 @@
+//! The other side of the child carrier: what runs in a plugin's own process.
+//!
+//! It has no session: it loads the plugin the daemon names and moves frames between the socket and the C ABI. The socket
+//! comes as stdin and is moved out of the way at once, so that neither a plugin that reads stdin nor one that prints to
+//! stdout can touch the protocol.
+//!
+//! It leaves no orphan: the kernel kills it when the daemon's spawning thread is gone, and it ends by itself when the
+//! socket does.
+
+use super::{
+    outbox::{Outbox, Wait},
+    preamble::{self, LoadReply, LoadRequest},
+};
+use crate::loader::{self, LoadError};
+use bytes::BytesMut;
+use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+use stele_plugin_api::{
+    abi::OpenPlugin,
+    frame::{Decoded, Decoder, Frame, Head, Kind},
+};
+
+/// Bytes asked of the socket at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes the plugin may have on their way to the daemon before its posting threads must wait.
+const MAX_QUEUED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Runs a plugin in this process until the daemon ends it. The whole of the hidden `plugin-host` command.
+///
+/// Prints what goes wrong to stderr, which the daemon logs, and never anything to stdout.
+pub fn plugin_host_main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plugin host: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let mut socket = take_socket()?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let request: LoadRequest = preamble::read(&mut socket)?;
+    let descriptor = match loader::load(&request.plugin) {
+        Ok(descriptor) => descriptor,
+        Err(error) => return refuse(&mut socket, &error.to_string()),
+    };
+
+    // Set once the preamble is over: what a plugin posts before its host has spoken is against the rules, and dropped.
+    let outbox = Arc::new(OnceLock::<Drained>::new());
+    let posted = outbox.clone();
+    let opened = descriptor.open(move |frame| {
+        if let Some(outbox) = posted.get() {
+            outbox.send(frame);
+        }
+    });
+    let plugin = match opened {
+        Ok(plugin) => plugin,
+        Err(error) => return refuse(&mut socket, &LoadError::at(&request.plugin, error).to_string()),
+    };
+    socket.write_all(&preamble::encode(&LoadReply::Loaded)?)?;
+    let _ = outbox.set(Drained::start(socket.try_clone()?)?);
+
+    if pump(&mut socket, &plugin, request.max_frame_bytes)? == End::Orderly {
+        plugin.close();
+        return Ok(());
+    }
+    // The daemon is gone without a goodbye. Nobody waits for what the plugin would still do, and what it would do on its
+    // way out (flush, close, wait for threads) might never end: go at once.
+    let _ = kill_process(getpid(), Signal::KILL);
+    Ok(())
+}
+
+/// The socket that is fd 0, which becomes `/dev/null`.
+fn take_socket() -> io::Result<UnixStream> {
+    let stdin = io::stdin();
+    if rustix::net::sockopt::socket_type(stdin.as_fd()).is_err() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "stdin is no socket: only the daemon starts this command",
+        ));
+    }
+    let socket = rustix::io::fcntl_dupfd_cloexec(stdin.as_fd(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(UnixStream::from(socket))
+}
+
+fn refuse(socket: &mut UnixStream, reason: &str) -> io::Result<()> {
+    socket.write_all(&preamble::encode(&LoadReply::Refused(reason.to_owned()))?)
+}
+
+/// How the stream of frames ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// After the daemon's goodbye.
+    Orderly,
+    /// In the middle.
+    Torn,
+}
+
+/// Hands frames from the socket to the plugin until the stream ends.
+fn pump(socket: &mut UnixStream, plugin: &OpenPlugin, max_frame_bytes: u32) -> io::Result<End> {
+    let mut decoder = Decoder::new(max_frame_bytes);
+    let mut input = BytesMut::new();
+    let mut chunk = vec![0; READ_BYTES];
+    let mut end = End::Torn;
+    loop {
+        while let Some(decoded) = decoder.decode(&mut input).map_err(io::Error::other)? {
+            match decoded {
+                Decoded::Frame(frame) => {
+                    if frame.kind == Kind::Goodbye {
+                        end = End::Orderly;
+                    }
+                    plugin.post(frame);
+                }
+                // The daemon keeps to what the plugin said in hello, so that only a broken one comes here.
+                Decoded::Oversized(Head { size, .. }) => {
+                    return Err(io::Error::other(format!(
+                        "a frame of {size} bytes was sent, {max_frame_bytes} are allowed"
+                    )));
+                }
+            }
+        }
+        match socket.read(&mut chunk) {
+            Ok(0) => return Ok(end),
+            Ok(count) => input.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The daemon was killed with frames of ours unread: an end like any other.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(end),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The outbox of this process: a thread drains it, and posting threads wait when too much is queued.
+///
+/// Waiting within `post` is what "enqueues and returns" leaves of a full queue: the plugin is slowed down to the pace of the
+/// daemon, which reads whatever happens on its side, so that the wait ends.
+struct Drained {
+    outbox: Arc<Outbox>,
+    room: Arc<Room>,
+}
+
+/// What the posting threads and the draining thread tell each other.
+#[derive(Default)]
+struct Room {
+    /// The socket was full: the drainer has the right to write.
+    full: Mutex<bool>,
+    changed: Condvar,
+    waiting: AtomicUsize,
+}
+
+impl Drained {
+    fn start(socket: UnixStream) -> io::Result<Self> {
+        let room = Arc::new(Room::default());
+        let waker = room.clone();
+        let outbox = Arc::new(Outbox::new(socket.into(), move || waker.socket_is_full()));
+        let drained = Self { outbox: outbox.clone(), room: room.clone() };
+        thread::Builder::new().name("outbox".into()).spawn(move || {
+            loop {
+                room.wait_until_full();
+                // An error closes the outbox, and the pump sees the end of the same socket.
+                let _ = outbox.flush(Wait::ForRoom);
+                room.tell_waiting();
+            }
+        })?;
+        Ok(drained)
+    }
+
+    fn send(&self, frame: Frame) {
+        if self.outbox.queued_bytes() > MAX_QUEUED_BYTES {
+            self.room.wait(|| self.outbox.queued_bytes() <= MAX_QUEUED_BYTES);
+        }
+        self.outbox.send(frame);
+        self.room.tell_waiting();
+    }
+}
+
+impl Room {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn socket_is_full(&self) {
+        *self.lock() = true;
+        self.changed.notify_all();
+    }
+
+    fn wait_until_full(&self) {
+        let guard = self.changed.wait_while(self.lock(), |full| !*full);
+        *guard.unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    fn wait(&self, ready: impl Fn() -> bool) {
+        // Announced before the condition is read: whoever makes it true afterwards knows that somebody waits.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        drop(self.changed.wait_while(self.lock(), |_| !ready()));
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn tell_waiting(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            drop(self.lock());
+            self.changed.notify_all();
+        }
+    }
+}

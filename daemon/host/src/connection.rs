@@ -1,0 +1,196 @@
+//! One life of a plugin: a carrier and the session over it.
+
+use crate::{
+    carrier::{Deliver, Exit, Link, StartError},
+    child::ChildLink,
+    inproc::InProcessLink,
+    services::{ServiceHandler, Services},
+    spec::{Carrier, InstanceSpec},
+};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::{Duration, Instant},
+};
+use stele_plugin_api::{
+    Error, ErrorCode,
+    frame::{Decoded, Frame},
+    hello::{Config, Hello, Limits},
+    ops::{Describe, Description, Empty},
+    peer::{Dispatch, Peer, Setup},
+    session::Role,
+};
+use tokio::{sync::OnceCell, time::timeout};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+/// Least time a plugin is given for goodbye, however long its calls took.
+const LEAST_GOODBYE: Duration = Duration::from_millis(200);
+
+/// A plugin that has answered hello.
+pub(crate) struct Connection {
+    pub(crate) peer: Peer,
+    pub(crate) link: Arc<dyn Link>,
+    /// One token for each call in flight.
+    users: TaskTracker,
+    description: OnceCell<Description>,
+}
+
+/// A connection that is not retired as long as this lives.
+pub(crate) struct InUse {
+    connection: Arc<Connection>,
+    _token: TaskTrackerToken,
+}
+
+impl std::ops::Deref for InUse {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Why a plugin did not come to life.
+pub(crate) struct OpenError {
+    /// For operators.
+    pub(crate) error: Error,
+    /// Trying again cannot help: the file, or the configuration, must change.
+    pub(crate) permanent: bool,
+}
+
+impl From<StartError> for OpenError {
+    fn from(error: StartError) -> Self {
+        let permanent = matches!(error, StartError::Load(_) | StartError::Refused(_));
+        Self { error: Error::new(ErrorCode::Unavailable, error.to_string()), permanent }
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        Self { permanent: !error.is_transient(), error }
+    }
+}
+
+impl Connection {
+    /// Starts the plugin and greets it.
+    pub(crate) async fn open(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Self>, OpenError> {
+        let deadline = Instant::now() + spec.limits.start_timeout;
+        let slot = Arc::new(OnceLock::<Peer>::new());
+        let link = timeout(spec.limits.start_timeout, start(spec, deliver_to(slot.clone())));
+        let link = link.await.unwrap_or(Err(StartError::Timeout))?;
+
+        // Weak, because the carrier holds the session: who holds the connection decides how long both live.
+        let post_to: Weak<dyn Link> = Arc::downgrade(&link);
+        let peer = Peer::new(Setup {
+            role: Role::Host,
+            hello: hello(spec),
+            post: move |frame: Frame| {
+                if let Some(link) = post_to.upgrade() {
+                    link.send(frame);
+                }
+            },
+            handler: Arc::new(ServiceHandler { instance: spec.name.as_str().into(), services }),
+            runtime: tokio::runtime::Handle::current(),
+            dispatch: Dispatch::Spawn,
+        });
+        let _ = slot.set(peer.clone());
+        peer.start(deadline.saturating_duration_since(Instant::now()));
+        let connection = Self { peer, link, users: TaskTracker::new(), description: OnceCell::new() };
+        match connection.greeted().await {
+            Ok(()) => Ok(Arc::new(connection)),
+            Err(error) => {
+                connection.link.kill();
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn greeted(&self) -> Result<(), Error> {
+        tokio::select! {
+            // First, because a plugin that refuses says why and then may end.
+            biased;
+            opened = self.peer.opened() => opened.map(drop),
+            exit = self.link.ended() => {
+                self.peer.lost(&exit.to_string());
+                self.peer.opened().await.map(drop)
+            }
+        }
+    }
+
+    /// Marks the connection as used by a call.
+    pub(crate) fn enter(self: &Arc<Self>) -> InUse {
+        InUse { connection: self.clone(), _token: self.users.token() }
+    }
+
+    /// What the plugin offers; asked once.
+    pub(crate) async fn describe(&self, deadline: Duration) -> Result<Description, Error> {
+        self.description.get_or_try_init(|| self.peer.call::<Describe>(Empty {}, deadline)).await.cloned()
+    }
+
+    /// Waits until the plugin is gone or its session is over, and makes both true. Calls in flight fail.
+    pub(crate) async fn ended(&self) -> String {
+        tokio::select! {
+            biased;
+            exit = self.link.ended() => {
+                let reason = exit.to_string();
+                self.peer.lost(&reason);
+                reason
+            }
+            error = self.peer.closed() => {
+                self.link.kill();
+                match error {
+                    Some(error) => error.to_string(),
+                    None => "the plugin ended its session".to_owned(),
+                }
+            }
+        }
+    }
+
+    /// Ends the plugin in order: lets calls in flight finish, says goodbye, and ends the carrier; within about `grace`.
+    pub(crate) async fn retire(&self, grace: Duration) -> Exit {
+        let deadline = Instant::now() + grace;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.users.close();
+        tokio::select! {
+            _ = timeout(left(), self.users.wait()) => {}
+            exit = self.link.ended() => self.peer.lost(&exit.to_string()),
+        }
+        tokio::select! {
+            _ = self.peer.goodbye(left().max(LEAST_GOODBYE)) => {}
+            exit = self.link.ended() => self.peer.lost(&exit.to_string()),
+        }
+        self.link.end(left().max(LEAST_GOODBYE)).await
+    }
+}
+
+/// Hands what the carrier brings to the session, once there is one.
+fn deliver_to(slot: Arc<OnceLock<Peer>>) -> Deliver {
+    Arc::new(move |decoded| {
+        // Before the host has spoken a plugin has nothing to say.
+        let Some(peer) = slot.get() else { return };
+        match decoded {
+            Decoded::Frame(frame) => peer.receive(frame),
+            Decoded::Oversized(head) => peer.receive_oversized(head),
+        }
+    })
+}
+
+async fn start(spec: &InstanceSpec, deliver: Deliver) -> Result<Arc<dyn Link>, StartError> {
+    Ok(match spec.carrier {
+        Carrier::Child => ChildLink::start(spec, deliver).await?,
+        Carrier::InProcess => InProcessLink::start(spec, deliver).await?,
+    })
+}
+
+fn hello(spec: &InstanceSpec) -> Hello {
+    Hello {
+        name: "steled".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        limits: Limits {
+            max_frame: spec.limits.max_frame_bytes,
+            max_calls: spec.limits.max_incoming_calls,
+            credit: spec.limits.stream_credit,
+        },
+        instance: spec.name.clone(),
+        config: Config(spec.config.clone()),
+        ..Hello::default()
+    }
+}

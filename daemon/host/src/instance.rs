@@ -1,0 +1,440 @@
+//! A plugin under supervision.
+//!
+//! An [`Instance`] is a handle; behind it one task keeps the plugin alive: it starts it, notices its end, starts it again
+//! after a while, and gives up when that is no use. Callers see none of this but errors: a call in flight when a plugin dies
+//! fails `unavailable`, a call made while it is coming back waits for it a little.
+//!
+//! A reload starts a second life of the plugin, moves new calls to it, lets the calls of the first one finish, and then
+//! ends that: [`Instance::restart`].
+
+use crate::{
+    backoff::{CrashLog, Verdict},
+    connection::{Connection, InUse, OpenError},
+    measure::Measures,
+    services::Services,
+    spec::{InstanceSpec, InstanceState, InstanceStatus},
+    stream::ItemStream,
+};
+use serde::de::DeserializeOwned;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use stele_plugin_api::{
+    Error, ErrorCode,
+    ops::{Description, Op},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{interval, sleep, timeout},
+};
+
+/// How often numbers that nobody asks for are published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(5);
+/// Orders that may wait for the supervisor.
+const ORDER_QUEUE: usize = 8;
+
+/// A handle of a supervised plugin. Cheap to clone; the plugin is stopped when the last one is dropped.
+#[derive(Clone)]
+pub struct Instance {
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<Order>,
+}
+
+struct Shared {
+    spec: InstanceSpec,
+    services: Arc<dyn Services>,
+    view: watch::Sender<View>,
+    measures: Measures,
+    restarts: AtomicU64,
+    /// Late frames of lives that are over.
+    past_late_frames: AtomicU64,
+    last_error: Mutex<Option<Error>>,
+}
+
+/// What callers see.
+#[derive(Clone)]
+struct View {
+    state: InstanceState,
+    connection: Option<Arc<Connection>>,
+}
+
+enum Order {
+    Restart(oneshot::Sender<Result<(), Error>>),
+    Stop(Duration, oneshot::Sender<()>),
+}
+
+impl Instance {
+    /// Starts the plugin and keeps it alive. Returns at once; must be called within a tokio runtime.
+    pub fn start(spec: InstanceSpec, services: Arc<dyn Services>) -> Self {
+        let (orders, received) = mpsc::channel(ORDER_QUEUE);
+        let shared = Arc::new(Shared {
+            measures: Measures::new(&spec.name),
+            view: watch::Sender::new(View { state: InstanceState::Starting, connection: None }),
+            restarts: AtomicU64::new(0),
+            past_late_frames: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+            spec,
+            services,
+        });
+        let crashes = CrashLog::new(shared.spec.limits.restart);
+        tokio::spawn(Supervisor { shared: shared.clone(), orders: received, crashes }.run());
+        Self { shared, orders }
+    }
+
+    /// Name of the instance.
+    pub fn name(&self) -> &str {
+        &self.shared.spec.name
+    }
+
+    /// What it was started from.
+    pub fn spec(&self) -> &InstanceSpec {
+        &self.shared.spec
+    }
+
+    /// Waits until the plugin answers, and returns what it offers.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be started; `deadline` when it takes longer than `within`.
+    pub async fn ready(&self, within: Duration) -> Result<Description, Error> {
+        let started = Instant::now();
+        let connection = self.shared.connection(within).await?;
+        connection.describe(within.saturating_sub(started.elapsed())).await
+    }
+
+    /// Waits until the instance is in `state`; `false` when that takes longer than `within`.
+    pub async fn reached(&self, state: InstanceState, within: Duration) -> bool {
+        let mut view = self.shared.view.subscribe();
+        timeout(within, view.wait_for(|view| view.state == state)).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// Calls the plugin and waits for its answer. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own error; `deadline` after `deadline`; `unavailable` when the plugin is not there, or dies meanwhile.
+    pub async fn call<O: Op>(&self, request: O::Request, deadline: Duration) -> Result<O::Reply, Error> {
+        let started = Instant::now();
+        let answer = self.call_once::<O>(request, started, deadline).await;
+        self.shared.measures.call(O::NAME, started, answer.as_ref().err());
+        answer
+    }
+
+    async fn call_once<O: Op>(
+        &self,
+        request: O::Request,
+        started: Instant,
+        deadline: Duration,
+    ) -> Result<O::Reply, Error> {
+        let connection = self.shared.connection(deadline.min(self.shared.spec.limits.wait_for_start)).await?;
+        connection.peer.call::<O>(request, deadline.saturating_sub(started.elapsed())).await
+    }
+
+    /// Calls an operation that answers with items. The first item, each further one and the end must come within
+    /// `between_items` of the one before. The call is made by the first [`ItemStream::next`]; dropping the stream cancels it.
+    pub fn stream<O: Op + 'static, I: DeserializeOwned + Send + 'static>(
+        &self,
+        request: O::Request,
+        between_items: Duration,
+    ) -> ItemStream<I> {
+        let shared = self.shared.clone();
+        ItemStream::starting(async move {
+            let connection = shared.connection(between_items.min(shared.spec.limits.wait_for_start)).await;
+            let started = Instant::now();
+            let stream = match connection {
+                Ok(connection) => {
+                    let stream = connection.peer.stream::<O, I>(request, between_items).await;
+                    stream.map(|stream| (stream, connection))
+                }
+                Err(error) => Err(error),
+            };
+            shared.measures.call(O::NAME, started, stream.as_ref().err());
+            stream
+        })
+    }
+
+    /// What is seen from outside.
+    pub fn status(&self) -> InstanceStatus {
+        let view = self.shared.view.borrow().clone();
+        let connection = view.connection.as_deref();
+        InstanceStatus {
+            state: view.state,
+            pid: connection.and_then(|connection| connection.link.pid()),
+            restarts: self.shared.restarts.load(Ordering::Relaxed),
+            last_error: self.shared.last_error().map(|error| error.to_string()),
+            calls_in_flight: connection.map_or(0, |connection| connection.peer.calls_in_flight().0),
+            late_frames: self.shared.late_frames(connection),
+        }
+    }
+
+    /// Starts the plugin anew, from its file as it is now, and then ends the old one: calls in flight finish there, new ones go
+    /// to the new one, and none is lost. When the new one does not start, the old one goes on. Also brings back an instance
+    /// that has failed or was stopped by crashes.
+    ///
+    /// # Errors
+    ///
+    /// Why the new one does not start; `unavailable` when the instance was stopped.
+    pub async fn restart(&self) -> Result<(), Error> {
+        let (done, wait) = oneshot::channel();
+        let stopped = || Error::new(ErrorCode::Unavailable, format!("instance {} is stopped", self.name()));
+        self.orders.send(Order::Restart(done)).await.map_err(|_| stopped())?;
+        wait.await.map_err(|_| stopped())?
+    }
+
+    /// Ends the plugin: no new calls, those in flight finish, goodbye, then SIGTERM and SIGKILL when it takes longer than about
+    /// `grace`. Returns when it is gone.
+    pub async fn stop(&self, grace: Duration) {
+        let (done, wait) = oneshot::channel();
+        // An error means that it is stopped already.
+        if self.orders.send(Order::Stop(grace, done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+}
+
+/// Shows no configuration.
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("spec", &self.shared.spec).field("status", &self.status()).finish()
+    }
+}
+
+impl Shared {
+    /// The connection, waiting for one that is on its way for at most `within`.
+    async fn connection(&self, within: Duration) -> Result<InUse, Error> {
+        if let Some(connection) = self.view.borrow().in_use() {
+            return Ok(connection);
+        }
+        let mut view = self.view.subscribe();
+        let settled = view.wait_for(|view| !matches!(view.state, InstanceState::Starting | InstanceState::Restarting));
+        let settled = timeout(within, settled).await;
+        match settled {
+            // Taken under the lock of the view: whoever retires it afterwards waits for us.
+            Ok(Ok(view)) => view.in_use().ok_or_else(|| self.unavailable(view.state)),
+            Ok(Err(_)) => Err(self.unavailable(InstanceState::Stopped)),
+            Err(_) => Err(self.unavailable(self.view.borrow().state)),
+        }
+    }
+
+    fn unavailable(&self, state: InstanceState) -> Error {
+        let name = &self.spec.name;
+        match self.last_error().filter(|_| state != InstanceState::Stopped) {
+            Some(Error { message, .. }) => {
+                Error::new(ErrorCode::Unavailable, format!("instance {name} is {state}: {message}"))
+            }
+            None => Error::new(ErrorCode::Unavailable, format!("instance {name} is {state}")),
+        }
+    }
+
+    fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_last_error(&self, error: Error) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    fn show(&self, state: InstanceState, connection: Option<Arc<Connection>>) -> Option<Arc<Connection>> {
+        self.measures.state(state);
+        self.view.send_replace(View { state, connection }).connection
+    }
+
+    fn late_frames(&self, connection: Option<&Connection>) -> u64 {
+        let current = connection.map_or(0, |connection| connection.peer.counters().late);
+        self.past_late_frames.load(Ordering::Relaxed) + current
+    }
+
+    /// Keeps the numbers of a life that is over.
+    fn bury(&self, connection: &Connection) {
+        self.past_late_frames.fetch_add(connection.peer.counters().late, Ordering::Relaxed);
+    }
+}
+
+impl View {
+    fn in_use(&self) -> Option<InUse> {
+        self.connection.as_ref().map(Connection::enter)
+    }
+}
+
+/// Keeps one plugin alive.
+struct Supervisor {
+    shared: Arc<Shared>,
+    orders: mpsc::Receiver<Order>,
+    crashes: CrashLog,
+}
+
+/// Who waits for a new life of the plugin.
+type Waiting = Option<oneshot::Sender<Result<(), Error>>>;
+
+/// What the supervisor does next.
+enum Next {
+    Start(Waiting),
+    Wait(Duration),
+    StayDown,
+    Stop(Duration, Option<oneshot::Sender<()>>),
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut next = Next::Start(None);
+        loop {
+            next = match next {
+                Next::Start(waiting) => self.start(waiting).await,
+                Next::Wait(delay) => {
+                    self.shared.show(InstanceState::Restarting, None);
+                    tokio::select! {
+                        () = sleep(delay) => {
+                            self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+                            self.shared.measures.restarted();
+                            Next::Start(None)
+                        }
+                        order = self.orders.recv() => self.obey_while_down(order),
+                    }
+                }
+                Next::StayDown => {
+                    self.shared.show(InstanceState::Failed, None);
+                    let order = self.orders.recv().await;
+                    self.obey_while_down(order)
+                }
+                Next::Stop(grace, done) => {
+                    let connection = self.shared.show(InstanceState::Stopped, None);
+                    // Orders that come from now on find nobody.
+                    self.orders.close();
+                    if let Some(connection) = connection {
+                        self.retire(&connection, grace).await;
+                    }
+                    let _ = done.map(|done| done.send(()));
+                    while let Some(order) = self.orders.recv().await {
+                        // Dropping a restart's sender tells its caller.
+                        if let Order::Stop(_, done) = order {
+                            let _ = done.send(());
+                        }
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn obey_while_down(&mut self, order: Option<Order>) -> Next {
+        match order {
+            Some(Order::Restart(waiting)) => {
+                self.crashes.forget();
+                Next::Start(Some(waiting))
+            }
+            Some(Order::Stop(grace, done)) => Next::Stop(grace, Some(done)),
+            None => Next::Stop(self.shared.spec.limits.stop_grace, None),
+        }
+    }
+
+    /// Starts the plugin and stays with it until it ends.
+    async fn start(&mut self, waiting: Waiting) -> Next {
+        self.shared.show(InstanceState::Starting, None);
+        let shared = self.shared.clone();
+        let opening = Connection::open(&shared.spec, shared.services.clone());
+        let opened = tokio::select! {
+            opened = opening => opened,
+            stop = next_stop(&mut self.orders) => return stop.unwrap_or(Next::Stop(shared.spec.limits.stop_grace, None)),
+        };
+        match opened {
+            Ok(connection) => {
+                tracing::info!(instance = shared.spec.name, pid = connection.link.pid(), "plugin is running");
+                shared.show(InstanceState::Running, Some(connection.clone()));
+                let _ = waiting.map(|waiting| waiting.send(Ok(())));
+                self.attend(connection).await
+            }
+            Err(OpenError { error, permanent }) => {
+                let _ = waiting.map(|waiting| waiting.send(Err(error.clone())));
+                tracing::error!(instance = shared.spec.name, %error, "plugin does not start");
+                shared.set_last_error(error);
+                if permanent { Next::StayDown } else { self.after_crash() }
+            }
+        }
+    }
+
+    /// Stays with a running plugin until it ends or is to end.
+    async fn attend(&mut self, mut connection: Arc<Connection>) -> Next {
+        let mut publish = interval(PUBLISH_EVERY);
+        loop {
+            tokio::select! {
+                reason = connection.ended() => {
+                    self.shared.bury(&connection);
+                    tracing::error!(instance = self.shared.spec.name, reason, "plugin has crashed");
+                    self.shared.set_last_error(Error::new(ErrorCode::Unavailable, reason));
+                    return self.after_crash();
+                }
+                _ = publish.tick() => {
+                    let in_flight = connection.peer.calls_in_flight().0;
+                    self.shared.measures.publish(in_flight, self.shared.late_frames(Some(&connection)));
+                }
+                order = self.orders.recv() => match order {
+                    Some(Order::Restart(waiting)) => match self.replace(&connection).await {
+                        Ok(new) => {
+                            let _ = waiting.send(Ok(()));
+                            connection = new;
+                        }
+                        Err(error) => drop(waiting.send(Err(error))),
+                    },
+                    Some(Order::Stop(grace, done)) => return Next::Stop(grace, Some(done)),
+                    None => return Next::Stop(self.shared.spec.limits.stop_grace, None),
+                },
+            }
+        }
+    }
+
+    /// Starts a new life, moves the calls to it, and ends the old one behind everybody's back.
+    async fn replace(&mut self, old: &Arc<Connection>) -> Result<Arc<Connection>, Error> {
+        let opened = Connection::open(&self.shared.spec, self.shared.services.clone()).await;
+        let new = opened.map_err(|OpenError { error, .. }| {
+            tracing::error!(instance = self.shared.spec.name, %error, "plugin does not start; the old one goes on");
+            self.shared.set_last_error(error.clone());
+            error
+        })?;
+        tracing::info!(instance = self.shared.spec.name, pid = new.link.pid(), "plugin is replaced");
+        self.crashes.forget();
+        self.shared.show(InstanceState::Running, Some(new.clone()));
+        let (shared, old) = (self.shared.clone(), old.clone());
+        tokio::spawn(async move {
+            old.retire(shared.spec.limits.stop_grace).await;
+            shared.bury(&old);
+        });
+        Ok(new)
+    }
+
+    async fn retire(&self, connection: &Connection, grace: Duration) {
+        let exit = connection.retire(grace).await;
+        self.shared.bury(connection);
+        tracing::info!(instance = self.shared.spec.name, %exit, "plugin has stopped");
+    }
+
+    fn after_crash(&mut self) -> Next {
+        match self.crashes.crashed(Instant::now()) {
+            Verdict::RestartAfter(delay) => {
+                tracing::info!(instance = self.shared.spec.name, ?delay, "plugin is started again");
+                Next::Wait(delay)
+            }
+            Verdict::GiveUp => {
+                tracing::error!(
+                    instance = self.shared.spec.name,
+                    "plugin crashes too often; it stays down until restarted"
+                );
+                Next::StayDown
+            }
+        }
+    }
+}
+
+/// Waits for an order to stop while a start is under way. A restart that is asked for meanwhile is that start.
+async fn next_stop(orders: &mut mpsc::Receiver<Order>) -> Option<Next> {
+    loop {
+        match orders.recv().await? {
+            Order::Stop(grace, done) => return Some(Next::Stop(grace, Some(done))),
+            Order::Restart(waiting) => drop(waiting.send(Ok(()))),
+        }
+    }
+}

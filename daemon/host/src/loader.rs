@@ -1,0 +1,86 @@
+//! Loads a plugin's library. The only module of the daemon's side with `unsafe` code.
+//!
+//! A library is never unloaded: a plugin may have threads, thread-local destructors and buffers of ours still to release,
+//! and no order of unloading is safe for all of them. A new version of a plugin is loaded by a new process instead.
+//!
+//! What the descriptor must say is checked by [`stele_plugin_api::abi::Descriptor`], which also keeps the rules of ownership
+//! while frames cross.
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use std::path::{Path, PathBuf};
+use stele_plugin_api::abi::{AbiError, Descriptor, EntryPoint, SYMBOL};
+
+/// Why a file cannot be used as a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no such file.
+    #[error("plugin {path:?} does not exist")]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The dynamic loader refuses it: not a library, another architecture, or something it needs is missing.
+    #[error("plugin {path:?} cannot be loaded: {reason}")]
+    NotLoadable {
+        /// The file.
+        path: PathBuf,
+        /// The dynamic loader's words.
+        reason: String,
+    },
+    /// A library that lacks the one symbol.
+    #[error("{path:?} is a library but no plugin: it does not export `stele_plugin_v1`")]
+    NotAPlugin {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A plugin whose descriptor is wrong or of another ABI.
+    #[error("plugin {path:?} does not fit: {reason}")]
+    Descriptor {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: AbiError,
+    },
+}
+
+impl LoadError {
+    pub(crate) fn at(path: &Path, reason: AbiError) -> Self {
+        Self::Descriptor { path: path.to_owned(), reason }
+    }
+}
+
+/// Loads the plugin at `path` for the rest of the process's life and checks its descriptor.
+///
+/// Loading runs the library's constructors, in this process: do it for plugins that are trusted to run here.
+///
+/// # Errors
+///
+/// [`LoadError`], each with the path and what a person can do about it.
+pub fn load(path: &Path) -> Result<Descriptor, LoadError> {
+    // A relative path without a slash would make the dynamic loader search its own folders.
+    let full = match path.canonicalize() {
+        Ok(full) => full,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(LoadError::NotFound { path: path.to_owned() });
+        }
+        Err(error) => return Err(LoadError::NotLoadable { path: path.to_owned(), reason: error.to_string() }),
+    };
+    // SAFETY: constructors of the library run here. The path comes from the configuration, whose author decides what code
+    // runs as a plugin; RTLD_LOCAL keeps its symbols from replacing anybody else's, RTLD_NOW reports missing ones here
+    // instead of killing the process at first use.
+    let library = unsafe { Library::open(Some(&full), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| LoadError::NotLoadable { path: path.to_owned(), reason: loader_words(&error) })?;
+    // SAFETY: the name carries the ABI's version, so that a library that exports it means a function of this type; the
+    // pointer is copied out and stays valid because the library is leaked below before anybody calls it.
+    let entry = unsafe { library.get::<EntryPoint>(SYMBOL) }.map(|symbol| *symbol);
+    // Never unloaded, even when it turns out to be no plugin: its constructors have run.
+    let _ = library.into_raw();
+    let Ok(entry) = entry else { return Err(LoadError::NotAPlugin { path: path.to_owned() }) };
+    // SAFETY: `entry` is the symbol of a library that is never unloaded.
+    unsafe { Descriptor::load(entry) }.map_err(|reason| LoadError::at(path, reason))
+}
+
+/// What the dynamic loader said, without libloading's own frame around it.
+fn loader_words(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
