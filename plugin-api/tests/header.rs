@@ -1,0 +1,139 @@
+//! `include/stele_plugin.h` and the Rust structures are the same, byte for byte.
+
+use std::fmt::Write;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use stele_plugin_api::abi::{self, SteleBuf, SteleDescriptor, SteleFrame, StelePeer, SteleSlice};
+use stele_plugin_api::frame::{FLAG_JSON, FLAG_STREAM, Kind, MAX_OP};
+
+/// `(C expression, its value in Rust)`.
+fn facts() -> Vec<(String, i64)> {
+    let mut facts = Vec::new();
+    let mut fact = |expression: String, value: i64| facts.push((expression, value));
+    macro_rules! layout {
+        ($($c:literal = $rust:ty { $($field:ident),+ })+) => {$(
+            fact(format!("sizeof({})", $c), size_of::<$rust>() as i64);
+            fact(format!("_Alignof({})", $c), align_of::<$rust>() as i64);
+            $(fact(format!("offsetof({}, {})", $c, stringify!($field)), offset_of!($rust, $field) as i64);)+
+        )+};
+    }
+    layout! {
+        "stele_slice" = SteleSlice { ptr, len }
+        "stele_buf" = SteleBuf { ptr, len, owner, release }
+        "stele_frame" = SteleFrame { size, kind, id, flags, reserved, op, payload, body }
+        "stele_peer" = StelePeer { size, ctx, post }
+        "stele_descriptor" = SteleDescriptor { magic, abi, flags, size, name, version, open, close }
+    }
+    let kinds = [
+        ("STELE_HELLO", Kind::Hello),
+        ("STELE_CALL", Kind::Call),
+        ("STELE_ITEM", Kind::Item),
+        ("STELE_REPLY", Kind::Reply),
+        ("STELE_ERROR", Kind::Error),
+        ("STELE_CANCEL", Kind::Cancel),
+        ("STELE_CREDIT", Kind::Credit),
+        ("STELE_NOTIFY", Kind::Notify),
+        ("STELE_GOODBYE", Kind::Goodbye),
+    ];
+    for (name, kind) in kinds {
+        fact(name.to_owned(), i64::from(u32::from(kind)));
+    }
+    let constants = [
+        ("STELE_MAGIC", i64::from(abi::MAGIC)),
+        ("STELE_ABI", i64::from(abi::ABI)),
+        ("STELE_DESCRIPTOR_JSON", i64::from(abi::DESCRIPTOR_JSON)),
+        ("STELE_FRAME_JSON", i64::from(FLAG_JSON)),
+        ("STELE_FRAME_STREAM", i64::from(FLAG_STREAM)),
+        ("STELE_OPEN_OK", i64::from(abi::OPEN_OK)),
+        ("STELE_OPEN_INVALID", i64::from(abi::OPEN_INVALID)),
+        ("STELE_OPEN_FAILED", i64::from(abi::OPEN_FAILED)),
+        ("STELE_MAX_OP", MAX_OP as i64),
+    ];
+    for (name, value) in constants {
+        fact(name.to_owned(), value);
+    }
+    facts
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("header-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a scratch folder");
+    folder
+}
+
+/// Compiles with `cc`; `None`, loudly, when there is none.
+fn cc(name: &str, source: &str, arguments: &[&str]) -> Option<(PathBuf, PathBuf)> {
+    let folder = scratch(name);
+    let (file, out) = (folder.join("probe.c"), folder.join("probe"));
+    std::fs::write(&file, source).expect("the source is written");
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let run = Command::new(compiler).args(arguments).arg("-I").arg(include).arg("-o").arg(&out).arg(&file).output();
+    match run {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("SKIPPED: no C compiler, the C header was not compared");
+            None
+        }
+        run => {
+            let run = run.expect("cc runs");
+            if String::from_utf8_lossy(&run.stderr).contains("cc1plus") {
+                eprintln!("SKIPPED: no C++ compiler, the C header was not tried as C++");
+                return None;
+            }
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+            Some((folder, out))
+        }
+    }
+}
+
+#[test]
+fn sizes_offsets_and_constants_agree() {
+    let facts = facts();
+    let mut source = String::from("#include \"stele_plugin.h\"\n#include <stdio.h>\nint main(void) {\n");
+    for (expression, _) in &facts {
+        writeln!(source, "  printf(\"%lld\\n\", (long long)({expression}));").expect("a string takes text");
+    }
+    source.push_str("  return 0;\n}\n");
+    let Some((folder, program)) = cc("layout", &source, &["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+    else {
+        return;
+    };
+    let output = Command::new(program).output().expect("the probe runs").stdout;
+    let output = String::from_utf8(output).expect("numbers");
+    let found: Vec<i64> = output.lines().map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(found.len(), facts.len());
+    for ((expression, expected), found) in facts.iter().zip(found) {
+        assert_eq!(found, *expected, "{expression}");
+    }
+    std::fs::remove_dir_all(folder).expect("the scratch folder goes");
+}
+
+#[test]
+fn the_header_is_valid_cplusplus_as_well() {
+    let source = "#include \"stele_plugin.h\"\nint main() { return STELE_ABI == 1 ? 0 : 1; }\n";
+    if let Some((folder, _)) =
+        cc("cplusplus", source, &["-x", "c++", "-std=c++11", "-fsyntax-only", "-Wall", "-Werror"])
+    {
+        std::fs::remove_dir_all(folder).expect("the scratch folder goes");
+    }
+}
+
+/// Every name the header defines is compared above: one that is added there must be added here.
+#[test]
+fn every_constant_of_the_header_is_compared() {
+    let header = include_str!("../include/stele_plugin.h");
+    let known: Vec<String> = facts().into_iter().map(|(expression, _)| expression).collect();
+    for line in header.lines() {
+        let name = match line.trim().strip_prefix("#define ") {
+            Some(define) => define.split_whitespace().next().unwrap_or_default(),
+            None => {
+                line.trim().strip_prefix("STELE_").map_or("", |_| line.trim().split([' ', ',']).next().unwrap_or(""))
+            }
+        };
+        if name.is_empty() || name == "STELE_PLUGIN_H" {
+            continue;
+        }
+        assert!(known.iter().any(|known| known == name), "{name} is not compared");
+    }
+}
