@@ -249,6 +249,24 @@ fn files_have_absolute_links_once_they_are_stored() {
 }
 
 #[test]
+fn links_begin_where_clients_reach_the_listener() {
+    for (base_url, avatar) in [
+        ("http://archive:9002", "http://archive:9002/api/v1/chat-msg/avatar.svg"),
+        ("https://im.example/wecom/", "https://im.example/wecom/api/v1/chat-msg/avatar.svg"),
+        ("", "/api/v1/chat-msg/avatar.svg"),
+    ] {
+        let row = row(conversation(DIRECT).expect("known"), Value::Null);
+        let api = Api::with(json!({}), move |op, request| match op {
+            "conversation.list" => Ok(json!({ "rows": [row], "total": 1 })),
+            _ => daemon(op, request),
+        });
+        let mut request = request("GET", SESSIONS, &signed_query(&needed(SESSIONS)));
+        request.base_url = base_url.into();
+        assert_eq!(body(&api.send(request))["data"]["items"][0]["peer_avatar"], avatar);
+    }
+}
+
+#[test]
 fn ids_are_those_clients_know() {
     let mut message = stored("text", r#"{"content":"群发"}"#);
     message["native_id"] = json!("corp123/9_1700000000123_external#customer456");

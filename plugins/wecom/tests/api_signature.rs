@@ -113,6 +113,23 @@ fn the_go_text_follows_what_was_received() {
     );
 }
 
+/// UTF-16 units put an emoji before a full-width letter, code points after it.
+#[test]
+fn names_sorted_as_javascript_does_are_understood() {
+    let api = Api::new(json!({}));
+    let mut params = needed(SESSIONS);
+    params.extend([("\u{ff5e}", "1"), ("\u{1f600}", "2")]);
+    assert_ne!(sorted(&params), sorted_by_units(&params), "the two orders differ");
+    for text in [pairs(&sorted(&params), str::to_owned), pairs(&sorted_by_units(&params), str::to_owned)] {
+        let reply = api.send_query(SESSIONS, &format!("{}&signature={}", query(&params), hmac_hex(KEY, &text)));
+        assert_eq!(reply["code"], 0, "{text}");
+    }
+    params.reverse();
+    let unsorted = pairs(&params, str::to_owned);
+    let reply = api.send_query(SESSIONS, &format!("{}&signature={}", query(&params), hmac_hex(KEY, &unsorted)));
+    assert_eq!(reply["code"], 401);
+}
+
 #[test]
 fn what_is_no_signature_is_refused() {
     let api = Api::new(json!({}));
@@ -181,6 +198,13 @@ fn a_signed_timestamp_is_demanded_when_configured() {
         let params = changed(SESSIONS, &[("timestamp", stamp.as_deref())]);
         assert_eq!(api.get(SESSIONS, &params)["code"], *code, "{stamp:?}");
     }
+    // A fresh timestamp that the Go text does not cover does not help it.
+    let mut go = Api::new(json!({
+        "signed_timestamp_seconds": 300, "legacy_go_signature": true, "corp": [{ "id": "corp123" }],
+    }));
+    go.state = go.state.with_clock(|| NOW);
+    let (path, query, signature) = GO_VECTORS[0];
+    assert_eq!(go.send_query(path, &format!("{query}&timestamp={NOW}&signature={signature}"))["code"], 401);
     let unsigned = format!("{}&timestamp={NOW}", signed_query(&needed(SESSIONS)));
     assert_eq!(api.send_query(SESSIONS, &unsigned)["code"], 401);
     // Without the setting a timestamp is a parameter like any other.

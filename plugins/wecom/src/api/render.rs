@@ -278,7 +278,7 @@ fn file_url(session: &Session<'_>, file: &MediaView) -> String {
 }
 
 fn millis(time: Micros) -> i64 {
-    time.div_euclid(1000)
+    time / 1000
 }
 
 /// WeCom's id of a person.
