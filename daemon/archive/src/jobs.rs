@@ -2,7 +2,7 @@
 
 use crate::{Result, RunId};
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stele_plugin_api::model::Micros;
 
 /// Name of a job: what runs, of which instance, on which partition. The unit that never overlaps with itself.
@@ -92,7 +92,8 @@ pub struct RunStart {
 }
 
 /// How far a run has come; also its final figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunReport {
     /// Messages (or people, or files) stored.
     pub stored: u64,
@@ -138,29 +139,33 @@ pub trait JobTable: Send + Sync {
     /// All jobs, by name.
     async fn jobs(&self) -> Result<Vec<JobRecord>>;
 
-    /// The pattern's run of `due` is being taken care of.
+    /// The pattern's run of `due` is being taken care of. [`Invalid`](crate::ArchiveError::Invalid) for a job that was
+    /// never defined; so are leases of one.
     async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()>;
 
     /// Acquire the lease for `ttl` microseconds; `None` while somebody else holds it. A lease of this `owner` from
-    /// before counts as held by somebody else as long as it is not expired or released.
+    /// before counts as held by somebody else as long as it is not expired or released. Unfinished runs of whoever let
+    /// the lease expire are marked as lost.
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>>;
 
     /// Hold it longer. [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has it.
     async fn lease_renew(&self, lease: &Lease, now: Micros, ttl: Micros) -> Result<()>;
 
     /// Give it back, with the state for the next run: failures in a row, and the earliest time to try again.
+    /// [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has it; then nothing is changed.
     async fn lease_release(&self, lease: &Lease, failures: u32, retry_at: Option<Micros>) -> Result<()>;
 
     /// Give back every lease of this owner and mark its unfinished runs as lost: a daemon does so when it starts.
+    /// Returns how many runs were lost.
     async fn lease_sweep(&self, owner: &str, now: Micros) -> Result<u64>;
 
-    /// A run begins.
+    /// A run begins. [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has the lease.
     async fn run_begin(&self, lease: &Lease, start: &RunStart) -> Result<RunId>;
 
-    /// How far it has come.
+    /// How far it has come. Nothing is changed once it has ended, or was marked as lost.
     async fn run_progress(&self, run: RunId, report: &RunReport) -> Result<()>;
 
-    /// It ended. Keeps the latest 1,000 runs of each job and forgets older ones.
+    /// It ended; a run that was marked as lost stays lost. Keeps the latest 1,000 runs of each job and forgets older ones.
     async fn run_finish(&self, run: RunId, outcome: Outcome, report: &RunReport, now: Micros) -> Result<()>;
 
     /// The history, latest first, of one instance or of all.

@@ -21,6 +21,8 @@
 #![warn(missing_docs)]
 
 mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 mod feed;
 mod ids;

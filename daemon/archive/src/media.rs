@@ -80,7 +80,7 @@ pub trait MediaCatalog: Send + Sync {
     /// Parked files with their errors, latest first.
     async fn media_parked(&self, instance: InstanceId, limit: u32) -> Result<Vec<(MediaTask, String)>>;
 
-    /// When the next retry of a pending file is due.
+    /// When the next pending file is due: in the past when one is due now, `None` when nothing is pending.
     async fn media_next(&self, instance: InstanceId) -> Result<Option<Micros>>;
 
     /// How many files are where, of one instance or of all.

@@ -1,1 +1,8 @@
-//! placeholder
+//! SQL backends of the archive.
+//!
+//! One backend, one folder: [`sqlite`] is the default one, a single file and nothing to install. A backend implements
+//! the traits of `stele-archive` and passes its contract suite; nothing else is asked of it.
+
+pub mod sqlite;
+
+pub use sqlite::{Durability, Options, SqliteArchive};

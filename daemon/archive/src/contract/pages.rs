@@ -1,0 +1,232 @@
+//! Pages and cursors.
+
+use super::Backend;
+use super::sample::{NEW_YEAR, SECOND, all, instance, natives, page, put, text, try_put};
+use crate::{ArchiveError, Commit, InstanceId, Stats, Stream};
+use bytes::Bytes;
+use stele_plugin_api::model::{Message, Page};
+
+pub(super) async fn a_page_is_stored_with_its_cursor(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    assert_eq!(instance(&*archive, "hq").await, hq, "an instance keeps its id");
+    assert_eq!(archive.cursor(hq, "p", Stream::Messages).await.unwrap(), None);
+    let mut first = page([text("m1", "c", "a", &["b"], NEW_YEAR), text("m2", "c", "b", &["a"], NEW_YEAR + SECOND)]);
+    first.cursor = Some(Bytes::from_static(b"\x00\xff1"));
+    let done = put(&*archive, hq, &first).await;
+    assert_eq!(done.stored.iter().map(|m| m.native_id.as_str()).collect::<Vec<_>>(), ["m1", "m2"]);
+    assert!(done.stored[0].id < done.stored[1].id);
+    assert_eq!((done.known, done.parked, done.revoked, done.media), (0, 0, 0, 0));
+    backend.restart().await;
+    let archive = backend.archive();
+    let cursor = archive.cursor(hq, "p", Stream::Messages).await.unwrap();
+    assert_eq!(cursor, Some((Bytes::from_static(b"\x00\xff1"), NEW_YEAR)));
+    for (partition, stream) in [("q", Stream::Messages), ("p", Stream::Directory)] {
+        assert_eq!(archive.cursor(hq, partition, stream).await.unwrap(), None, "{partition} {stream:?}");
+    }
+    let list = archive.messages(hq, &all("c")).await.unwrap();
+    assert_eq!((natives(&list), list.total), (vec!["m1", "m2"], 2));
+    let row = &list.rows[0];
+    assert_eq!(row.id.0, done.stored[0].id);
+    assert_eq!((row.conversation_native.as_str(), row.sender_native.as_str()), ("c", "a"));
+    assert_eq!((row.sent_at, row.kind.as_str(), row.text.as_str()), (NEW_YEAR, "text", "text of m1"));
+    assert_eq!((row.revoked.as_ref(), row.expires_at, row.client_id.as_ref()), (None, None, None));
+    let stats = Stats { messages: 2, conversations: 1, people: 2, parked: 0 };
+    assert_eq!(archive.stats(Some(hq)).await.unwrap(), stats);
+    assert_eq!(archive.stats(None).await.unwrap(), stats);
+}
+
+pub(super) async fn a_cursor_moves_once(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let mut first = page([text("m1", "c", "a", &["b"], NEW_YEAR)]);
+    first.cursor = Some(Bytes::from_static(b"1"));
+    try_put(&*archive, hq, None, &first).await.expect("from nowhere");
+    let mut second = page([text("m2", "c", "a", &["b"], NEW_YEAR)]);
+    second.cursor = Some(Bytes::from_static(b"2"));
+    for stale in [None, Some(&b"0"[..]), Some(b"2"), Some(b"")] {
+        let refused = try_put(&*archive, hq, stale, &second).await;
+        assert!(matches!(refused, Err(ArchiveError::CursorMoved { ref partition }) if partition == "p"), "{refused:?}");
+    }
+    assert_eq!(archive.messages(hq, &all("c")).await.unwrap().total, 1, "nothing of a refused page is stored");
+    try_put(&*archive, hq, Some(b"1"), &second).await.expect("from where it is");
+    assert_eq!(archive.messages(hq, &all("c")).await.unwrap().total, 2);
+}
+
+pub(super) async fn a_page_without_cursor_leaves_it(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let mut first = page([text("m1", "c", "a", &["b"], NEW_YEAR)]);
+    first.cursor = Some(Bytes::from_static(b"1"));
+    put(&*archive, hq, &first).await;
+    try_put(&*archive, hq, Some(b"whatever"), &page([text("m2", "c", "a", &["b"], NEW_YEAR)])).await.expect("no check");
+    assert_eq!(archive.cursor(hq, "p", Stream::Messages).await.unwrap().map(|(value, _)| value), first.cursor);
+}
+
+pub(super) async fn a_known_message_is_left_as_it_is(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    put(&*archive, hq, &page([text("m1", "c", "a", &["b"], NEW_YEAR)])).await;
+    let before = archive.messages(hq, &all("c")).await.unwrap();
+    let last_rev = archive.last_rev().await.unwrap();
+    let mut other = text("m1", "d", "x", &["y"], NEW_YEAR + SECOND);
+    other.body = Bytes::from_static(b"another body");
+    let done = put(&*archive, hq, &page([other, text("m2", "c", "a", &["b"], NEW_YEAR)])).await;
+    assert_eq!((done.known, done.stored.len()), (1, 1));
+    assert_eq!(archive.messages(hq, &all("c")).await.unwrap().rows[0], before.rows[0]);
+    assert_eq!(archive.conversation(hq, "d").await.unwrap(), None, "a known message creates nothing");
+    assert_eq!(archive.person_id(hq, "x").await.unwrap(), None, "a known message creates nobody");
+    assert!(done.last_rev > last_rev);
+    assert_eq!(archive.last_rev().await.unwrap(), done.last_rev);
+}
+
+pub(super) async fn a_page_may_repeat_itself(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let mut again = text("m1", "c", "z", &[], NEW_YEAR + SECOND);
+    again.text = "another".to_owned();
+    let messages = [text("m1", "c", "a", &["b"], NEW_YEAR), again, text("m2", "c", "a", &["b"], NEW_YEAR)];
+    let done = put(&*archive, hq, &page(messages)).await;
+    assert_eq!((done.known, done.stored.len()), (1, 2));
+    let list = archive.messages(hq, &all("c")).await.unwrap();
+    assert_eq!((list.rows[0].text.as_str(), list.total), ("text of m1", 2), "the first one counts");
+    assert_eq!(archive.stats(None).await.unwrap().messages, 2);
+}
+
+pub(super) async fn numbers_are_given_per_conversation(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let numbered = |native, conversation, seq| Message { seq, ..text(native, conversation, "a", &["b"], NEW_YEAR) };
+    put(&*archive, hq, &page([numbered("c1", "c", None), numbered("d1", "d", None), numbered("c2", "c", None)])).await;
+    backend.restart().await;
+    let archive = backend.archive();
+    // A known message takes no number.
+    let more = [
+        numbered("c2", "c", None),
+        numbered("c3", "c", None),
+        numbered("d9", "d", Some(9)),
+        numbered("d10", "d", None),
+    ];
+    let done = put(&*archive, hq, &page(more)).await;
+    let given: Vec<_> = done.stored.iter().map(|m| (m.native_id.as_str(), m.seq)).collect();
+    assert_eq!(given, [("c3", 3), ("d9", 9), ("d10", 10)]);
+    let list = archive.messages(hq, &all("c")).await.unwrap();
+    assert_eq!(list.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+pub(super) async fn bodies_survive_byte_for_byte(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let bodies: [&[u8]; 5] =
+        [b"", b"\x00", b"\xff\xfe not utf-8 \x00 \x01", b"{ \"a\" :1,\"a\":2 }", "汉字🙂".as_bytes()];
+    let texts = ["", "a\0b", "'; DROP TABLE message; --", "\u{feff}\u{202e}", "汉字🙂"];
+    let messages = bodies.iter().zip(texts).enumerate().map(|(at, (body, words))| Message {
+        body: Bytes::copy_from_slice(body),
+        text: words.to_owned(),
+        client_id: (at % 2 == 0).then(|| format!("client {at}")),
+        expires_at: Some(NEW_YEAR + at as i64),
+        ..text(&format!("m{at}\u{1f}"), "c", "a", &["b"], NEW_YEAR + at as i64)
+    });
+    let sent = page(messages);
+    put(&*archive, hq, &sent).await;
+    let list = archive.messages(hq, &all("c")).await.unwrap();
+    for (sent, row) in sent.messages.iter().zip(&list.rows) {
+        assert_eq!((&row.native_id, &row.body, &row.text), (&sent.native_id, &sent.body, &sent.text));
+        assert_eq!((&row.client_id, row.expires_at), (&sent.client_id, sent.expires_at));
+    }
+    assert_eq!(list.rows.len(), bodies.len());
+}
+
+pub(super) async fn instances_do_not_meet(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    assert_ne!(hq, branch);
+    let mut same = page([text("m1", "c", "a", &["b"], NEW_YEAR)]);
+    same.cursor = Some(Bytes::from_static(b"1"));
+    let (one, two) = (put(&*archive, hq, &same).await, put(&*archive, branch, &same).await);
+    assert_eq!((one.stored.len(), two.stored.len()), (1, 1), "native ids are unique per instance only");
+    put(&*archive, branch, &page([text("m2", "c", "a", &["b"], NEW_YEAR)])).await;
+    let (list, other) =
+        (archive.messages(hq, &all("c")).await.unwrap(), archive.messages(branch, &all("c")).await.unwrap());
+    assert_eq!((list.total, other.total), (1, 2));
+    assert_ne!(list.rows[0].conversation, other.rows[0].conversation);
+    assert_ne!(archive.person_id(hq, "a").await.unwrap(), archive.person_id(branch, "a").await.unwrap());
+    assert_eq!(archive.stats(Some(hq)).await.unwrap().messages, 1);
+    assert_eq!(archive.stats(None).await.unwrap(), Stats { messages: 3, conversations: 2, people: 4, parked: 0 });
+}
+
+pub(super) async fn invalid_pages_change_nothing(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    put(&*archive, hq, &page([text("m0", "c", "a", &["b"], NEW_YEAR)])).await;
+    let good = text("m1", "c", "a", &["b"], NEW_YEAR);
+    for (what, bad) in [
+        ("no native id", text("", "c", "a", &["b"], NEW_YEAR)),
+        ("no conversation", text("m2", "", "a", &["b"], NEW_YEAR)),
+        ("no handle", Message { media: vec![Default::default()], ..text("m2", "c", "a", &[], NEW_YEAR) }),
+    ] {
+        let mut page = page([good.clone(), bad]);
+        page.cursor = Some(Bytes::from_static(b"1"));
+        let refused = try_put(&*archive, hq, None, &page).await;
+        assert!(matches!(refused, Err(ArchiveError::Invalid(_))), "{what}: {refused:?}");
+    }
+    assert_eq!(archive.messages(hq, &all("c")).await.unwrap().total, 1);
+    assert_eq!(archive.cursor(hq, "p", Stream::Messages).await.unwrap(), None);
+    assert_eq!(put(&*archive, hq, &page([good])).await.stored.len(), 1, "and the next page is stored");
+}
+
+pub(super) async fn ids_go_on_after_a_restart(backend: &mut dyn Backend) {
+    let hq = instance(&*backend.archive(), "hq").await;
+    let mut last = (0, crate::Rev(0));
+    for round in 0..4 {
+        let archive = backend.archive();
+        let messages = (0..3).map(|at| text(&format!("m{round}-{at}"), "c", "a", &["b"], NEW_YEAR));
+        let done = put(&*archive, hq, &page(messages)).await;
+        for stored in &done.stored {
+            assert!(stored.id > last.0, "ids ascend");
+            last.0 = stored.id;
+        }
+        assert!(done.last_rev > last.1, "revisions ascend");
+        last.1 = done.last_rev;
+        backend.restart().await;
+        assert_eq!(backend.archive().last_rev().await.unwrap(), last.1);
+    }
+}
+
+pub(super) async fn an_unknown_instance_is_refused(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let page = page([text("m1", "c", "a", &["b"], NEW_YEAR)]);
+    assert!(try_put(&*archive, InstanceId(hq.0 + 1), None, &page).await.is_err());
+    assert_eq!(archive.stats(None).await.unwrap(), Stats::default());
+    assert_eq!(put(&*archive, hq, &page).await.stored.len(), 1);
+}
+
+pub(super) async fn large_pages_are_stored_whole(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    for (round, size) in [1_usize, 5, 300, 1371].into_iter().enumerate() {
+        let messages = (0..size).map(|at| {
+            let (a, b) = (format!("p{}", at % 40), format!("p{}", at % 7));
+            text(&format!("{round}/{at}"), &format!("c{}", at % 23), &a, &[&b], NEW_YEAR + at as i64)
+        });
+        let mut page = page(messages);
+        page.cursor = Some(Bytes::from(round.to_string()));
+        let from = round.checked_sub(1).map(|before| Bytes::from(before.to_string()));
+        let commit =
+            Commit { instance: hq, partition: "p", stream: Stream::Messages, from, page: &page, now: NEW_YEAR };
+        let done = archive.commit(commit).await.expect("stored");
+        assert_eq!(done.stored.len(), size);
+        let sent = page.messages.iter().map(|message| message.native_id.as_str());
+        assert!(done.stored.iter().map(|stored| stored.native_id.as_str()).eq(sent), "in the order of the page");
+    }
+    let stats = archive.stats(None).await.unwrap();
+    assert_eq!((stats.messages, stats.conversations, stats.people), (1677, 23, 40));
+    let mut total = 0;
+    for at in 0..23 {
+        total += archive.messages(hq, &all(&format!("c{at}"))).await.unwrap().total;
+    }
+    assert_eq!(total, 1677);
+    let empty = put(&*archive, hq, &Page::default()).await;
+    assert_eq!((empty.stored.len(), empty.last_rev), (0, archive.last_rev().await.unwrap()));
+}

@@ -1,0 +1,257 @@
+//! The conversations of a page: given ids, described, and moved on by its messages.
+
+use super::bulk::{Bulk, Values, id_list};
+use super::commit::{Ids, Txn};
+use super::error::Failure;
+use super::fold::fold;
+use super::people::merge;
+use sqlx::Row;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use stele_archive::model::{Conversation, ConversationKind, Message};
+
+static FIND: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new("SELECT native_id, id FROM conversation WHERE instance = ? AND native_id IN (", "?", ")")
+});
+static CREATE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO conversation \
+         (id, instance, native_id, partition, kind, pair, title, folded, owner, attributes) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "",
+    )
+});
+
+/// What a conversation is while the page's messages are added to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub kind: i64,
+    pub messages: i64,
+    pub last_seq: i64,
+    pub last_at: i64,
+    pub last_id: i64,
+    /// The latest message changed.
+    pub moved: bool,
+    /// Messages before the page.
+    before: i64,
+}
+
+impl Standing {
+    const NEW: Self =
+        Self { kind: 0, messages: 0, last_seq: 0, last_at: i64::MIN, last_id: 0, moved: false, before: 0 };
+
+    /// One more message. Numbers it when the source did not.
+    pub fn add(&mut self, id: i64, sent_at: i64, seq: Option<i64>) -> i64 {
+        let seq = seq.unwrap_or(self.last_seq + 1);
+        self.messages += 1;
+        self.last_seq = self.last_seq.max(seq);
+        if self.last_id == 0 || (sent_at, id) > (self.last_at, self.last_id) {
+            (self.last_at, self.last_id, self.moved) = (sent_at, id, true);
+        }
+        seq
+    }
+
+    /// Whether the page brought its first messages.
+    pub fn is_first(&self) -> bool {
+        self.before == 0 && self.messages > 0
+    }
+}
+
+/// The page's conversations.
+pub(super) struct Interned<'a> {
+    pub ids: Ids<'a>,
+    /// Those that new messages go to.
+    pub standing: HashMap<i64, Standing>,
+    /// Those that are shown under another title now.
+    pub retitled: Vec<i64>,
+    /// The described ones, merged if the page describes one twice.
+    pub told: HashMap<&'a str, Conversation>,
+}
+
+/// Ids and descriptions. Unknown conversations are created.
+pub(super) async fn intern<'a>(
+    txn: &mut Txn<'_>,
+    described: &'a [Conversation],
+    fresh: &[&'a Message],
+) -> Result<Interned<'a>, Failure> {
+    let told = told(described);
+    let mut ids = Ids::new();
+    let mut unknown: Vec<&'a str> = Vec::new();
+    {
+        let remembered = &mut txn.memory.interned(txn.instance).conversations;
+        let mut want = |native: &'a str| {
+            if !ids.contains_key(native) {
+                let id = remembered.get(native).unwrap_or_else(|| {
+                    unknown.push(native);
+                    0
+                });
+                ids.insert(native, id);
+            }
+        };
+        fresh.iter().for_each(|message| want(&message.conversation));
+        described.iter().for_each(|conversation| want(&conversation.native_id));
+    }
+    for (sql, natives) in FIND.cut(&unknown) {
+        let mut values = Values::with_capacity(natives.len() + 1);
+        values.put(txn.instance)?;
+        for native in natives {
+            values.put(*native)?;
+        }
+        for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
+            *ids.get_mut(row.get::<&str, _>(0)).expect("asked for") = row.get(1);
+        }
+    }
+    let mut standing = HashMap::new();
+    create(txn, &unknown, &mut ids, &told, &mut standing).await?;
+    let retitled = describe(txn, &ids, &told, &standing).await?;
+
+    let touched: std::collections::HashSet<i64> =
+        fresh.iter().map(|message| ids[message.conversation.as_str()]).collect();
+    standing.retain(|id, _| touched.contains(id));
+    let stored = "SELECT id, kind, messages, last_seq, last_at, last_id FROM conversation \
+                  WHERE id IN (SELECT value FROM json_each(?))";
+    let to_read = id_list(touched.into_iter().filter(|id| !standing.contains_key(id)));
+    if to_read.len() > 2 {
+        for row in sqlx::query(stored).bind(to_read).fetch_all(&mut *txn.connection).await? {
+            let known = Standing {
+                kind: row.get(1),
+                messages: row.get(2),
+                last_seq: row.get(3),
+                last_at: row.get(4),
+                last_id: row.get(5),
+                moved: false,
+                before: row.get(2),
+            };
+            standing.insert(row.get(0), known);
+        }
+    }
+    Ok(Interned { ids, standing, retitled, told })
+}
+
+/// Write down how far the page's messages moved their conversations.
+pub(super) async fn advance(txn: &mut Txn<'_>, standing: &HashMap<i64, Standing>) -> Result<(), Failure> {
+    let rows: Vec<String> = standing
+        .iter()
+        .map(|(id, s)| format!("[{id},{},{},{},{}]", s.messages, s.last_seq, s.last_at, s.last_id))
+        .collect();
+    let sql = "UPDATE conversation SET messages = j.messages, last_seq = j.last_seq, last_at = j.last_at, \
+               last_id = j.last_id \
+               FROM (SELECT value ->> 0 AS id, value ->> 1 AS messages, value ->> 2 AS last_seq, \
+                            value ->> 3 AS last_at, value ->> 4 AS last_id FROM json_each(?)) AS j \
+               WHERE conversation.id = j.id";
+    sqlx::query(sql).bind(format!("[{}]", rows.join(","))).execute(&mut *txn.connection).await?;
+    Ok(())
+}
+
+fn told(described: &[Conversation]) -> HashMap<&str, Conversation> {
+    let mut told: HashMap<&str, Conversation> = HashMap::new();
+    for conversation in described {
+        let known = told.entry(&conversation.native_id).or_default();
+        if !conversation.partition.is_empty() {
+            known.partition.clone_from(&conversation.partition);
+        }
+        if known.kind.is_none() {
+            known.kind.clone_from(&conversation.kind);
+        }
+        merge(&mut known.title, conversation.title.as_ref());
+        merge(&mut known.owner, conversation.owner.as_ref());
+        merge(&mut known.members, conversation.members.as_ref());
+        merge(&mut known.attributes, conversation.attributes.as_ref());
+    }
+    told
+}
+
+/// Shown under the name of the other one?
+fn is_pair(kind: &ConversationKind) -> bool {
+    matches!(kind, ConversationKind::Direct | ConversationKind::External | ConversationKind::Service)
+}
+
+async fn create<'a>(
+    txn: &mut Txn<'_>,
+    unknown: &[&'a str],
+    ids: &mut Ids<'a>,
+    told: &HashMap<&'a str, Conversation>,
+    standing: &mut HashMap<i64, Standing>,
+) -> Result<(), Failure> {
+    let mut created = Vec::new();
+    for native in unknown {
+        let id = ids.get_mut(native).expect("asked for");
+        if *id == 0 {
+            *id = txn.memory.next_conversation;
+            txn.memory.next_conversation += 1;
+            let kind = told.get(native).and_then(|told| told.kind.clone()).unwrap_or(ConversationKind::System);
+            let word = txn.memory.word(txn.connection, kind.as_str()).await?;
+            standing.insert(*id, Standing { kind: word, ..Standing::NEW });
+            created.push((*id, *native, word, is_pair(&kind)));
+        }
+        txn.memory.interned(txn.instance).conversations.insert((*native).into(), *id);
+    }
+    let nothing = Conversation::default();
+    for (sql, conversations) in CREATE.cut(&created) {
+        let mut values = Values::with_capacity(conversations.len() * 10);
+        for (id, native, kind, pair) in conversations {
+            let told = told.get(native).unwrap_or(&nothing);
+            let title = told.title.as_deref().unwrap_or_default();
+            values.put(*id)?;
+            values.put(txn.instance)?;
+            values.put(*native)?;
+            values.put(if told.partition.is_empty() { txn.partition } else { &told.partition })?;
+            values.put(*kind)?;
+            values.put(i64::from(*pair))?;
+            values.put(title)?;
+            values.put(fold(title))?;
+            values.put(told.owner.as_deref().unwrap_or_default())?;
+            values.put(told.attributes.as_deref())?;
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
+    Ok(())
+}
+
+/// Merge what the page says into the conversations that were known. Returns those with another title.
+async fn describe(
+    txn: &mut Txn<'_>,
+    ids: &Ids<'_>,
+    told: &HashMap<&str, Conversation>,
+    created: &HashMap<i64, Standing>,
+) -> Result<Vec<i64>, Failure> {
+    let known: HashMap<i64, &Conversation> = told
+        .iter()
+        .map(|(native, conversation)| (ids[native], conversation))
+        .filter(|(id, _)| !created.contains_key(id))
+        .collect();
+    let mut retitled = Vec::new();
+    if known.is_empty() {
+        return Ok(retitled);
+    }
+    let stored = "SELECT id, partition, title, owner, attributes FROM conversation \
+                  WHERE id IN (SELECT value FROM json_each(?))";
+    for row in sqlx::query(stored).bind(id_list(known.keys().copied())).fetch_all(&mut *txn.connection).await? {
+        let id: i64 = row.get(0);
+        let told = known[&id];
+        let (partition, title, owner) = (row.get::<&str, _>(1), row.get::<&str, _>(2), row.get::<&str, _>(3));
+        let attributes: Option<&str> = row.get(4);
+        let new_partition = if told.partition.is_empty() { partition } else { &told.partition };
+        let new_title = told.title.as_deref().unwrap_or(title);
+        let new_owner = told.owner.as_deref().unwrap_or(owner);
+        let new_attributes = told.attributes.as_deref().or(attributes);
+        if (new_partition, new_title, new_owner, new_attributes) == (partition, title, owner, attributes) {
+            continue;
+        }
+        if new_title != title {
+            retitled.push(id);
+        }
+        let update =
+            "UPDATE conversation SET partition = ?, title = ?, folded = ?, owner = ?, attributes = ? WHERE id = ?";
+        sqlx::query(update)
+            .bind(new_partition)
+            .bind(new_title)
+            .bind(fold(new_title))
+            .bind(new_owner)
+            .bind(new_attributes)
+            .bind(id)
+            .execute(&mut *txn.connection)
+            .await?;
+    }
+    Ok(retitled)
+}

@@ -1,0 +1,31 @@
+//! From the driver's errors to the archive's.
+
+use stele_archive::ArchiveError;
+
+/// An error of the driver on its way out: `?` turns it into an [`ArchiveError`].
+#[derive(Debug)]
+pub(super) struct Failure(pub sqlx::Error);
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Failure> for ArchiveError {
+    fn from(Failure(error): Failure) -> Self {
+        if is_transient(&error) { Self::Unavailable(Box::new(error)) } else { Self::Backend(Box::new(error)) }
+    }
+}
+
+/// Busy, locked, out of memory, read-only, i/o error, disk full, cannot open: a later attempt can meet a better day.
+fn is_transient(error: &sqlx::Error) -> bool {
+    const PRIMARY: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
+    match error {
+        sqlx::Error::Database(error) => {
+            error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| PRIMARY.contains(&(code & 0xff)))
+        }
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}

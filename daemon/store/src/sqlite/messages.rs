@@ -1,0 +1,179 @@
+//! The messages of a page: which are new, and how they are stored.
+
+use super::bulk::{Bulk, Values};
+use super::commit::{Ids, Txn};
+use super::conversations::Standing;
+use super::error::Failure;
+use sqlx::Row;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+use stele_archive::model::Message;
+
+static KNOWN: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("SELECT native_id FROM message WHERE instance = ? AND native_id IN (", "?", ")"));
+static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
+         client_id, recipients, text, body) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "",
+    )
+});
+static RECOVER: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
+         client_id, recipients, text, body, late) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "",
+    )
+});
+
+/// A message on its way into the table.
+pub(super) struct NewMessage<'a> {
+    pub message: &'a Message,
+    pub id: i64,
+    pub rev: i64,
+    pub conversation: i64,
+    pub seq: i64,
+    pub sender: Option<i64>,
+    pub recipients: Vec<i64>,
+    pub kind: i64,
+}
+
+/// The messages the archive does not have, in the order of the page; of those with one native id only the first.
+pub(super) async fn fresh<'a>(txn: &mut Txn<'_>, messages: &'a [Message]) -> Result<Vec<&'a Message>, Failure> {
+    let mut seen = HashSet::with_capacity(messages.len());
+    let natives: Vec<&str> =
+        messages.iter().map(|message| message.native_id.as_str()).filter(|native| seen.insert(*native)).collect();
+    for (sql, natives) in KNOWN.cut(&natives) {
+        let mut values = Values::with_capacity(natives.len() + 1);
+        values.put(txn.instance)?;
+        for native in natives {
+            values.put(*native)?;
+        }
+        for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
+            seen.remove(row.get::<&str, _>(0));
+        }
+    }
+    Ok(messages.iter().filter(|message| seen.remove(message.native_id.as_str())).collect())
+}
+
+/// Give ids, revisions and numbers, in the order of the page.
+pub(super) async fn number<'a>(
+    txn: &mut Txn<'_>,
+    fresh: &[&'a Message],
+    people: &Ids<'_>,
+    conversations: &Ids<'_>,
+    standing: &mut HashMap<i64, Standing>,
+    reserved: &HashMap<String, i64>,
+) -> Result<Vec<NewMessage<'a>>, Failure> {
+    let mut rows = Vec::with_capacity(fresh.len());
+    for &message in fresh {
+        let kind = txn.memory.word(txn.connection, &message.kind).await?;
+        let rev = txn.memory.next();
+        let id = reserved.get(&message.native_id).copied().unwrap_or(rev);
+        let conversation = conversations[message.conversation.as_str()];
+        let standing = standing.get_mut(&conversation).expect("every conversation of the page was read");
+        rows.push(NewMessage {
+            message,
+            id,
+            rev,
+            conversation,
+            seq: standing.add(id, message.sent_at, message.seq),
+            sender: people.get(message.sender.as_str()).copied(),
+            recipients: message.recipients.iter().filter_map(|native| people.get(native.as_str()).copied()).collect(),
+            kind,
+        });
+    }
+    if let Some(last) = rows.last() {
+        txn.memory.last_rev = last.rev;
+    }
+    Ok(rows)
+}
+
+/// Store them. While the database works on some rows, the next ones are made ready.
+pub(super) async fn insert(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
+    let (plain, late): (Vec<&NewMessage>, Vec<&NewMessage>) = rows.iter().partition(|row| row.id == row.rev);
+    for (bulk, rows) in [(&*INSERT, plain), (&*RECOVER, late)] {
+        let mut statements = bulk.cut(&rows).map(|(sql, rows)| {
+            let values = values(txn.instance, rows)?;
+            Ok::<_, Failure>((sql, values))
+        });
+        let mut next = statements.next().transpose()?;
+        while let Some((sql, values)) = next {
+            let store = sqlx::query_with(sql, values.done()).execute(&mut *txn.connection);
+            let (stored, prepared) = tokio::join!(store, async { statements.next().transpose() });
+            stored?;
+            next = prepared?;
+        }
+    }
+    Ok(())
+}
+
+fn values(instance: i64, rows: &[&NewMessage<'_>]) -> Result<Values, Failure> {
+    let mut values = Values::with_capacity(rows.len() * 14);
+    for row in rows {
+        let message = row.message;
+        values.put(row.id)?;
+        values.put(instance)?;
+        values.put(row.conversation)?;
+        values.put(row.seq)?;
+        values.put(row.sender)?;
+        values.put(message.sent_at)?;
+        values.put(row.kind)?;
+        values.put(message.expires_at)?;
+        values.put(message.native_id.as_str())?;
+        values.put(message.client_id.as_deref())?;
+        values.put(pack(&row.recipients))?;
+        values.put(message.text.as_str())?;
+        values.put(&*message.body)?;
+        if row.id != row.rev {
+            values.put(row.rev)?;
+        }
+    }
+    Ok(values)
+}
+
+/// Ids as LEB128, one after the other; nothing for nobody.
+pub(super) fn pack(ids: &[i64]) -> Option<Vec<u8>> {
+    if ids.is_empty() {
+        return None;
+    }
+    let mut packed = Vec::with_capacity(ids.len() * 3);
+    for id in ids {
+        let mut rest = id.cast_unsigned();
+        while rest >= 0x80 {
+            packed.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        packed.push(rest as u8);
+    }
+    Some(packed)
+}
+
+/// The ids in what [`pack`] made.
+pub(super) fn unpack(packed: &[u8]) -> Vec<i64> {
+    let (mut ids, mut id, mut shift) = (Vec::new(), 0_u64, 0);
+    for byte in packed {
+        id |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+        if byte & 0x80 == 0 {
+            ids.push(id.cast_signed());
+            (id, shift) = (0, 0);
+        }
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pack, unpack};
+
+    #[test]
+    fn recipients_survive_packing() {
+        for ids in [vec![1], vec![127, 128, 129], vec![i64::MAX, 1, 0], (1..5000).collect()] {
+            assert_eq!(unpack(&pack(&ids).expect("somebody")), ids);
+        }
+        assert_eq!(pack(&[]), None);
+    }
+}

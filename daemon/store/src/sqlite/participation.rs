@@ -1,0 +1,140 @@
+//! Who takes part in what, and what their lists show: moved per conversation, never per message.
+
+use super::bulk::{Bulk, Values, id_list};
+use super::commit::{Ids, Txn};
+use super::conversations::{Interned, Standing};
+use super::error::Failure;
+use super::messages::NewMessage;
+use sqlx::Row;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+static SEEN: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO participation (conversation, person, kind, seen, member) VALUES",
+        "(?, ?, ?, 1, 0)",
+        "ON CONFLICT (conversation, person) DO UPDATE SET seen = 1 WHERE seen = 0 RETURNING conversation",
+    )
+});
+static MEMBERS: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO participation (conversation, person, kind, seen, member) VALUES",
+        "(?, ?, (SELECT kind FROM conversation WHERE id = ?), 0, 1)",
+        "ON CONFLICT (conversation, person) DO UPDATE SET member = 1",
+    )
+});
+
+/// Senders and recipients take part. Adds the conversations that somebody joined to `joined`.
+pub(super) async fn see(
+    txn: &mut Txn<'_>,
+    rows: &[NewMessage<'_>],
+    standing: &HashMap<i64, Standing>,
+    joined: &mut HashSet<i64>,
+) -> Result<(), Failure> {
+    let mut pairs = Vec::new();
+    for row in rows {
+        for person in row.sender.iter().chain(&row.recipients) {
+            let pair = (row.conversation, *person);
+            if txn.memory.taking_part.get(&pair).is_none() {
+                txn.memory.taking_part.insert(pair, ());
+                pairs.push(pair);
+            }
+        }
+    }
+    pairs.sort_unstable();
+    for (sql, pairs) in SEEN.cut(&pairs) {
+        let mut values = Values::with_capacity(pairs.len() * 3);
+        for (conversation, person) in pairs {
+            values.put(*conversation)?;
+            values.put(*person)?;
+            values.put(standing[conversation].kind)?;
+        }
+        for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
+            joined.insert(row.get(0));
+        }
+    }
+    Ok(())
+}
+
+/// The lists of members the page tells replace those known. Adds the conversations whose people changed to `joined`.
+pub(super) async fn members(
+    txn: &mut Txn<'_>,
+    conversations: &Interned<'_>,
+    people: &Ids<'_>,
+    joined: &mut HashSet<i64>,
+) -> Result<(), Failure> {
+    for (native, told) in &conversations.told {
+        let Some(members) = &told.members else { continue };
+        let conversation = conversations.ids[native];
+        let mut new: HashSet<i64> = members.iter().filter_map(|native| people.get(native.as_str()).copied()).collect();
+        let mut gone = Vec::new();
+        let known = "SELECT person FROM participation WHERE conversation = ? AND member = 1";
+        for person in sqlx::query_scalar::<_, i64>(known).bind(conversation).fetch_all(&mut *txn.connection).await? {
+            if !new.remove(&person) {
+                gone.push(person);
+            }
+        }
+        if new.is_empty() && gone.is_empty() {
+            continue;
+        }
+        joined.insert(conversation);
+        let mut new: Vec<i64> = new.into_iter().collect();
+        new.sort_unstable();
+        for (sql, new) in MEMBERS.cut(&new) {
+            let mut values = Values::with_capacity(new.len() * 3);
+            for person in new {
+                values.put(conversation)?;
+                values.put(*person)?;
+                values.put(conversation)?;
+            }
+            sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+        }
+        let gone = id_list(gone);
+        for sql in [
+            "DELETE FROM participation \
+             WHERE conversation = ? AND seen = 0 AND person IN (SELECT value FROM json_each(?))",
+            "UPDATE participation SET member = 0 \
+             WHERE conversation = ? AND person IN (SELECT value FROM json_each(?))",
+        ] {
+            sqlx::query(sql).bind(conversation).bind(&gone).execute(&mut *txn.connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The conversations whose name in somebody's list is that of one of these people.
+pub(super) async fn named_after(txn: &mut Txn<'_>, renamed: &[i64]) -> Result<Vec<i64>, Failure> {
+    if renamed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT DISTINCT p.conversation FROM json_each(?) j CROSS JOIN participation p ON p.person = j.value \
+               JOIN conversation c ON c.id = p.conversation WHERE c.pair = 1";
+    Ok(sqlx::query_scalar(sql).bind(id_list(renamed.iter().copied())).fetch_all(&mut *txn.connection).await?)
+}
+
+/// Bring the lists up to date: of `renewed` conversations everything, of those with a new latest message the place.
+pub(super) async fn refresh(
+    txn: &mut Txn<'_>,
+    standing: &HashMap<i64, Standing>,
+    renewed: &HashSet<i64>,
+) -> Result<(), Failure> {
+    let moved = standing.iter().filter(|(id, standing)| standing.moved && !renewed.contains(id)).map(|(id, _)| *id);
+    let moved = id_list(moved);
+    if moved.len() > 2 {
+        let sql = "UPDATE participation SET last_at = c.last_at, last_id = c.last_id \
+                   FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value \
+                   WHERE participation.conversation = c.id";
+        sqlx::query(sql).bind(moved).execute(&mut *txn.connection).await?;
+    }
+    if !renewed.is_empty() {
+        let sql = "UPDATE participation SET last_at = c.last_at, last_id = c.last_id, label = \
+                   CASE WHEN c.pair = 1 AND (SELECT count(*) FROM participation AS o WHERE o.conversation = c.id) = 2 \
+                   THEN (SELECT other.folded FROM participation AS o JOIN person AS other ON other.id = o.person \
+                         WHERE o.conversation = c.id AND o.person <> participation.person) \
+                   ELSE c.folded END \
+                   FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value \
+                   WHERE participation.conversation = c.id";
+        sqlx::query(sql).bind(id_list(renewed.iter().copied())).execute(&mut *txn.connection).await?;
+    }
+    Ok(())
+}

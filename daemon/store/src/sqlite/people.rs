@@ -1,0 +1,135 @@
+//! The people of a page: given ids, and what the source says about them.
+
+use super::bulk::{Bulk, Values, id_list};
+use super::commit::{Ids, Txn};
+use super::error::Failure;
+use super::fold::fold;
+use sqlx::Row;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use stele_archive::model::{Message, Page, Person};
+
+static FIND: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("SELECT native_id, id FROM person WHERE instance = ? AND native_id IN (", "?", ")"));
+static CREATE: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("INSERT INTO person (id, instance, native_id) VALUES", "(?, ?, ?)", ""));
+static DESCRIBE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO person (id, instance, native_id, kind, name, folded, avatar, attributes) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?)",
+        "ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, folded = excluded.folded, \
+         avatar = excluded.avatar, attributes = excluded.attributes",
+    )
+});
+
+/// Ids of everybody the page and its new messages name. Unknown people are created without a name.
+pub(super) async fn intern<'a>(txn: &mut Txn<'_>, page: &'a Page, fresh: &[&'a Message]) -> Result<Ids<'a>, Failure> {
+    let mut ids = Ids::new();
+    let mut unknown: Vec<&str> = Vec::new();
+    {
+        let remembered = &mut txn.memory.interned(txn.instance).people;
+        let mut want = |native: &'a str| {
+            if native.is_empty() || ids.contains_key(native) {
+                return;
+            }
+            let id = remembered.get(native).unwrap_or_else(|| {
+                unknown.push(native);
+                0
+            });
+            ids.insert(native, id);
+        };
+        for message in fresh {
+            want(&message.sender);
+            message.recipients.iter().for_each(|native| want(native));
+        }
+        page.people.iter().for_each(|person| want(&person.native_id));
+        for conversation in &page.conversations {
+            conversation.members.iter().flatten().for_each(|native| want(native));
+        }
+    }
+    for (sql, natives) in FIND.cut(&unknown) {
+        let mut values = Values::with_capacity(natives.len() + 1);
+        values.put(txn.instance)?;
+        for native in natives {
+            values.put(*native)?;
+        }
+        for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
+            *ids.get_mut(row.get::<&str, _>(0)).expect("asked for") = row.get(1);
+        }
+    }
+    let mut created = Vec::new();
+    for native in &unknown {
+        let id = ids.get_mut(native).expect("asked for");
+        if *id == 0 {
+            *id = txn.memory.next_person;
+            txn.memory.next_person += 1;
+            created.push((*id, *native));
+        }
+        txn.memory.interned(txn.instance).people.insert((*native).into(), *id);
+    }
+    for (sql, people) in CREATE.cut(&created) {
+        let mut values = Values::with_capacity(people.len() * 3);
+        for (id, native) in people {
+            values.put(*id)?;
+            values.put(txn.instance)?;
+            values.put(*native)?;
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
+    txn.counters.people += created.len() as i64;
+    Ok(ids)
+}
+
+/// Merge what the page says about people into what is known. Returns the ids of those whose name changed.
+pub(super) async fn describe(txn: &mut Txn<'_>, people: &[Person], ids: &Ids<'_>) -> Result<Vec<i64>, Failure> {
+    let mut told: HashMap<i64, Person> = HashMap::new();
+    for person in people {
+        let known = told.entry(ids[person.native_id.as_str()]).or_default();
+        known.native_id.clone_from(&person.native_id);
+        merge(&mut known.kind, person.kind.as_ref());
+        merge(&mut known.name, person.name.as_ref());
+        merge(&mut known.avatar, person.avatar.as_ref());
+        merge(&mut known.attributes, person.attributes.as_ref());
+    }
+    let mut changed = Vec::new();
+    let mut renamed = Vec::new();
+    let stored = "SELECT id, kind, name, avatar, attributes FROM person WHERE id IN (SELECT value FROM json_each(?))";
+    for row in sqlx::query(stored).bind(id_list(told.keys().copied())).fetch_all(&mut *txn.connection).await? {
+        let id: i64 = row.get(0);
+        let person = told.remove(&id).expect("asked for");
+        let (kind, name, avatar, attributes) =
+            (row.get::<Option<String>, _>(1), row.get::<String, _>(2), row.get::<String, _>(3), row.get(4));
+        let new_kind = person.kind.map(|kind| kind.as_str().to_owned()).or_else(|| kind.clone());
+        let new_name = person.name.unwrap_or_else(|| name.clone());
+        let new_avatar = person.avatar.unwrap_or_else(|| avatar.clone());
+        let new_attributes = person.attributes.or_else(|| Option::<String>::clone(&attributes));
+        if new_name != name {
+            renamed.push(id);
+        }
+        if new_name != name || new_kind != kind || new_avatar != avatar || new_attributes != attributes {
+            changed.push((id, person.native_id, new_kind, new_name, new_avatar, new_attributes));
+        }
+    }
+    for (sql, people) in DESCRIBE.cut(&changed) {
+        let mut values = Values::with_capacity(people.len() * 8);
+        for (id, native, kind, name, avatar, attributes) in people {
+            values.put(*id)?;
+            values.put(txn.instance)?;
+            values.put(native.as_str())?;
+            values.put(kind.as_deref())?;
+            values.put(name.as_str())?;
+            values.put(fold(name))?;
+            values.put(avatar.as_str())?;
+            values.put(attributes.as_deref())?;
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
+    Ok(renamed)
+}
+
+/// What is said replaces what was known.
+pub(super) fn merge<T: Clone>(known: &mut Option<T>, told: Option<&T>) {
+    if let Some(told) = told {
+        *known = Some(told.clone());
+    }
+}

@@ -1,0 +1,129 @@
+//! From rows of tables to what the archive answers with.
+
+use super::bulk::id_list;
+use super::error::Failure;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use std::collections::HashMap;
+use stele_archive::ops::{ConversationView, PersonView};
+use stele_archive::{Blob, ConversationId, InstanceId, MediaId, MediaState, MessageId, PersonId, Rev};
+use stele_archive::{StoredMedia, StoredMessage};
+
+/// The messages of these ids, in the order of the ids; unknown ones are left out.
+pub(super) async fn messages(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<StoredMessage>, Failure> {
+    const MESSAGES: &str = "SELECT m.id, ifnull(m.late, m.id), m.instance, m.native_id, m.client_id, m.conversation, \
+        c.native_id, m.seq, m.sender, ifnull(p.native_id, ''), ifnull(p.name, ''), ifnull(p.avatar, ''), m.sent_at, \
+        w.word, m.text, m.body, m.revoked_at, m.revoked_by, m.expires_at \
+        FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value \
+        CROSS JOIN conversation AS c ON c.id = m.conversation CROSS JOIN word AS w ON w.id = m.kind \
+        LEFT JOIN person AS p ON p.id = m.sender";
+    const FILES: &str = "SELECT l.message, d.id, d.handle, d.kind, ifnull(d.name, ''), coalesce(b.size, d.size, 0), \
+        d.state, b.md5, b.mime, b.extension \
+        FROM json_each(?) AS j CROSS JOIN message_media AS l ON l.message = j.value \
+        CROSS JOIN media AS d ON d.id = l.media LEFT JOIN blob AS b ON b.md5 = d.blob";
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = id_list(ids.iter().copied());
+    let mut found: HashMap<i64, StoredMessage> = HashMap::with_capacity(ids.len());
+    for row in sqlx::query(MESSAGES).bind(&list).fetch_all(&mut *connection).await? {
+        let message = message(&row);
+        found.insert(message.id.0, message);
+    }
+    // Rows come message by message, and per message in the order of the key: (message, position).
+    for row in sqlx::query(FILES).bind(&list).fetch_all(&mut *connection).await? {
+        if let Some(message) = found.get_mut(&row.get(0)) {
+            message.media.push(media(&row));
+        }
+    }
+    let last = ids.len() - 1;
+    Ok(ids
+        .iter()
+        .enumerate()
+        .filter_map(|(at, id)| take(&mut found, *id, ids[at + 1..last + 1].contains(id)))
+        .collect())
+}
+
+/// Most ids are asked for once: the row moves out. Asked for again later, it is copied.
+fn take(found: &mut HashMap<i64, StoredMessage>, id: i64, again: bool) -> Option<StoredMessage> {
+    if again { found.get(&id).cloned() } else { found.remove(&id) }
+}
+
+fn message(row: &SqliteRow) -> StoredMessage {
+    let revoked_by: Option<String> = row.get(17);
+    StoredMessage {
+        id: MessageId(row.get(0)),
+        rev: Rev(row.get(1)),
+        instance: InstanceId(row.get(2)),
+        native_id: row.get(3),
+        client_id: row.get(4),
+        conversation: ConversationId(row.get(5)),
+        conversation_native: row.get(6),
+        seq: row.get(7),
+        sender: row.get::<Option<i64>, _>(8).map(PersonId),
+        sender_native: row.get(9),
+        sender_name: row.get(10),
+        sender_avatar: row.get(11),
+        sent_at: row.get(12),
+        kind: row.get(13),
+        text: row.get(14),
+        body: row.get::<Vec<u8>, _>(15).into(),
+        media: Vec::new(),
+        revoked: row.get::<Option<i64>, _>(16).zip(revoked_by),
+        expires_at: row.get(18),
+    }
+}
+
+fn media(row: &SqliteRow) -> StoredMedia {
+    let size = row.get::<i64, _>(5).cast_unsigned();
+    let blob = row.get::<Option<String>, _>(7).map(|md5| Blob { md5, size, mime: row.get(8), extension: row.get(9) });
+    StoredMedia {
+        id: MediaId(row.get(1)),
+        handle: row.get(2),
+        kind: row.get(3),
+        name: row.get(4),
+        size,
+        state: media_state(row.get(6)),
+        blob,
+    }
+}
+
+fn media_state(number: i64) -> MediaState {
+    match number {
+        0 => MediaState::Pending,
+        1 => MediaState::Stored,
+        _ => MediaState::Parked,
+    }
+}
+
+/// Columns of a [`PersonView`], of the table called `p`.
+pub(super) const PERSON: &str = "p.native_id, p.kind, p.name, p.avatar, p.attributes";
+
+/// A person from [`PERSON`], which begins at column `at`.
+pub(super) fn person(row: &SqliteRow, at: usize) -> PersonView {
+    PersonView {
+        native_id: row.get(at),
+        kind: row.get::<Option<&str>, _>(at + 1).unwrap_or("user").into(),
+        name: row.get(at + 2),
+        avatar: row.get(at + 3),
+        attributes: row.get(at + 4),
+    }
+}
+
+/// Columns of a [`ConversationView`], of the tables called `c` and `w`.
+pub(super) const CONVERSATION: &str =
+    "c.id, c.native_id, c.partition, w.word, c.title, c.owner, c.messages, c.attributes";
+
+/// A conversation from [`CONVERSATION`], which begins at the first column.
+pub(super) fn conversation(row: &SqliteRow) -> ConversationView {
+    ConversationView {
+        id: row.get(0),
+        native_id: row.get(1),
+        partition: row.get(2),
+        kind: row.get::<&str, _>(3).into(),
+        title: row.get(4),
+        owner: row.get(5),
+        messages: row.get::<i64, _>(6).cast_unsigned(),
+        attributes: row.get(7),
+    }
+}

@@ -1,0 +1,54 @@
+//! Counters that make totals exact and cheap.
+
+use super::DAY;
+use super::bulk::{Bulk, Values};
+use super::commit::Txn;
+use super::error::Failure;
+use super::messages::NewMessage;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+static TALLY: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO tally (conversation, day, kind, n) VALUES",
+        "(?, ?, ?, ?)",
+        "ON CONFLICT (conversation, day, kind) DO UPDATE SET n = n + excluded.n",
+    )
+});
+static DAYS: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new("INSERT INTO day_total (day, n) VALUES", "(?, ?)", "ON CONFLICT (day) DO UPDATE SET n = n + excluded.n")
+});
+
+/// Count the new messages.
+pub(super) async fn count(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
+    let mut tallies: BTreeMap<(i64, i64, i64), i64> = BTreeMap::new();
+    let mut days: BTreeMap<i64, i64> = BTreeMap::new();
+    for row in rows {
+        let day = row.message.sent_at.div_euclid(DAY);
+        *tallies.entry((row.conversation, day, row.kind)).or_default() += 1;
+        if !row.message.text.is_empty() {
+            *days.entry(day).or_default() += 1;
+        }
+    }
+    let tallies: Vec<_> = tallies.into_iter().collect();
+    for (sql, tallies) in TALLY.cut(&tallies) {
+        let mut values = Values::with_capacity(tallies.len() * 4);
+        for ((conversation, day, kind), n) in tallies {
+            values.put(*conversation)?;
+            values.put(*day)?;
+            values.put(*kind)?;
+            values.put(*n)?;
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
+    let days: Vec<_> = days.into_iter().collect();
+    for (sql, days) in DAYS.cut(&days) {
+        let mut values = Values::with_capacity(days.len() * 2);
+        for (day, n) in days {
+            values.put(*day)?;
+            values.put(*n)?;
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The archive's contract, kept by the SQLite backend.
+
+mod common;
+
+use common::Files;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_keeps_the_contract() {
+    stele_archive::contract::run_all(&Files).await;
+}
