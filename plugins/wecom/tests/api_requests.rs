@@ -632,6 +632,7 @@ fn faults_of_the_daemon_stay_inside() {
         (ErrorCode::Invalid, None, 500, "服务器内部错误", None),
         (ErrorCode::Denied, None, 500, "服务器内部错误", None),
         (ErrorCode::Unavailable, None, 503, "服务暂时不可用", Some("1")),
+        (ErrorCode::Cancelled, None, 503, "服务暂时不可用", Some("1")),
         (ErrorCode::Deadline, None, 503, "服务暂时不可用", Some("1")),
         (ErrorCode::RateLimited, Some(2500), 503, "服务暂时不可用", Some("3")),
     ];
@@ -658,6 +659,16 @@ fn faults_of_the_daemon_stay_inside() {
         }
         assert_eq!(api.mock.logs().len(), 4, "operators are told each time");
     }
+}
+
+#[test]
+fn a_sync_before_the_daemon_knows_its_jobs_is_to_be_tried_again() {
+    let api = Api::with(json!({}), |_, _| Err(Error::new(ErrorCode::NotFound, "no sync job for corp123")));
+    let mut post = request("POST", SYNC, "");
+    post.body = sync_body(r#""ext_corp_id":"corp123""#, &hmac_hex(KEY, "ext_corp_id=corp123")).into();
+    let reply = api.send(post);
+    assert_eq!(reply.status, 503);
+    check_failure(&body(&reply), 500, "服务暂时不可用", "no job yet");
 }
 
 #[test]

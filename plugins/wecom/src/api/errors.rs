@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use stele_plugin_api::{Error, ErrorCode};
 
-/// Seconds a caller is told to wait when the archive does not say how long it needs.
-const DEFAULT_RETRY_AFTER_S: u64 = 1;
+/// Seconds a caller is told to wait when the daemon does not say how long it needs.
+pub const DEFAULT_RETRY_AFTER_S: u64 = 1;
 
 /// A documented failure: its code, its sentence, and the HTTP status it travels with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl ApiError {
     /// What a failed call to the daemon means to the caller.
     pub fn from_host(error: &Error) -> Self {
         match error.code {
-            ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Deadline => {
+            ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Deadline | ErrorCode::Cancelled => {
                 Self::unavailable(error.retry_after_ms.map_or(DEFAULT_RETRY_AFTER_S, |ms| ms.div_ceil(1000).max(1)))
             }
             _ => Self::internal(),
