@@ -152,6 +152,7 @@ impl Tailer {
     /// Follows this archive. Does nothing before it is run.
     pub fn new(archive: Arc<dyn Feed>, index: Arc<dyn SearchIndex>, mut options: TailerOptions) -> Self {
         options.batch_rows = options.batch_rows.max(1);
+        options.batch_bytes = options.batch_bytes.max(1);
         Self {
             feed: archive,
             index,

@@ -3,6 +3,7 @@
 use crate::fold::fold;
 use crate::index::{IndexPage, IndexQuery, Sort};
 use crate::rank::{Rank, relevance};
+use std::cmp::Reverse;
 use stele_archive::{DayCount, FeedRow, Rev};
 
 /// What a query must find among these rows.
@@ -18,7 +19,7 @@ pub fn expected(rows: &[FeedRow], query: &IndexQuery) -> IndexPage {
             (occurrences > 0).then_some(Rank { score, sent_at: row.sent_at, id: row.id })
         })
         .collect();
-    hits.sort_by(|a, b| (b.score, b.sent_at, b.id).cmp(&(a.score, a.sent_at, a.id)));
+    hits.sort_by_key(|hit| Reverse((hit.score, hit.sent_at, hit.id)));
     IndexPage {
         total: hits.len() as u64,
         hits: hits.into_iter().skip(query.offset).take(query.limit).collect(),

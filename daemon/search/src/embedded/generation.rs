@@ -47,6 +47,8 @@ pub(super) struct Generation {
 struct Payload {
     format: u64,
     watermark: Watermark,
+    /// Documents of the whole index: a list of segments that was tampered with does not add up to it.
+    documents: u64,
 }
 
 impl Generation {
@@ -66,19 +68,22 @@ impl Generation {
             return Err(IndexError::Corrupt("its fields are those of another version".into()));
         }
         register_tokenizers(&mut index);
-        let watermark = match index.load_metas().map_err(classify)?.payload {
-            None => Watermark::default(),
-            Some(payload) => {
-                let payload: Payload = serde_json::from_str(&payload)
-                    .map_err(|error| IndexError::Corrupt(format!("its watermark cannot be read: {error}")))?;
-                if payload.format != FORMAT {
-                    return Err(IndexError::Corrupt(format!("its format is {}, not {FORMAT}", payload.format)));
-                }
-                payload.watermark
-            }
+        let payload: Payload = match index.load_metas().map_err(classify)?.payload {
+            None => Payload { format: FORMAT, watermark: Watermark::default(), documents: 0 },
+            Some(payload) => serde_json::from_str(&payload)
+                .map_err(|error| IndexError::Corrupt(format!("its watermark cannot be read: {error}")))?,
         };
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(classify)?;
-        let view = Mutex::new(Arc::new(View { searcher: reader.searcher(), watermark }));
+        if payload.format != FORMAT {
+            return Err(IndexError::Corrupt(format!("its format is {}, not {FORMAT}", payload.format)));
+        }
+        let reader: IndexReader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(classify)?;
+        let searcher = reader.searcher();
+        if searcher.num_docs() != payload.documents {
+            let (present, documents) = (searcher.num_docs(), payload.documents);
+            return Err(IndexError::Corrupt(format!("it has {present} of {documents} documents")));
+        }
+        let view = Mutex::new(Arc::new(View { searcher, watermark: payload.watermark }));
         let options = options.clone();
         Ok(Self { number, fields, folder, index, reader, options, writer: Mutex::new(None), view })
     }
@@ -97,11 +102,11 @@ impl Generation {
     /// the same rows (a tailer that was dropped half way leaves this running), each row is in exactly once.
     pub fn apply(&self, rows: &[FeedRow], upto: Watermark) -> Result<(), IndexError> {
         let mut slot = self.writer();
-        let present = self.view().watermark.rev;
-        if upto.rev <= present {
+        let present = self.view();
+        if upto.rev <= present.watermark.rev {
             return Ok(());
         }
-        let result = self.commit(&mut slot, rows, present, upto);
+        let result = self.commit(&mut slot, rows, &present, upto);
         if result.is_err() {
             // Dropping the writer forgets what was added and not committed; the next call opens a new one.
             *slot = None;
@@ -113,7 +118,7 @@ impl Generation {
         &self,
         slot: &mut Option<IndexWriter>,
         rows: &[FeedRow],
-        present: stele_archive::Rev,
+        present: &View,
         upto: Watermark,
     ) -> Result<(), IndexError> {
         self.check_folder()?;
@@ -121,15 +126,18 @@ impl Generation {
             Some(writer) => writer,
             None => slot.insert(self.open_writer()?),
         };
+        let mut documents = present.searcher.num_docs();
         for chunk in rows.chunks(HAND_OVER_ROWS) {
             let additions: Vec<UserOperation> = chunk
                 .iter()
-                .filter(|row| row.rev > present && !row.text.is_empty())
+                .filter(|row| row.rev > present.watermark.rev && !row.text.is_empty())
                 .map(|row| UserOperation::Add(self.fields.document(row)))
                 .collect();
+            documents += additions.len() as u64;
             writer.run(additions).map_err(classify)?;
         }
-        let payload = serde_json::to_string(&Payload { format: FORMAT, watermark: upto }).expect("plain numbers");
+        let payload =
+            serde_json::to_string(&Payload { format: FORMAT, watermark: upto, documents }).expect("plain numbers");
         let mut prepared = writer.prepare_commit().map_err(classify)?;
         prepared.set_payload(&payload);
         prepared.commit().map_err(classify)?;

@@ -1,0 +1,249 @@
+//! One answer from what is indexed, what is not yet, and the stored texts.
+
+mod common;
+
+use common::{Moody, add, ids, message, open, request, scan, tailer, within};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use stele_archive::{ConversationId, InstanceId, PersonId};
+use stele_search::contract::MemoryArchive;
+use stele_search::{IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer};
+use tempfile::TempDir;
+
+struct World {
+    archive: Arc<MemoryArchive>,
+    moody: Arc<Moody>,
+    searcher: Searcher<MemoryArchive>,
+    tailer: Tailer,
+    _folder: TempDir,
+}
+
+async fn world() -> World {
+    let archive: Arc<MemoryArchive> = Arc::default();
+    let folder = TempDir::new().unwrap();
+    let moody = Moody::new(open(folder.path()).await);
+    let index: Arc<dyn SearchIndex> = moody.clone();
+    let searcher = Searcher::new(archive.clone(), index.clone());
+    let tailer = tailer(&archive, &index);
+    World { archive, moody, searcher, tailer, _folder: folder }
+}
+
+#[tokio::test]
+async fn found_the_moment_it_is_committed() {
+    let world = world().await;
+    for n in 1..=20 {
+        add(&world.archive, &["刚刚到的消息"]);
+        assert_eq!(world.searcher.search(&request("到刚")).await.unwrap().total, 0);
+        assert_eq!(world.searcher.search(&request("刚刚")).await.unwrap().total, n);
+        if n % 6 == 0 {
+            world.tailer.catch_up().await.unwrap();
+            assert_eq!(world.searcher.search(&request("刚刚")).await.unwrap().total, n);
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_of_two_sources_are_cut_as_one() {
+    let world = world().await;
+    for n in 0..60i64 {
+        // Times go back and forth, so that indexed and waiting hits alternate.
+        world.archive.add(message(&format!("合同{}", "合同".repeat(n as usize % 3)), n * 37 % 20 * 1_000_000));
+        if n == 33 {
+            world.tailer.catch_up().await.unwrap();
+        }
+    }
+    for sort in [Sort::Newest, Sort::Relevance] {
+        for limit in [1, 7, 60, 100] {
+            for offset in 0..62 {
+                let request = SearchRequest { sort, offset, limit, ..request("合同") };
+                let page = world.searcher.search(&request).await.unwrap();
+                assert_eq!((ids(&page), page.total), scan(&world.archive, &request), "{request:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn commits_and_batches_in_between_do_no_harm() {
+    let world = Arc::new(world().await);
+    let writer = {
+        let world = world.clone();
+        tokio::spawn(async move {
+            for n in 0..300 {
+                add(&world.archive, &["合同"]);
+                if n % 11 == 0 {
+                    world.tailer.catch_up().await.unwrap();
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let mut least = 0;
+    while least < 300 {
+        let before = world.archive.rows().len() as u64;
+        let page = world.searcher.search(&SearchRequest { limit: 1_000, ..request("合同") }).await.unwrap();
+        let after = world.archive.rows().len() as u64;
+        assert!((before..=after).contains(&page.total), "{before} <= {} <= {after}", page.total);
+        let expected: Vec<i64> = (1..=page.total as i64).rev().collect();
+        assert_eq!(ids(&page), expected);
+        least = before;
+    }
+    writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_come_whole_and_marked() {
+    let world = world().await;
+    add(&world.archive, &["请看ＯＫ的合同，ok？"]);
+    for _ in 0..2 {
+        let page = world.searcher.search(&request("OK")).await.unwrap();
+        let hit = &page.rows[0];
+        assert_eq!(hit.message, {
+            let mut stored = message("请看ＯＫ的合同，ok？", 0);
+            stored.id.0 = 1;
+            stored.rev.0 = 1;
+            stored.conversation_native = "1".into();
+            stored.sender_native = "1".into();
+            stored
+        });
+        let marked: Vec<&str> =
+            hit.highlights.iter().map(|(start, end)| &hit.message.text[*start as usize..*end as usize]).collect();
+        assert_eq!(marked, ["ＯＫ", "ok"]);
+        world.tailer.catch_up().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused() {
+    let world = world().await;
+    add(&world.archive, &["a"]);
+    for (request, reason) in [
+        (request(""), "nothing to search for"),
+        (request(&"长".repeat(1_001)), "1001 characters"),
+        (SearchRequest { limit: 1_001, ..request("a") }, "at most 1000 rows"),
+        (SearchRequest { offset: MAX_WINDOW, limit: 1, ..request("a") }, "first 100000 rows"),
+        (SearchRequest { offset: u64::MAX, limit: 1, ..request("a") }, "first 100000 rows"),
+    ] {
+        let error = world.searcher.search(&request).await.unwrap_err();
+        assert!(matches!(&error, SearchError::Invalid(text) if text.contains(reason)), "{error}");
+        assert_eq!(error.retry_after(), None);
+    }
+    for request in [
+        request(&"长".repeat(1_000)),
+        SearchRequest { offset: MAX_WINDOW - 1, limit: 1, ..request("a") },
+        SearchRequest { limit: 0, ..request("a") },
+    ] {
+        assert_eq!(world.searcher.search(&request).await.unwrap().rows, []);
+    }
+    assert_eq!(world.searcher.search(&SearchRequest { limit: 0, ..request("a") }).await.unwrap().total, 1);
+}
+
+#[tokio::test]
+async fn while_the_engine_is_down() {
+    let world = world().await;
+    for n in 0..2_500i64 {
+        let mut message = message(if n % 3 == 0 { "合同 OK 合同" } else { "别的" }, n * 7919 % 2_500);
+        message.instance = InstanceId(1 + n % 2);
+        message.conversation = ConversationId(10 + n % 2);
+        message.sender = Some(PersonId(n % 5));
+        message.kind = if n % 4 == 0 { "image" } else { "text" }.into();
+        world.archive.add(message);
+    }
+    world.moody.down.store(true, SeqCst);
+
+    let global = world.searcher.search(&request("合同")).await.unwrap_err();
+    assert!(matches!(&global, SearchError::Unavailable { reason, .. } if reason.contains("switched off")), "{global}");
+    assert!(global.retry_after().is_some_and(|wait| wait > Duration::ZERO));
+
+    for request in [
+        SearchRequest { conversation: Some(within(1, 10)), ..request("合同") },
+        SearchRequest { conversation: Some(within(1, 10)), offset: 5, limit: 7, ..request("合同") },
+        SearchRequest { conversation: Some(within(2, 11)), sort: Sort::Relevance, ..request("ok") },
+        SearchRequest { conversation: Some(within(2, 11)), sender: Some(PersonId(3)), ..request("合") },
+        SearchRequest {
+            conversation: Some(within(1, 10)),
+            kinds: vec!["image".into()],
+            since: Some(100),
+            until: Some(2_000),
+            ..request("合同")
+        },
+        SearchRequest { conversation: Some(within(1, 10)), instances: vec![InstanceId(2)], ..request("合同") },
+        SearchRequest { conversation: Some(within(1, 99)), ..request("合同") },
+    ] {
+        let page = world.searcher.search(&request).await.unwrap();
+        assert_eq!((ids(&page), page.total), scan(&world.archive, &request), "{request:?}");
+    }
+
+    world.moody.down.store(false, SeqCst);
+    assert_eq!(world.searcher.search(&request("合同")).await.unwrap().total, 834);
+}
+
+#[tokio::test]
+async fn a_conversation_too_long_to_be_read_through() {
+    let world = world().await;
+    for n in 0..50_001 {
+        world.archive.add(message("合同", n));
+    }
+    world.moody.down.store(true, SeqCst);
+    let wide = SearchRequest { conversation: Some(within(1, 1)), ..request("合同") };
+    assert!(matches!(world.searcher.search(&wide).await, Err(SearchError::Unavailable { .. })));
+    // A time range makes it short enough.
+    let narrow = SearchRequest { since: Some(49_000), ..wide };
+    assert_eq!(world.searcher.search(&narrow).await.unwrap().total, 1_001);
+}
+
+#[tokio::test]
+async fn too_far_behind() {
+    let world = world().await;
+    for n in 0..60_000 {
+        let mut message = message("合同", n);
+        message.conversation = ConversationId(1 + n % 2);
+        world.archive.add(message);
+    }
+    world.moody.stuck.store(true, SeqCst);
+    let error = world.searcher.search(&request("合同")).await.unwrap_err();
+    assert!(matches!(error, SearchError::Behind { behind, .. } if behind >= 50_000), "{error}");
+    assert!(error.retry_after().is_some());
+    // Inside of a conversation there is another way.
+    let inside = SearchRequest { conversation: Some(within(1, 2)), ..request("合同") };
+    assert_eq!(world.searcher.search(&inside).await.unwrap().total, 30_000);
+
+    // A search that waits goes on as soon as the tailer has come near enough.
+    world.moody.stuck.store(false, SeqCst);
+    let index: Arc<dyn SearchIndex> = world.moody.clone();
+    let tailer = Tailer::new(world.archive.clone(), index, Default::default());
+    let request = request("合同");
+    let (page, caught_up) = tokio::join!(world.searcher.search(&request), tailer.catch_up());
+    caught_up.unwrap();
+    match page {
+        Ok(page) => assert_eq!(page.total, 60_000),
+        // On a machine slow enough the patience is over first.
+        Err(error) => assert!(matches!(error, SearchError::Behind { .. }), "{error}"),
+    }
+    assert_eq!(world.searcher.search(&request).await.unwrap().total, 60_000);
+}
+
+#[tokio::test]
+async fn a_lying_index_is_not_believed() {
+    let world = world().await;
+    add(&world.archive, &["合同一", "别的", "合同二", "别的"]);
+    world.tailer.catch_up().await.unwrap();
+    // The engine answers with everything that contains 的, whatever it is asked.
+    *world.moody.lie.lock().unwrap() = Some(IndexQuery { phrase: "的".into(), limit: 10, ..IndexQuery::default() });
+    let page = world.searcher.search(&request("合同")).await.unwrap();
+    assert_eq!((page.rows.len(), page.total), (0, 0));
+    let condemned = world.moody.health().condemned.expect("it is to be rebuilt");
+    assert!(condemned.contains("no hits"), "{condemned}");
+}
+
+#[tokio::test]
+async fn messages_the_archive_does_not_have_are_not_shown() {
+    let world = world().await;
+    add(&world.archive, &["合同一", "合同二", "合同三"]);
+    world.tailer.catch_up().await.unwrap();
+    world.archive.truncate(stele_archive::Rev(2));
+    let page = world.searcher.search(&request("合同")).await.unwrap();
+    assert_eq!((ids(&page), page.total), (vec![2, 1], 2));
+    assert!(world.moody.health().condemned.is_some());
+}
