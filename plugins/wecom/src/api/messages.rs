@@ -20,7 +20,6 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
     let (after, before) = (values::anchor(params, "max_id")?, values::anchor(params, "min_id")?);
     let (order, descending) = values::order(params)?;
     let paging = Paging::of(params)?;
-    scope::known_staff(state, corp, staff).await?;
     let Some(conversation) = scope::conversation(state, corp, staff, peer).await? else {
         return reply::success(reply::Rows::<()> { items: Vec::new(), total: 0 });
     };

@@ -21,15 +21,14 @@ pub fn corp<'a>(state: &ApiState, params: &'a Params, caller: &Caller) -> Result
     if state.corps.iter().any(|known| known == corp) { Ok(corp) } else { Err(ApiError::corp()) }
 }
 
-/// Native id of a member of staff the archive knows.
+/// Asked only when nothing was found for a member of staff: whoever has a conversation is known.
 ///
 /// # Errors
 ///
 /// 1002 when neither a message nor the directory ever named them.
-pub async fn known_staff(state: &ApiState, corp: &str, staff: &str) -> Result<String, ApiError> {
-    let native_id = ids::person(corp, staff);
-    let person = state.call::<PersonGet>(ById { native_id: native_id.clone() }).await?;
-    if person.is_some() { Ok(native_id) } else { Err(ApiError::staff()) }
+pub async fn known_staff(state: &ApiState, corp: &str, staff: &str) -> Result<(), ApiError> {
+    let person = state.call::<PersonGet>(ById { native_id: ids::person(corp, staff) }).await?;
+    if person.is_some() { Ok(()) } else { Err(ApiError::staff()) }
 }
 
 /// The conversation of a member of staff with a person, or the room of this id when they take part in it.
@@ -52,5 +51,6 @@ pub async fn conversation(
             return Ok(Some(found));
         }
     }
+    known_staff(state, corp, staff).await?;
     Ok(None)
 }

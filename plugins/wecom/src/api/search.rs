@@ -16,7 +16,6 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
     let peer = values::peer(params, "ext_peer_id")?;
     let keyword = values::text(params, "keyword")?.ok_or_else(|| ApiError::missing("keyword"))?;
     let paging = Paging::of(params)?;
-    scope::known_staff(state, corp, staff).await?;
     let Some(conversation) = scope::conversation(state, corp, staff, peer).await? else {
         return reply::success(reply::Rows::<()> { items: Vec::new(), total: 0 });
     };

@@ -5,6 +5,7 @@ use super::params::Params;
 use super::render::{Pager, Session, SessionItem};
 use super::values::{self, Paging};
 use super::{ApiState, reply, scope};
+use crate::ids;
 use serde::Serialize;
 use stele_plugin_api::ops::{ConversationList, ConversationQuery, HttpReply};
 
@@ -26,13 +27,16 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
     let name = values::text(params, "name")?;
     let Paging { page, page_size } = Paging::of(params)?;
     let query = ConversationQuery {
-        person: scope::known_staff(state, corp, staff).await?,
+        person: ids::person(corp, staff),
         kind: Some(kind),
         name: name.map(str::to_owned),
         offset: Paging { page, page_size }.offset(),
         limit: page_size,
     };
     let found = state.call::<ConversationList>(query).await?;
+    if found.total == 0 {
+        scope::known_staff(state, corp, staff).await?;
+    }
     let sessions: Vec<_> =
         found.rows.iter().map(|row| Session::new(state, corp, base_url, &row.conversation)).collect();
     let items = found.rows.iter().zip(&sessions).map(|(row, session)| SessionItem::new(session, staff, row)).collect();
