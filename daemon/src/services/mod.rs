@@ -3,6 +3,7 @@
 //! Every answer is about the instance that asks; a plugin cannot name another one.
 
 mod fetch;
+mod observe;
 mod views;
 
 pub use fetch::{FetchLimits, HttpClient};
@@ -16,7 +17,7 @@ use stele_archive::{Archive, ArchiveError, Clock, Commit, InstanceId, Stream};
 use stele_host::{Incoming, LogRecord, MetricRecord, Outgoing, Services};
 use stele_plugin_api::ops::{self, Empty, Op};
 use stele_plugin_api::{Error, ErrorCode};
-use stele_search::{SearchError, SearchRequest, Searcher, Sort};
+use stele_search::{SearchError, SearchRequest, Searcher, Sort, Within};
 use views::Views;
 
 /// Largest value a plugin may keep, in bytes.
@@ -34,6 +35,7 @@ pub struct DaemonServices {
     http: HttpClient,
     wake_index: Box<dyn Fn() + Send + Sync>,
     instances: RwLock<BTreeMap<String, InstanceId>>,
+    series: observe::Series,
 }
 
 impl std::fmt::Debug for DaemonServices {
@@ -55,7 +57,7 @@ impl DaemonServices {
     ) -> Self {
         let views = Views::new(links, Arc::clone(&clock));
         let wake_index = Box::new(wake_index);
-        Self { archive, searcher, jobs, clock, views, http, wake_index, instances: RwLock::default() }
+        Self { archive, searcher, jobs, clock, views, http, wake_index, instances: RwLock::default(), series: Default::default() }
     }
 
     /// Makes an instance known.
@@ -78,10 +80,10 @@ impl DaemonServices {
         Ok(self.views.messages(list))
     }
 
-    async fn archive_search(&self, id: InstanceId, query: ops::SearchQuery) -> Result<ops::MessagePage, Error> {
+    async fn archive_search(&self, instance: InstanceId, query: ops::SearchQuery) -> Result<ops::MessagePage, Error> {
         let mut request = SearchRequest {
             text: query.text,
-            instances: vec![id],
+            instances: vec![instance],
             conversation: None,
             sender: None,
             kinds: query.kinds,
@@ -93,13 +95,16 @@ impl DaemonServices {
         };
         // A conversation or person nobody knows has no messages.
         if let Some(native) = &query.conversation {
-            match self.archive.conversation(id, native).await.map_err(archive_error)? {
-                Some(found) => request.conversation = Some(stele_archive::ConversationId(found.id)),
+            match self.archive.conversation(instance, native).await.map_err(archive_error)? {
+                Some(found) => {
+                    let (native_id, id) = (found.native_id, stele_archive::ConversationId(found.id));
+                    request.conversation = Some(Within { id, instance, native_id });
+                }
                 None => return Ok(ops::MessagePage::default()),
             }
         }
         if let Some(native) = &query.sender {
-            match self.archive.person_id(id, native).await.map_err(archive_error)? {
+            match self.archive.person_id(instance, native).await.map_err(archive_error)? {
                 Some(found) => request.sender = Some(found),
                 None => return Ok(ops::MessagePage::default()),
             }
@@ -144,7 +149,7 @@ impl Services for DaemonServices {
                 Outgoing::of::<$op>($answer)
             }};
         }
-        Ok(match call.op() {
+        Ok(match &*call.op {
             ops::ConversationList::NAME => answer!(ops::ConversationList, |query| self.conversation_list(id, query).await?),
             ops::ConversationGet::NAME => answer!(ops::ConversationGet, |by| {
                 self.archive.conversation(id, &by.native_id).await.map_err(archive_error)?
@@ -170,16 +175,16 @@ impl Services for DaemonServices {
                 ops::StateValue { value: self.archive.state_get(id, &key.key).await.map_err(archive_error)? }
             }),
             ops::StatePut::NAME => answer!(ops::StatePut, |entry| self.state_put(id, entry).await?),
-            unknown => return Err(Error::new(ErrorCode::Unsupported, format!("unknown operation {unknown:?}"))),
+            _ => return Err(call.unsupported()),
         })
     }
 
     fn log(&self, instance: &str, record: LogRecord) {
-        crate::services::views::log(instance, &record);
+        observe::log(instance, &record);
     }
 
     fn metric(&self, instance: &str, metric: MetricRecord) {
-        crate::services::views::metric(instance, &metric);
+        self.series.take(instance, &metric);
     }
 }
 
@@ -199,15 +204,12 @@ fn archive_error(error: ArchiveError) -> Error {
 }
 
 fn search_error(error: SearchError) -> Error {
-    match error.retry_after() {
-        Some(after) => {
+    match error {
+        SearchError::Invalid(what) => Error::new(ErrorCode::Invalid, what),
+        SearchError::Archive(error) => archive_error(error),
+        SearchError::Behind { retry_after, .. } | SearchError::Unavailable { retry_after, .. } => {
             tracing::warn!(%error, "search cannot answer now");
-            Error::new(ErrorCode::Unavailable, "search cannot answer now").retry_after(after)
-        }
-        None if error.is_invalid() => Error::new(ErrorCode::Invalid, error.to_string()),
-        None => {
-            tracing::error!(%error, "search failed");
-            Error::new(ErrorCode::Internal, "search failed")
+            Error::new(ErrorCode::Unavailable, "search cannot answer now").retry_after(retry_after)
         }
     }
 }

@@ -3,7 +3,6 @@
 use crate::media::{Links, file_name};
 use std::sync::Arc;
 use stele_archive::{Clock, ConversationList, MessageList, StoredMedia, StoredMessage};
-use stele_host::{LogRecord, MetricRecord};
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{ConversationPage, ConversationRow, MediaView, MessagePage, MessageView};
 use stele_search::SearchPage;
