@@ -8,3 +8,4 @@ pub mod config;
 pub mod http;
 pub mod jobs;
 pub mod media;
+pub mod services;

@@ -8,6 +8,7 @@
 //! again at the next start.
 
 mod due;
+mod plugin;
 mod recover;
 mod runner;
 mod schedule;
@@ -15,6 +16,7 @@ mod source;
 mod sync;
 
 pub use due::{Due, due};
+pub use plugin::PluginSource;
 pub use runner::{InstanceJobs, JobOptions, JobView, Jobs, KindPlan, RunEvent};
 pub use schedule::{Schedule, ScheduleError};
 pub use source::Source;

@@ -68,7 +68,10 @@ impl HttpClient {
         let mut body = Vec::new();
         while let Some(chunk) = reply.chunk().await.map_err(fault)? {
             if body.len() + chunk.len() > self.limits.max_reply {
-                return Err(Error::new(ErrorCode::TooLarge, format!("the reply is larger than {} bytes", self.limits.max_reply)));
+                return Err(Error::new(
+                    ErrorCode::TooLarge,
+                    format!("the reply is larger than {} bytes", self.limits.max_reply),
+                ));
             }
             body.extend_from_slice(&chunk);
         }

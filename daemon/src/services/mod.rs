@@ -57,7 +57,17 @@ impl DaemonServices {
     ) -> Self {
         let views = Views::new(links, Arc::clone(&clock));
         let wake_index = Box::new(wake_index);
-        Self { archive, searcher, jobs, clock, views, http, wake_index, instances: RwLock::default(), series: Default::default() }
+        Self {
+            archive,
+            searcher,
+            jobs,
+            clock,
+            views,
+            http,
+            wake_index,
+            instances: RwLock::default(),
+            series: Default::default(),
+        }
     }
 
     /// Makes an instance known.
@@ -70,7 +80,11 @@ impl DaemonServices {
         instances.get(name).copied().ok_or_else(|| Error::new(ErrorCode::Internal, "the instance is not registered"))
     }
 
-    async fn conversation_list(&self, id: InstanceId, query: ops::ConversationQuery) -> Result<ops::ConversationPage, Error> {
+    async fn conversation_list(
+        &self,
+        id: InstanceId,
+        query: ops::ConversationQuery,
+    ) -> Result<ops::ConversationPage, Error> {
         let list = self.archive.conversations(id, &query).await.map_err(archive_error)?;
         Ok(self.views.conversations(list))
     }
@@ -113,9 +127,19 @@ impl DaemonServices {
         Ok(self.views.hits(found))
     }
 
-    async fn archive_append(&self, id: InstanceId, page: stele_archive::model::Page) -> Result<ops::AppendReport, Error> {
-        let commit =
-            Commit { instance: id, partition: "", stream: Stream::Messages, from: None, page: &page, now: self.clock.now() };
+    async fn archive_append(
+        &self,
+        id: InstanceId,
+        page: stele_archive::model::Page,
+    ) -> Result<ops::AppendReport, Error> {
+        let commit = Commit {
+            instance: id,
+            partition: "",
+            stream: Stream::Messages,
+            from: None,
+            page: &page,
+            now: self.clock.now(),
+        };
         let committed = self.archive.commit(commit).await.map_err(archive_error)?;
         (self.wake_index)();
         Ok(ops::AppendReport { stored: committed.stored, known: committed.known })
@@ -131,7 +155,10 @@ impl DaemonServices {
     async fn state_put(&self, id: InstanceId, entry: ops::StateEntry) -> Result<Empty, Error> {
         let size = entry.value.as_ref().map_or(0, bytes::Bytes::len);
         if size > MAX_STATE || entry.key.len() > MAX_STATE_KEY {
-            return Err(Error::new(ErrorCode::TooLarge, format!("a value has at most {MAX_STATE} bytes, this one {size}")));
+            return Err(Error::new(
+                ErrorCode::TooLarge,
+                format!("a value has at most {MAX_STATE} bytes, this one {size}"),
+            ));
         }
         self.archive.state_put(id, &entry.key, entry.value.as_deref()).await.map_err(archive_error)?;
         Ok(Empty {})
@@ -150,7 +177,9 @@ impl Services for DaemonServices {
             }};
         }
         Ok(match &*call.op {
-            ops::ConversationList::NAME => answer!(ops::ConversationList, |query| self.conversation_list(id, query).await?),
+            ops::ConversationList::NAME => {
+                answer!(ops::ConversationList, |query| self.conversation_list(id, query).await?)
+            }
             ops::ConversationGet::NAME => answer!(ops::ConversationGet, |by| {
                 self.archive.conversation(id, &by.native_id).await.map_err(archive_error)?
             }),

@@ -31,9 +31,14 @@ impl Series {
     /// Takes a plugin's measurement, as `stele_plugin_<name>` with the instance as a label.
     pub fn take(&self, instance: &str, metric: &MetricRecord) {
         let is_name = |text: &str| {
-            !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            !text.is_empty()
+                && text.len() <= 64
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
-        if !is_name(&metric.name) || metric.labels.len() > MAX_LABELS || !metric.labels.iter().all(|(name, _)| is_name(name)) {
+        if !is_name(&metric.name)
+            || metric.labels.len() > MAX_LABELS
+            || !metric.labels.iter().all(|(name, _)| is_name(name))
+        {
             tracing::debug!(instance, "dropped a measurement that is not well-formed");
             return;
         }

@@ -35,10 +35,8 @@ impl Views {
 
     pub fn hits(&self, found: SearchPage) -> MessagePage {
         let now = self.clock.now();
-        let row = |hit: stele_search::SearchHit| MessageView {
-            highlights: hit.highlights,
-            ..self.message(hit.message, now)
-        };
+        let row =
+            |hit: stele_search::SearchHit| MessageView { highlights: hit.highlights, ..self.message(hit.message, now) };
         MessagePage { rows: found.rows.into_iter().map(row).collect(), total: found.total }
     }
 

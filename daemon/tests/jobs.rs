@@ -1,0 +1,370 @@
+//! Jobs against a real archive and a scripted source: nothing lost, nothing doubled, every fault in the history.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stele_archive::model::{Conversation, ConversationKind, MediaRef, Message, Page, Parked};
+use stele_archive::ops::{MediaChunk, MediaRequest, MessageQuery, Partition, Partitions, PullRequest, RecoverRequest};
+use stele_archive::{Archive, Clock, InstanceId, ManualClock, Outcome, RunRecord, Stream};
+use stele_plugin_api::{Error, ErrorCode};
+use stele_store::SqliteArchive;
+use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, Source};
+use steled::media::{FetchOptions, MediaSource, MediaStore, MediaStream};
+
+/// Longest wait for a condition.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A source with some messages, that fails as told.
+#[derive(Default)]
+struct Script {
+    messages: u64,
+    page: u64,
+    /// Answered before anything else, one per pull.
+    faults: Mutex<VecDeque<Error>>,
+    /// A pull waits for one of these, when set.
+    gate: Option<Arc<tokio::sync::Semaphore>>,
+    parked: bool,
+    files: HashMap<String, Vec<u8>>,
+    /// Chunks after which a stream breaks, once.
+    breaks: Mutex<VecDeque<usize>>,
+    opened: Mutex<Vec<String>>,
+}
+
+fn conversation() -> Conversation {
+    Conversation {
+        native_id: "c/room".into(),
+        partition: "c".into(),
+        kind: Some(ConversationKind::Group),
+        ..Conversation::default()
+    }
+}
+
+fn message(n: u64) -> Message {
+    Message {
+        native_id: format!("m{n}"),
+        conversation: "c/room".into(),
+        seq: Some(n as i64),
+        sender: "c/zhang".into(),
+        sent_at: 1_700_000_000_000_000 + n as i64,
+        kind: "text".into(),
+        text: format!("第{n}条"),
+        body: Bytes::from_static(b"{}"),
+        ..Message::default()
+    }
+}
+
+#[async_trait]
+impl MediaSource for Script {
+    async fn open(&self, request: MediaRequest) -> Result<Box<dyn MediaStream>, Error> {
+        self.opened.lock().unwrap().push(format!("{}@{}", request.handle, request.resume));
+        let content = self.files.get(&request.handle).ok_or_else(|| Error::new(ErrorCode::NotFound, "expired"))?;
+        let from: usize = request.resume.parse().unwrap_or(0);
+        let breaks = self.breaks.lock().unwrap().pop_front();
+        Ok(Box::new(Chunks { content: content.clone(), at: from, left: breaks }))
+    }
+}
+
+struct Chunks {
+    content: Vec<u8>,
+    at: usize,
+    left: Option<usize>,
+}
+
+#[async_trait]
+impl MediaStream for Chunks {
+    async fn next(&mut self) -> Option<Result<(MediaChunk, Bytes), Error>> {
+        if self.left == Some(0) {
+            return Some(Err(Error::new(ErrorCode::Unavailable, "connection reset")));
+        }
+        self.left = self.left.map(|left| left - 1);
+        let end = (self.at + 4).min(self.content.len());
+        let chunk = Bytes::copy_from_slice(&self.content[self.at..end]);
+        self.at = end;
+        Some(Ok((MediaChunk { resume: end.to_string(), last: end == self.content.len() }, chunk)))
+    }
+}
+
+#[async_trait]
+impl Source for Script {
+    async fn discover(&self) -> Result<Partitions, Error> {
+        Ok(Partitions { partitions: vec![Partition { key: "c".into(), title: "C".into() }] })
+    }
+
+    async fn pull(&self, _stream: Stream, request: PullRequest) -> Result<Page, Error> {
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        if let Some(fault) = self.faults.lock().unwrap().pop_front() {
+            return Err(fault);
+        }
+        let from: u64 = request.cursor.map_or(0, |c| std::str::from_utf8(&c).unwrap().parse().unwrap());
+        let to = (from + self.page).min(self.messages);
+        let mut page = Page {
+            messages: (from + 1..=to).map(message).collect(),
+            conversations: vec![conversation()],
+            cursor: Some(Bytes::from(to.to_string())),
+            caught_up: to == self.messages,
+            ..Page::default()
+        };
+        for (n, handle) in self.files.keys().enumerate() {
+            if let Some(message) = page.messages.get_mut(n) {
+                let md5 = Some("00000000000000000000000000000000".to_owned()).filter(|_| handle == "wrong-md5");
+                message.media =
+                    vec![MediaRef { handle: handle.clone(), kind: "file".into(), md5, ..MediaRef::default() }];
+            }
+        }
+        if self.parked {
+            let taken = page.messages.remove(0);
+            page.parked = vec![Parked {
+                native_id: taken.native_id,
+                reason: "no key".into(),
+                envelope: Bytes::from_static(b"e"),
+            }];
+        }
+        Ok(page)
+    }
+
+    async fn recover(&self, request: RecoverRequest) -> Result<Page, Error> {
+        let messages = request.parked.iter().map(|parked| message(parked.native_id[1..].parse().unwrap())).collect();
+        Ok(Page { messages, conversations: vec![conversation()], ..Page::default() })
+    }
+}
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    archive: Arc<dyn Archive>,
+    clock: Arc<ManualClock>,
+    store: MediaStore,
+    id: InstanceId,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let archive: Arc<dyn Archive> =
+            Arc::new(SqliteArchive::open(&dir.path().join("a.db"), &stele_store::Options::default()).await.unwrap());
+        let store = MediaStore::open(&dir.path().join("media")).await.unwrap();
+        let id = archive.instance("hq").await.unwrap();
+        let clock = Arc::new(ManualClock::new(1_800_000_000_000_000));
+        Self { _dir: dir, archive, clock, store, id }
+    }
+
+    fn jobs(&self, owner: &str) -> Jobs {
+        let options = JobOptions { owner: owner.into(), ..JobOptions::default() };
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        Jobs::new(Arc::clone(&self.archive), self.store.clone(), clock, options, || ())
+    }
+
+    async fn add(&self, jobs: &Jobs, source: Arc<Script>) {
+        let plan = KindPlan { schedule: None, jitter: 0, page_limit: 1000 };
+        let plans = BTreeMap::from(["sync", "recover", "media"].map(|kind| (kind, plan.clone())));
+        let media = FetchOptions { max_bytes: 1000, ..FetchOptions::default() };
+        jobs.add_instance(InstanceJobs { name: "hq".into(), id: self.id, source, plans, media }).await;
+    }
+
+    async fn run(&self, jobs: &Jobs, kind: &str) {
+        assert!(jobs.request("hq", kind, None).expect("the job is known").started);
+        self.idle(jobs).await;
+    }
+
+    async fn idle(&self, jobs: &Jobs) {
+        wait_for(|| jobs.is_idle(&["sync", "recover", "media"])).await;
+    }
+
+    async fn history(&self, kind: &str) -> Vec<RunRecord> {
+        let mut runs = self.archive.runs(Some("hq"), 100).await.unwrap();
+        runs.retain(|run| run.job.kind == kind);
+        runs
+    }
+
+    /// Sequence numbers of everything stored, in order of arrival.
+    async fn stored(&self) -> Vec<i64> {
+        let query = MessageQuery {
+            conversation: "c/room".into(),
+            order: stele_archive::ops::MessageOrder::Id,
+            limit: 1000,
+            ..MessageQuery::default()
+        };
+        let list = self.archive.messages(self.id, &query).await.unwrap();
+        assert_eq!(list.total, list.rows.len() as u64);
+        list.rows.iter().map(|row| row.seq).collect()
+    }
+}
+
+async fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "the condition did not come true in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sync_stores_every_page_once() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    bench.add(&jobs, Arc::new(Script { messages: 95, page: 10, ..Script::default() })).await;
+    bench.run(&jobs, "sync").await;
+    bench.run(&jobs, "sync").await;
+    assert_eq!(bench.stored().await, (1..=95).collect::<Vec<_>>());
+    let runs = bench.history("sync").await;
+    assert_eq!(runs.len(), 2);
+    assert_eq!((runs[1].report.stored, runs[1].report.pages), (95, 10));
+    assert!(runs.iter().all(|run| run.outcome == Outcome::Succeeded && run.trigger == "request"));
+}
+
+#[tokio::test]
+async fn a_passing_fault_is_retried_and_told() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let faults = Mutex::new(VecDeque::from([
+        Error::new(ErrorCode::Unavailable, "connection refused"),
+        Error::new(ErrorCode::Deadline, "no answer"),
+    ]));
+    bench.add(&jobs, Arc::new(Script { messages: 20, page: 10, faults, ..Script::default() })).await;
+    bench.run(&jobs, "sync").await;
+    assert_eq!(bench.stored().await.len(), 20);
+    let run = &bench.history("sync").await[0];
+    assert_eq!((run.outcome, run.report.retries), (Outcome::Succeeded, 2));
+    assert!(run.report.notices[0].contains("connection refused"), "{:?}", run.report.notices);
+}
+
+#[tokio::test]
+async fn a_refusal_fails_the_run_and_the_next_one_goes_on() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let faults = Mutex::new(VecDeque::from([Error::new(ErrorCode::Denied, "the secret is wrong")]));
+    bench.add(&jobs, Arc::new(Script { messages: 20, page: 10, faults, ..Script::default() })).await;
+    bench.run(&jobs, "sync").await;
+    let failed = &bench.history("sync").await[0];
+    assert_eq!(failed.outcome, Outcome::Failed);
+    assert_eq!(failed.report.error.as_deref(), Some("denied: the secret is wrong"));
+    let view = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync").unwrap();
+    assert_eq!(view.record.failures, 1);
+    let pause = view.next_due.unwrap() - bench.clock.now();
+    assert!(pause >= 300_000_000, "a person must act, so there is no hurry: {pause}");
+    bench.run(&jobs, "sync").await;
+    assert_eq!(bench.stored().await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_request_during_a_run_is_followed_by_another_run() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let source = Script { messages: 10, page: 10, gate: Some(gate.clone()), ..Script::default() };
+    bench.add(&jobs, Arc::new(source)).await;
+    let first = jobs.request("hq", "sync", Some("c")).unwrap();
+    let second = jobs.request("hq", "sync", Some("c")).unwrap();
+    let third = jobs.request("hq", "sync", None).unwrap();
+    assert_eq!((first.started, second.started, second.running, third.running), (true, false, true, true));
+    assert_eq!(jobs.request("hq", "sync", Some("other")), None);
+    gate.add_permits(100);
+    bench.idle(&jobs).await;
+    assert_eq!(bench.history("sync").await.len(), 2, "all requests during a run share the one that follows");
+}
+
+#[tokio::test]
+async fn two_daemons_never_run_a_job_at_once() {
+    let bench = Bench::new().await;
+    let (one, two) = (bench.jobs("one"), bench.jobs("two"));
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let source = Arc::new(Script { messages: 50, page: 10, gate: Some(gate.clone()), ..Script::default() });
+    bench.add(&one, source.clone()).await;
+    bench.add(&two, source.clone()).await;
+    assert!(one.request("hq", "sync", None).unwrap().started);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while bench.history("sync").await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    assert!(two.request("hq", "sync", None).unwrap().started);
+    bench.idle(&two).await;
+    assert_eq!(bench.history("sync").await.len(), 1, "the second daemon found the lease taken");
+    gate.add_permits(100);
+    bench.idle(&one).await;
+    assert_eq!(bench.stored().await.len(), 50);
+}
+
+#[tokio::test]
+async fn shutdown_stops_at_a_page_and_the_next_daemon_goes_on() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let source = Script { messages: 50, page: 10, gate: Some(gate.clone()), ..Script::default() };
+    bench.add(&jobs, Arc::new(source)).await;
+    let mut events = jobs.subscribe();
+    jobs.request("hq", "sync", None).unwrap();
+    gate.add_permits(2);
+    events.recv().await.unwrap();
+    let stopping = tokio::spawn({
+        let jobs = jobs.clone();
+        async move { jobs.shutdown().await }
+    });
+    gate.add_permits(1);
+    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
+    let before = bench.stored().await.len();
+    assert!(before >= 10 && before % 10 == 0, "whole pages only: {before}");
+    let next = bench.jobs("one");
+    next.start().await.unwrap();
+    gate.add_permits(100);
+    bench.add(&next, Arc::new(Script { messages: 50, page: 10, ..Script::default() })).await;
+    bench.run(&next, "sync").await;
+    assert_eq!(bench.stored().await, (1..=50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_move_the_cursor_is_an_error_and_no_endless_loop() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    bench.add(&jobs, Arc::new(Script { messages: 10, page: 0, ..Script::default() })).await;
+    bench.run(&jobs, "sync").await;
+    let run = &bench.history("sync").await[0];
+    assert_eq!(run.outcome, Outcome::Failed);
+    assert!(run.report.error.as_deref().unwrap().contains("does not move its cursor"));
+}
+
+#[tokio::test]
+async fn what_was_parked_takes_its_place_when_it_can_be_read() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let script = || Arc::new(Script { messages: 3, page: 3, parked: true, ..Script::default() });
+    bench.add(&jobs, script()).await;
+    bench.run(&jobs, "sync").await;
+    assert_eq!(bench.stored().await, [2, 3]);
+    // Adding the instance again is what a new configuration does.
+    bench.add(&jobs, script()).await;
+    bench.idle(&jobs).await;
+    let mut seqs = bench.stored().await;
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2, 3]);
+    assert_eq!(bench.history("recover").await[0].report.stored, 1);
+    assert_eq!(bench.archive.stats(None).await.unwrap().parked, 0);
+}
+
+#[tokio::test]
+async fn files_are_resumed_checked_parked_and_stored_once() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let files = HashMap::from([
+        ("good".to_owned(), b"hello, world".to_vec()),
+        ("same".to_owned(), b"hello, world".to_vec()),
+        ("wrong-md5".to_owned(), b"something else".to_vec()),
+        ("too-large".to_owned(), vec![7; 2000]),
+    ]);
+    let breaks = Mutex::new(VecDeque::from([1]));
+    let source = Arc::new(Script { messages: 10, page: 10, files, breaks, ..Script::default() });
+    bench.add(&jobs, source.clone()).await;
+    bench.run(&jobs, "sync").await;
+    bench.idle(&jobs).await;
+    let totals = bench.archive.media_totals(Some(bench.id)).await.unwrap();
+    assert_eq!((totals.stored, totals.parked, totals.pending, totals.blobs), (3, 1, 0, 2));
+    assert!(source.opened.lock().unwrap().iter().any(|open| open.ends_with("@4")), "resumed after the first chunk");
+    let parked = bench.archive.media_parked(bench.id, 10).await.unwrap();
+    assert_eq!(parked[0].0.handle, "too-large");
+    assert!(parked[0].1.contains("larger than 1000 bytes"), "{}", parked[0].1);
+    let path = bench.store.path("e4d7f1b4ed2e42d15898f4b27b019da4").unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"hello, world");
+}
