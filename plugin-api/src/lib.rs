@@ -26,6 +26,8 @@ mod macros;
 
 pub mod abi;
 pub mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 pub mod frame;
 pub mod hello;

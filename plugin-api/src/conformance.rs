@@ -1,0 +1,183 @@
+//! Does a plugin keep the rules? A kit that any plugin can be run against, in any language, over either carrier.
+//!
+//! The kit knows frames and nothing of how they travel: it is given a way to open an instance as a [`Pipe`]. Each check opens
+//! instances of its own, so that one that fails does not spoil the others. What the plugin does with real data is not
+//! looked at; every plugin passes every check, or the check is skipped with a reason.
+//!
+//! ```no_run
+//! # async fn f(descriptor: stele_plugin_api::abi::Descriptor) {
+//! use stele_plugin_api::conformance::{Pipe, Subject, run};
+//!
+//! let subject = Subject::new(move || {
+//!     let descriptor = descriptor.clone();
+//!     Box::pin(async move { Pipe::in_process(&descriptor).map_err(|error| error.to_string()) })
+//! });
+//! let report = run(&subject.with_config(serde_json::json!({ "greeting": "hi" }))).await;
+//! assert!(report.passed(), "{report}");
+//! # }
+//! ```
+
+mod checks;
+mod link;
+
+use crate::abi::{AbiError, Descriptor};
+use crate::codec::Encoding;
+use crate::error::Error;
+use crate::frame::Frame;
+use crate::peer::{BoxFuture, unsupported};
+use crate::typed::Parts;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// An open instance, before hello.
+pub struct Pipe {
+    /// Sends a frame to it.
+    pub post: Box<dyn Fn(Frame) + Send + Sync>,
+    /// Sends a frame and counts the releases of its payload and body; `None` when the carrier cannot tell (a child process).
+    pub post_counted: Option<Box<dyn Fn(Frame) -> Arc<AtomicU32> + Send + Sync>>,
+    /// The frames it sends.
+    pub frames: mpsc::UnboundedReceiver<Frame>,
+    /// Closes it; says what went wrong, e.g. that it crashed.
+    pub close: Box<dyn FnOnce() -> BoxFuture<Result<(), String>> + Send>,
+}
+
+impl Pipe {
+    /// Opens an instance of a library of this process.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin refuses to open.
+    pub fn in_process(descriptor: &Descriptor) -> Result<Self, AbiError> {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let plugin = Arc::new(descriptor.open(move |frame| drop(sender.send(frame)))?);
+        let (posting, counting) = (plugin.clone(), plugin.clone());
+        Ok(Self {
+            post: Box::new(move |frame| posting.post(frame)),
+            post_counted: Some(Box::new(move |frame| counting.post_counted(frame))),
+            frames,
+            close: Box::new(move || {
+                Box::pin(async move {
+                    let closing = tokio::task::spawn_blocking(move || plugin.close());
+                    closing.await.map_err(|_| "close panicked".to_owned())
+                })
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pipe")
+    }
+}
+
+type Open = dyn Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync;
+type Answer = dyn Fn(&str, Encoding, Parts) -> Result<Parts, Error> + Send + Sync;
+
+/// The plugin to look at.
+#[derive(Clone)]
+pub struct Subject {
+    open: Arc<Open>,
+    answer: Arc<Answer>,
+    config: serde_json::Value,
+    timeout: Duration,
+}
+
+impl Subject {
+    /// A plugin whose instances `open` opens. It is given an empty configuration, its calls are answered `unsupported`, and it
+    /// has ten seconds for each answer.
+    pub fn new(open: impl Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync + 'static) -> Self {
+        Self {
+            open: Arc::new(open),
+            answer: Arc::new(|op, _, _| Err(unsupported(op))),
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// With this configuration, with which it must open.
+    #[must_use]
+    pub fn with_config(self, config: serde_json::Value) -> Self {
+        Self { config, ..self }
+    }
+
+    /// With these answers to what it asks of its host.
+    #[must_use]
+    pub fn with_answers(
+        self,
+        answer: impl Fn(&str, Encoding, Parts) -> Result<Parts, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { answer: Arc::new(answer), ..self }
+    }
+
+    /// With this long for each answer.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The rule is kept.
+    Pass,
+    /// The rule is broken.
+    Fail,
+    /// It could not be tried.
+    Skip,
+}
+
+/// A rule, and whether it is kept.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Short stable name.
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, unless it passed.
+    pub detail: String,
+}
+
+/// All checks, in the order they were made.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// Whether no rule is broken.
+    pub fn passed(&self) -> bool {
+        !self.checks.is_empty() && self.checks.iter().all(|check| check.outcome != Outcome::Fail)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Check { name, outcome, detail } in &self.checks {
+            let outcome = match outcome {
+                Outcome::Pass => "pass",
+                Outcome::Fail => "FAIL",
+                Outcome::Skip => "skip",
+            };
+            let separator = if detail.is_empty() { "" } else { ": " };
+            writeln!(f, "{outcome} {name}{separator}{detail}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes every check, one after the other.
+pub async fn run(subject: &Subject) -> Report {
+    checks::all(subject).await
+}
