@@ -4,7 +4,7 @@
 //!
 //! Let `w` be the watermark the index answers from. A message that was committed when the search began is either at or
 //! below `w`, then the index knows it, or above, then it is among the waiting rows, which are read *before* the index is
-//! asked (the watermark only grows meanwhile). Rows at or below `w` are left out of the latter. So each message is
+//! asked (the watermark only grows meanwhile; should the index begin anew, the search starts over). Rows at or below `w` are left out of the latter. So each message is
 //! considered exactly once, the totals add up, and a commit in between does no harm.
 //!
 //! The two ordered lists are merged by [`Rank`]. To cut the page `[offset, offset + limit)` out of the merged list it is
@@ -35,6 +35,9 @@ const SCANNED_INLINE: usize = 1_000;
 
 /// How long a search waits for the tailer.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// How often a search starts over because the index began anew under it.
+const ATTEMPTS: usize = 3;
 
 /// What callers are told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -138,27 +141,35 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
 
     /// The page out of the index and the waiting rows.
     async fn ranked(&self, query: &IndexQuery) -> Result<(Vec<Rank>, u64), SearchError> {
-        let waiting = self.waiting().await?;
-        let index_query = IndexQuery {
-            offset: query.offset.saturating_sub(waiting.len()),
-            limit: query.limit + query.offset.min(waiting.len()),
-            ..query.clone()
-        };
-        let indexed = self.index.search(&index_query).await.map_err(|error| self.unavailable(&error))?;
-        let waiting = waiting_hits(waiting, query, indexed.watermark).await;
-        let total = indexed.total + waiting.len() as u64;
-        Ok((cut(&indexed.hits, &waiting, index_query.offset, query), total))
+        for _ in 0..ATTEMPTS {
+            let (after, waiting) = self.waiting().await?;
+            let index_query = IndexQuery {
+                offset: query.offset.saturating_sub(waiting.len()),
+                limit: query.limit + query.offset.min(waiting.len()),
+                ..query.clone()
+            };
+            let indexed = self.index.search(&index_query).await.map_err(|error| self.unavailable(&error))?;
+            if indexed.watermark < after {
+                // The index began anew in between, so there is more to wait for than was read.
+                continue;
+            }
+            let waiting = waiting_hits(waiting, query, indexed.watermark).await;
+            let total = indexed.total + waiting.len() as u64;
+            return Ok((cut(&indexed.hits, &waiting, index_query.offset, query), total));
+        }
+        Err(SearchError::Unavailable { reason: "the index keeps beginning anew".into(), retry_after: RETRY_AFTER })
     }
 
-    /// All rows the index does not know. When these are too many, waits a moment for the tailer.
-    async fn waiting(&self) -> Result<Vec<Arc<Waiting>>, SearchError> {
+    /// All rows the index does not know, and the revision they come after. When these are too many, waits a moment for
+    /// the tailer.
+    async fn waiting(&self) -> Result<(Rev, Vec<Arc<Waiting>>), SearchError> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut progress = self.index.progress();
         loop {
             progress.mark_unchanged();
             let watermark = self.index.watermark().await.map_err(|error| self.unavailable(&error))?;
             match self.overlay.after(&*self.archive, watermark.rev).await? {
-                Backlog::Rows(rows) => return Ok(rows),
+                Backlog::Rows(rows) => return Ok((watermark.rev, rows)),
                 Backlog::TooMany(behind) => {
                     let moved = tokio::time::timeout_at(deadline, progress.changed()).await;
                     if !matches!(moved, Ok(Ok(()))) {

@@ -194,10 +194,7 @@ impl Tailer {
                     continue;
                 }
             }
-            let woken = tokio::time::timeout(self.options.poll, self.wake.notified()).await;
-            if woken.is_ok() {
-                tokio::time::sleep(self.options.linger).await;
-            }
+            self.pause().await;
         }
     }
 
@@ -210,10 +207,7 @@ impl Tailer {
         }
         if let Some(reason) = self.index.health().condemned {
             tracing::warn!(reason, "rebuilding the search index");
-            match self.reindex(|_| {}).await {
-                Err(TailError::Index(IndexError::Rebuilding)) => {}
-                result => drop(result?),
-            }
+            self.replace().await?;
         }
         match self.index.settle().await {
             Err(IndexError::Corrupt(reason)) => {
@@ -224,6 +218,34 @@ impl Tailer {
             result => result?,
         }
         Ok(())
+    }
+
+    /// Builds the index anew, and feeds the present one meanwhile: it still answers.
+    async fn replace(&self) -> Result<(), TailError> {
+        let done = CancellationToken::new();
+        let rebuild = async {
+            let result = self.reindex(|_| {}).await;
+            done.cancel();
+            result
+        };
+        let feed = done.run_until_cancelled(async {
+            loop {
+                self.pause().await;
+                // What goes wrong here goes wrong again in the next round, and is told there.
+                let _ = self.catch_up().await;
+            }
+        });
+        match tokio::join!(rebuild, feed).0 {
+            Err(TailError::Index(IndexError::Rebuilding)) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Waits until there may be something to take in.
+    async fn pause(&self) {
+        if tokio::time::timeout(self.options.poll, self.wake.notified()).await.is_ok() {
+            tokio::time::sleep(self.options.linger).await;
+        }
     }
 
     /// Takes in everything that was committed when this was called, and usually what came meanwhile.

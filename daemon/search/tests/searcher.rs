@@ -238,6 +238,18 @@ async fn a_lying_index_is_not_believed() {
 }
 
 #[tokio::test]
+async fn an_index_that_begins_anew_under_a_search() {
+    let world = world().await;
+    add(&world.archive, &["合同"; 3]);
+    world.tailer.catch_up().await.unwrap();
+    add(&world.archive, &["合同"; 2]);
+    world.moody.forgetful.store(true, SeqCst);
+    let page = world.searcher.search(&request("合同")).await.unwrap();
+    assert_eq!((ids(&page), page.total), (vec![5, 4, 3, 2, 1], 5));
+    assert_eq!(world.moody.watermark().await.unwrap().rev.0, 0);
+}
+
+#[tokio::test]
 async fn messages_the_archive_does_not_have_are_not_shown() {
     let world = world().await;
     add(&world.archive, &["合同一", "合同二", "合同三"]);

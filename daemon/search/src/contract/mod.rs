@@ -2,7 +2,7 @@
 //!
 //! [`search_index_contract!`](crate::search_index_contract) makes one test of each case:
 //!
-//! ```ignore
+//! ```text
 //! stele_search::search_index_contract!(MyFixture::new());
 //! ```
 //!

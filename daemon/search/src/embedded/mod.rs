@@ -38,10 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use stele_archive::{DayCount, FeedRow, Rev};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
+
+/// Searches that run at once; others wait for their turn. Each may keep twice [`MAX_WINDOW`](crate::MAX_WINDOW) ranks.
+const CONCURRENT_SEARCHES: usize = 8;
 
 /// How the embedded engine may use the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,7 @@ struct Inner {
     rebuilding: AtomicBool,
     notes: Mutex<Notes>,
     progress: watch::Sender<Rev>,
+    searches: Semaphore,
     /// Held by the process; last, so that it is released after the files are closed.
     _lock: File,
 }
@@ -126,6 +130,7 @@ impl EmbeddedIndex {
                 rebuilding: AtomicBool::new(false),
                 notes: Mutex::default(),
                 progress,
+                searches: Semaphore::new(CONCURRENT_SEARCHES),
                 _lock: lock,
             }),
         })
@@ -203,6 +208,7 @@ impl SearchIndex for EmbeddedIndex {
     }
 
     async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
+        let _permit = self.inner.searches.acquire().await.map_err(IndexError::unavailable)?;
         let query = query.clone();
         self.blocking(move |inner| {
             let generation = inner.current();

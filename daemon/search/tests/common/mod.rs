@@ -125,13 +125,21 @@ pub struct Moody {
     pub down: AtomicBool,
     /// Does not take in.
     pub stuck: AtomicBool,
+    /// Begins anew right before the next search.
+    pub forgetful: AtomicBool,
     /// Answers every search with the hits of this one.
     pub lie: std::sync::Mutex<Option<IndexQuery>>,
 }
 
 impl Moody {
     pub fn new(inner: Arc<dyn SearchIndex>) -> Arc<Self> {
-        Arc::new(Self { inner, down: AtomicBool::new(false), stuck: AtomicBool::new(false), lie: Default::default() })
+        Arc::new(Self {
+            inner,
+            down: AtomicBool::default(),
+            stuck: AtomicBool::default(),
+            forgetful: AtomicBool::default(),
+            lie: Default::default(),
+        })
     }
 
     fn mood(&self, switch: &AtomicBool) -> Result<(), IndexError> {
@@ -165,6 +173,9 @@ impl SearchIndex for Moody {
 
     async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
         self.mood(&self.down)?;
+        if self.forgetful.swap(false, Ordering::SeqCst) {
+            self.inner.clear("it forgot").await?;
+        }
         let lie = self.lie.lock().unwrap().clone();
         self.inner.search(lie.as_ref().unwrap_or(query)).await
     }
