@@ -36,14 +36,15 @@
  * CANCEL and CREDIT one of the sender. Ignore a kind, a notify, a field or a call number you do not know; answer a call you
  * do not know with the error code "unsupported".
  *
- * A payload is one map whose keys are field names: MessagePack, or JSON when the plugin's descriptor has
- * STELE_DESCRIPTOR_JSON. The host's hello is always JSON. In JSON, bytes are a string when they are UTF-8 and an array of
+ * A payload is one map whose keys are field names (a few replies are a bare value: null for a thing that does not exist, true
+ * or false): MessagePack, or JSON when the plugin's descriptor has STELE_DESCRIPTOR_JSON. The host's hello is always JSON. In JSON, bytes are a string when they are UTF-8 and an array of
  * numbers otherwise; both are understood. An empty payload means an empty map. Bulk bytes (HTTP bodies, media) are in body,
  * never in the payload.
  *
  *   hello:  {"abi_minor": 0, "name": "...", "version": "...",
  *            "limits": {"max_frame": bytes, "max_calls": n, "credit": n},    what the sender bears as a receiver
- *            "instance": "...", "config": {...}}                             only from the host; config holds secrets
+ *            "instance": "...", "config": {...}, "isolated": true,           only from the host; config holds secrets
+ *            "threads": n}                                                   only from the plugin
  *   error:  {"code": "invalid", "message": "lower case, no secrets", "retry_after_ms": n (optional)}
  *           codes: unsupported invalid not_found denied rate_limited unavailable deadline cancelled too_large internal
  *   notify "log":    {"level": "error|warn|info|debug|trace", "target": "", "message": "", "fields": [["name", "value"]]}

@@ -3,13 +3,8 @@
 use std::collections::BTreeSet;
 
 /// What the crate may depend on, and with which features.
-const ALLOWED: [(&str, &[&str]); 5] = [
-    ("bytes", &[]),
-    ("rmp-serde", &[]),
-    ("serde", &[]),
-    ("serde_json", &[]),
-    ("tokio", &["macros", "rt", "sync", "time"]),
-];
+const ALLOWED: [(&str, &[&str]); 5] =
+    [("bytes", &[]), ("rmp-serde", &[]), ("serde", &[]), ("serde_json", &[]), ("tokio", &["rt", "sync", "time"])];
 
 #[test]
 fn nothing_heavier_comes_in() {

@@ -1,0 +1,485 @@
+//! Golden frames: what was once sent must be understood for ever.
+//!
+//! `golden/v1.0` holds a frame of every kind and of every operation, in both encodings: `.bin` is the frame as it crosses to a
+//! child process, with a MessagePack payload; `.json` shows the same frame with its payload in JSON. The files are never
+//! edited. A new operation, or a new field worth a sample, gets files of its own:
+//! `STELE_GOLDEN=write cargo test -p stele-plugin-api --test golden` writes those that are missing, and only those.
+
+use bytes::{Bytes, BytesMut};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use stele_plugin_api::frame::{Decoded, Decoder, FLAG_STREAM, Frame, Kind};
+use stele_plugin_api::hello::{Config, Credit, Hello, Limits};
+use stele_plugin_api::model::*;
+use stele_plugin_api::notify::{LOG, Level, LogRecord, METRIC, MetricKind, MetricRecord};
+use stele_plugin_api::ops::{self, *};
+use stele_plugin_api::typed::{self, Parts};
+use stele_plugin_api::{Encoding, Error, ErrorCode};
+
+/// Any payload, whatever its type: to compare what both encodings say.
+#[derive(Clone, Debug, PartialEq)]
+enum Any {
+    Nil,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    List(Vec<Any>),
+    Map(Vec<(String, Any)>),
+}
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Any;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+            fn visit_unit<E>(self) -> Result<Any, E> {
+                Ok(Any::Nil)
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Any, E> {
+                Ok(Any::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Any, E> {
+                Ok(Any::Int(value.into()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Any, E> {
+                Ok(Any::Int(value.into()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Any, E> {
+                Ok(Any::Float(value))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Any, E> {
+                Ok(Any::Text(value.to_owned()))
+            }
+            fn visit_bytes<E>(self, value: &[u8]) -> Result<Any, E> {
+                Ok(Any::Bytes(value.to_vec()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Any, A::Error> {
+                let mut out = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    out.push(value);
+                }
+                Ok(Any::List(out))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
+                let mut out = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    out.push(entry);
+                }
+                Ok(Any::Map(out))
+            }
+        }
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+impl Any {
+    /// Whether everything `old` says is said here as well, at the same place.
+    fn contains(&self, old: &Any) -> bool {
+        match (self, old) {
+            (Any::Map(new), Any::Map(old)) => {
+                old.iter().all(|(key, old)| new.iter().any(|(name, new)| name == key && new.contains(old)))
+            }
+            (Any::List(new), Any::List(old)) => {
+                new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.contains(old))
+            }
+            (new, old) => new == old,
+        }
+    }
+}
+
+/// Decodes a payload as its current type and writes it again.
+type Again = fn(Encoding, Parts) -> Result<Parts, Error>;
+
+struct Sample {
+    name: String,
+    frame: fn(Encoding) -> Frame,
+    again: Again,
+}
+
+fn again<T: Serialize + DeserializeOwned>(encoding: Encoding, parts: Parts) -> Result<Parts, Error> {
+    Ok(Parts { payload: encoding.encode(&encoding.decode::<T>(&parts.payload)?)?, body: parts.body })
+}
+
+fn again_request<O: Op>(encoding: Encoding, parts: Parts) -> Result<Parts, Error> {
+    typed::encode_request::<O>(encoding, typed::decode_request::<O>(encoding, parts)?)
+}
+
+fn again_reply<O: Op>(encoding: Encoding, parts: Parts) -> Result<Parts, Error> {
+    typed::encode_reply::<O>(encoding, typed::decode_reply::<O>(encoding, parts)?)
+}
+
+fn frame(kind: Kind, id: u64, flags: u32, op: &'static str, encoding: Encoding, parts: Parts) -> Frame {
+    Frame { kind, id, flags: encoding.flags() | flags, op: op.into(), payload: parts.payload, body: parts.body }
+}
+
+fn parts<T: Serialize>(encoding: Encoding, value: &T) -> Parts {
+    Parts { payload: encoding.encode(value).expect("a sample can be written"), body: Bytes::new() }
+}
+
+fn s(text: &str) -> String {
+    text.to_owned()
+}
+
+const AT: Micros = 1_700_000_000_123_456;
+
+fn page() -> Page {
+    let media = MediaRef {
+        handle: s("corp123/file1"),
+        kind: s("image"),
+        name: Some(s("图.png")),
+        size: Some(2048),
+        md5: Some(s("900150983cd24fb0d6963f7d28e17f72")),
+        deadline: Some(AT + 1),
+    };
+    let message = Message {
+        native_id: s("corp123/m1"),
+        client_id: Some(s("c1")),
+        conversation: s("corp123/g/r1"),
+        seq: Some(-7),
+        sender: s("corp123/zhang"),
+        recipients: vec![s("corp123/li")],
+        sent_at: AT,
+        kind: s("image"),
+        text: s("看图"),
+        body: Bytes::from_static(b"{\"a\": 1}"),
+        media: vec![media],
+        expires_at: Some(AT + 2),
+    };
+    let person = Person {
+        native_id: s("corp123/zhang"),
+        kind: Some(PersonKind::Staff),
+        name: Some(s("张三")),
+        avatar: Some(s("https://a.example/z.png")),
+        attributes: Some(s("{}")),
+    };
+    let conversation = Conversation {
+        native_id: s("corp123/g/r1"),
+        partition: s("corp123"),
+        kind: Some(ConversationKind::Group),
+        title: Some(s("项目")),
+        owner: Some(s("corp123/zhang")),
+        members: Some(vec![s("corp123/zhang"), s("corp123/li")]),
+        attributes: Some(s("{}")),
+    };
+    Page {
+        messages: vec![message],
+        people: vec![person],
+        conversations: vec![conversation],
+        revocations: vec![Revocation { native_id: s("corp123/m0"), by: s("corp123/li"), at: AT }],
+        parked: vec![parked()],
+        notices: vec![Notice { code: s("gap"), message: s("five days are missing") }],
+        cursor: Some(Bytes::from_static(&[0xff, 0x00])),
+        caught_up: true,
+    }
+}
+
+fn parked() -> Parked {
+    Parked { native_id: s("corp123/m2"), reason: s("no key 3"), envelope: Bytes::from_static(&[0xfe, 1]) }
+}
+
+fn pull() -> PullRequest {
+    PullRequest { partition: s("corp123"), cursor: Some(Bytes::from_static(b"41")), limit: 1000, last_commit: Some(AT) }
+}
+
+fn person() -> PersonView {
+    PersonView {
+        native_id: s("corp123/zhang"),
+        kind: PersonKind::Other(s("robot")),
+        name: s("张三"),
+        avatar: s("https://a.example/z.png"),
+        attributes: Some(s("{}")),
+    }
+}
+
+fn conversation() -> ConversationView {
+    ConversationView {
+        id: 3,
+        native_id: s("corp123/g/r1"),
+        partition: s("corp123"),
+        kind: ConversationKind::Group,
+        title: s("项目"),
+        owner: s("corp123/zhang"),
+        messages: 12,
+        attributes: Some(s("{}")),
+    }
+}
+
+fn message() -> MessageView {
+    let link = s("/file/1?sign=x");
+    MessageView {
+        id: i64::MAX,
+        native_id: s("corp123/m1"),
+        conversation: s("corp123/g/r1"),
+        seq: 5,
+        sender: s("corp123/zhang"),
+        sender_name: s("张三"),
+        sender_avatar: s("https://a.example/z.png"),
+        sent_at: AT,
+        kind: s("image"),
+        text: s("看图"),
+        body: Bytes::from_static(b"{\"a\": 1}"),
+        media: vec![MediaView { handle: s("corp123/file1"), kind: s("image"), name: s("图.png"), size: 2048, link }],
+        revoked_at: Some(AT),
+        revoked_by: Some(s("corp123/li")),
+        highlights: vec![(0, 6)],
+    }
+}
+
+fn headers() -> Vec<(String, String)> {
+    vec![(s("content-type"), s("text/plain"))]
+}
+
+fn samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    macro_rules! ops {
+        ($($op:ident: $request:expr => $reply:expr;)+) => {$(
+            samples.push(Sample {
+                name: format!("call.{}", ops::$op::NAME),
+                frame: |encoding| {
+                    let parts = typed::encode_request::<ops::$op>(encoding, $request).expect("writes");
+                    let flags = if ops::$op::NAME == MediaFetch::NAME { FLAG_STREAM } else { 0 };
+                    frame(Kind::Call, 7, flags, ops::$op::NAME, encoding, parts)
+                },
+                again: again_request::<ops::$op>,
+            });
+            samples.push(Sample {
+                name: format!("reply.{}", ops::$op::NAME),
+                frame: |encoding| {
+                    let parts = typed::encode_reply::<ops::$op>(encoding, $reply).expect("writes");
+                    frame(Kind::Reply, 7, 0, "", encoding, parts)
+                },
+                again: again_reply::<ops::$op>,
+            });
+        )+};
+    }
+    macro_rules! others {
+        ($($name:literal: $kind:expr, $id:expr, $op:expr, $type:ty = $value:expr;)+) => {$(
+            samples.push(Sample {
+                name: s($name),
+                frame: |encoding| {
+                    let value: $type = $value;
+                    frame($kind, $id, 0, $op, encoding, parts(encoding, &value))
+                },
+                again: again::<$type>,
+            });
+        )+};
+    }
+    others! {
+        "hello.host": Kind::Hello, 0, "", Hello = Hello {
+            name: s("steled"), version: s("0.1.0"), limits: Limits { max_frame: 1 << 26, max_calls: 256, credit: 8 },
+            instance: s("hq"), config: Config(serde_json::json!({ "key": "value", "list": [1, true, null, "x"] })),
+            isolated: true, ..Hello::default()
+        };
+        "hello.plugin": Kind::Hello, 0, "", Hello = Hello {
+            name: s("wecom"), version: s("1.0.0"), limits: Limits { max_frame: 1 << 20, max_calls: 16, credit: 4 },
+            threads: 2, ..Hello::default()
+        };
+        "error": Kind::Error, 7, "", Error = Error {
+            at: Some(AT), retry_after_ms: Some(1500), ..Error::new(ErrorCode::RateLimited, "600 calls a minute")
+        };
+        "error.unknown-code": Kind::Error, 7, "", Error = Error::new(ErrorCode::Other(s("future")), "");
+        "credit": Kind::Credit, 7, "", Credit = Credit { items: 4 };
+        "notify.log": Kind::Notify, 0, LOG, LogRecord = LogRecord {
+            level: Level::Warn, target: s("sync"), message: s("a gap"), fields: vec![(s("corp"), s("corp123"))]
+        };
+        "notify.metric": Kind::Notify, 0, METRIC, MetricRecord = MetricRecord {
+            name: s("calls_total"), kind: MetricKind::Counter, value: 1.5, labels: vec![(s("code"), s("0"))]
+        };
+    }
+    samples.push(Sample {
+        name: s("item.media.fetch"),
+        frame: |encoding| {
+            let chunk = MediaChunk { resume: s("next"), last: true };
+            let parts = Parts { body: Bytes::from_static(b"bytes of a file"), ..parts(encoding, &chunk) };
+            frame(Kind::Item, 7, 0, "", encoding, parts)
+        },
+        again: again::<MediaChunk>,
+    });
+    let bare: [(&str, fn(Encoding) -> Frame); 2] =
+        [("cancel", |_| Frame::bare(Kind::Cancel, 7)), ("goodbye", |_| Frame::bare(Kind::Goodbye, 0))];
+    for (name, frame) in bare {
+        samples.push(Sample { name: s(name), frame, again: |_, parts| Ok(parts) });
+    }
+    ops! {
+        Describe: Empty {} => Description {
+            name: s("wecom"), version: s("1.0.0"), summary: s("企业微信会话存档"),
+            operations: vec![s("describe"), s("sync.pull")], default_listen: Some(s("127.0.0.1:9002")),
+            default_sync: Some(s("*/5 * * * *")), default_directory: Some(s("0 3 * * *")), default_rate: Some(100),
+            error_template: Some(s("{\"code\":{status},\"message\":\"{message}\"}")),
+        };
+        Health: Empty {} => HealthReport { ok: false, findings: vec![s("the secret is refused")] };
+        SyncDiscover: Empty {} => Partitions { partitions: vec![Partition { key: s("corp123"), title: s("总部") }] };
+        SyncPull: pull() => page();
+        SyncRecover: RecoverRequest { partition: s("corp123"), parked: vec![parked()] } => page();
+        DirectoryPull: pull() => page();
+        MediaFetch: MediaRequest { partition: s("corp123"), handle: s("corp123/file1"), resume: s("r") } => Empty {};
+        HttpHandle: HttpRequest {
+            method: s("GET"), path: s("/sessions"), query: Some(s("a=%E5%A5%BD")), headers: headers(),
+            remote: s("127.0.0.1:5"), request_id: s("r1"), base_url: s("http://127.0.0.1:9002"),
+            body: Bytes::from_static(b"the request's body"),
+        } => HttpReply { status: 200, headers: headers(), body: Bytes::from_static(b"the reply's body") };
+        HttpFetch: FetchRequest {
+            method: s("POST"), url: s("https://a.example/x?y=z"), headers: headers(), timeout_ms: 1500,
+            body: Bytes::from_static(b"the request's body"),
+        } => FetchReply { status: 503, headers: headers(), body: Bytes::from_static(b"the reply's body") };
+        ConversationList: ConversationQuery {
+            person: s("corp123/zhang"), kind: Some(ConversationKind::Direct), name: Some(s("李")), offset: 20, limit: 10,
+        } => ConversationPage {
+            rows: vec![ConversationRow { conversation: conversation(), peer: Some(person()), last: message() }], total: 1,
+        };
+        ConversationGet: ById { native_id: s("corp123/g/r1") } => Some(conversation());
+        ConversationTakesPart: Participation { conversation: s("corp123/g/r1"), person: s("corp123/zhang") } => true;
+        PersonGet: ById { native_id: s("corp123/zhang") } => Some(person());
+        PersonGetMany: ByIds { native_ids: vec![s("a"), s("b")] } => People { people: vec![person()] };
+        ArchiveQuery: MessageQuery {
+            conversation: s("corp123/g/r1"), kinds: vec![s("text")], since: Some(AT), until: Some(AT + 1), after: Some(1),
+            before: Some(9), order: MessageOrder::Seq, descending: true, offset: 2, limit: 100,
+        } => MessagePage { rows: vec![message()], total: 1 };
+        ArchiveSearch: SearchQuery {
+            text: s("产品介绍"), conversation: Some(s("corp123/g/r1")), sender: Some(s("corp123/zhang")),
+            kinds: vec![s("text")], since: Some(AT), until: Some(AT + 1), offset: 2, limit: 100,
+        } => MessagePage { rows: vec![message()], total: u64::MAX };
+        ArchiveAppend: page() => AppendReport {
+            stored: vec![AppendedMessage { id: 9, native_id: s("corp123/m1"), seq: 5 }], known: 3,
+        };
+        JobStart: JobRequest { kind: s("sync"), partition: Some(s("corp123")) } => JobStarted { started: true, running: true };
+        StateGet: StateKey { key: s("k") } => StateValue { value: Some(Bytes::from_static(&[0, 0xff])) };
+        StatePut: StateEntry { key: s("k"), value: Some(Bytes::from_static(b"v")) } => Empty {};
+    }
+    samples
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/v1.0")
+}
+
+/// A frame as the `.json` files show it.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    kind: u32,
+    id: u64,
+    flags: u32,
+    op: String,
+    payload: Option<serde_json::Value>,
+    body: String,
+}
+
+fn show(frame: &Frame) -> String {
+    let payload = (!frame.payload.is_empty()).then(|| serde_json::from_slice(&frame.payload).expect("a JSON payload"));
+    let body = String::from_utf8(frame.body.to_vec()).expect("sample bodies are text");
+    let (kind, id, flags, op) = (frame.kind.into(), frame.id, frame.flags, frame.op.to_string());
+    serde_json::to_string_pretty(&Shown { kind, id, flags, op, payload, body }).expect("writes") + "\n"
+}
+
+fn unshow(text: &str) -> Frame {
+    let Shown { kind, id, flags, op, payload, body } = serde_json::from_str(text).expect("a golden frame");
+    let payload = payload.map(|payload| Bytes::from(payload.to_string())).unwrap_or_default();
+    Frame { kind: kind.into(), id, flags, op: op.into(), payload, body: body.into() }
+}
+
+fn wire(bytes: &[u8]) -> Frame {
+    let mut input = BytesMut::from(bytes);
+    let found = Decoder::new(u32::MAX).decode(&mut input).expect("a sound header");
+    assert!(input.is_empty(), "bytes are left over");
+    let Some(Decoded::Frame(frame)) = found else { panic!("not a whole frame") };
+    frame
+}
+
+/// Golden frames of this sample: `(what, encoding, frame)`.
+fn golden(sample: &Sample) -> Vec<(String, Encoding, Frame)> {
+    let write = std::env::var_os("STELE_GOLDEN").is_some_and(|value| value == "write");
+    [Encoding::MessagePack, Encoding::Json]
+        .map(|encoding| {
+            let file = format!("{}.{}", sample.name, if encoding == Encoding::Json { "json" } else { "bin" });
+            let path = folder().join(&file);
+            if write && !path.exists() {
+                let frame = (sample.frame)(encoding);
+                let content = match encoding {
+                    Encoding::Json => show(&frame).into_bytes(),
+                    Encoding::MessagePack => {
+                        let mut out = BytesMut::new();
+                        frame.encode(&mut out);
+                        out.to_vec()
+                    }
+                };
+                std::fs::create_dir_all(folder()).expect("the folder can be made");
+                std::fs::write(&path, content).expect("the file can be written");
+            }
+            let content =
+                std::fs::read(&path).unwrap_or_else(|error| panic!("{file}: {error}; see the head of this test"));
+            let frame = match encoding {
+                Encoding::Json => unshow(std::str::from_utf8(&content).expect("text")),
+                Encoding::MessagePack => wire(&content),
+            };
+            (file, encoding, frame)
+        })
+        .to_vec()
+}
+
+#[test]
+fn golden_frames_are_understood_and_still_written() {
+    for sample in samples() {
+        for (file, encoding, old) in golden(&sample) {
+            let new = (sample.frame)(encoding);
+            assert_eq!((old.kind, old.id, &old.op, &old.body), (new.kind, new.id, &new.op, &new.body), "{file}");
+            assert_eq!(new.flags & old.flags, old.flags, "{file}");
+            if old.payload.is_empty() {
+                assert!(new.payload.is_empty(), "{file}");
+                continue;
+            }
+            let read =
+                |payload: &Bytes| encoding.decode::<Any>(payload).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let said = read(&old.payload);
+            // What is written today says everything that was said then.
+            assert!(read(&new.payload).contains(&said), "{file}: today's frame says less, or something else");
+            // And what was written then loses nothing on its way through today's types.
+            let parts = Parts { payload: old.payload.clone(), body: old.body.clone() };
+            let again = (sample.again)(encoding, parts).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(
+                read(&again.payload).contains(&said),
+                "{file}: {:?} lost something of {said:?}",
+                read(&again.payload)
+            );
+            assert_eq!(again.body, old.body, "{file}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_has_golden_frames() {
+    let named: BTreeSet<String> = include_str!("../src/ops.rs")
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim();
+            let constant = line.strip_prefix("const NAME: &'static str = \"");
+            let listed = || {
+                line.split_once(" = \"")
+                    .filter(|(name, rest)| name.chars().all(char::is_alphanumeric) && rest.contains("\": "))
+            };
+            constant.or_else(|| listed().map(|(_, rest)| rest)).and_then(|rest| rest.split('"').next()).map(s)
+        })
+        .collect();
+    assert!(named.contains("http.handle") && named.contains("sync.pull"), "{named:?}");
+    let sampled: BTreeSet<String> =
+        samples().iter().filter_map(|sample| sample.name.strip_prefix("call.").map(s)).collect();
+    assert_eq!(named, sampled);
+}
+
+/// A golden file without a sample would never be looked at.
+#[test]
+fn every_golden_file_is_looked_at() {
+    let expected: BTreeSet<String> =
+        samples().iter().flat_map(|sample| ["bin", "json"].map(|kind| format!("{}.{kind}", sample.name))).collect();
+    let entries = std::fs::read_dir(folder()).expect("the golden folder");
+    let found: BTreeSet<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+    assert_eq!(found.difference(&expected).collect::<Vec<_>>(), Vec::<&String>::new());
+}
