@@ -13,6 +13,7 @@ pub mod corp;
 pub mod daemon;
 pub mod fetch;
 pub mod places;
+pub mod report;
 pub mod settings;
 pub mod skip;
 pub mod standin;
@@ -22,6 +23,11 @@ use std::path::Path;
 /// The stub of the vendor's library, compiled from `tests/vendor-stub/stub.c`.
 pub fn vendor_stub() -> &'static Path {
     Path::new(env!("STELE_VENDOR_STUB"))
+}
+
+/// A library that hands every call on to the real one, and can make that one abort; see `tests/vendor-stub/relay.c`.
+pub fn vendor_relay() -> &'static Path {
+    Path::new(env!("STELE_VENDOR_RELAY"))
 }
 
 /// The root of the source tree.
