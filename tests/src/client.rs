@@ -115,6 +115,13 @@ impl Client {
         Self { base: base.into(), key: key.into(), style: Style::Raw, http: http() }
     }
 
+    /// The same caller, joining what it signs in another way.
+    #[must_use]
+    pub fn with_style(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
     /// A signed query of an endpoint (`sessions`, `session-msgs`, `search`).
     pub async fn get(&self, endpoint: &str, params: &[(&str, &str)]) -> Result<Answer> {
         self.get_path(&signed_path(endpoint, params, &self.key, self.style)).await

@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod fetch;
 pub mod places;
 pub mod report;
+pub mod runs;
 pub mod settings;
 pub mod skip;
 pub mod standin;
