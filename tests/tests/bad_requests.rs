@@ -139,7 +139,9 @@ fn malformed() -> Vec<(&'static str, String, i64)> {
     let twice = signature("ext_corp_id=corp123&ext_corp_id=corp123&ext_staff_id=staff123&session_type=external");
     rows.push(("a parameter twice", format!("{good}&ext_corp_id=corp123&signature={twice}"), 400));
     // Bytes that are no UTF-8, cut escapes: unreadable, whatever the signature.
-    for (what, value) in [("bad UTF-8", "%ff%fe"), ("overlong UTF-8", "%c0%af"), ("cut escape", "%e4%b"), ("bad escape", "%zz")] {
+    for (what, value) in
+        [("bad UTF-8", "%ff%fe"), ("overlong UTF-8", "%c0%af"), ("cut escape", "%e4%b"), ("bad escape", "%zz")]
+    {
         let wire = signature(&format!("ext_corp_id=corp123&ext_staff_id=staff123&name={value}&session_type=external"));
         rows.push((what, format!("{good}&name={value}&signature={wire}"), 400));
     }
@@ -177,7 +179,10 @@ async fn bad_requests_get_their_answer() -> Result<()> {
             report.check(&what, parameter(&client, endpoint, good, name, *value, *code)).await;
         }
         let answer = site.client_with("key of another corp").get(endpoint, good).await?;
-        report.add(&format!("{endpoint} with the key of another corp"), answers(answer.status, answer.code(), 403, &answer.text));
+        report.add(
+            &format!("{endpoint} with the key of another corp"),
+            answers(answer.status, answer.code(), 403, &answer.text),
+        );
     }
     for (what, query, code) in malformed() {
         let answer = client.get_path(&format!("/api/v1/chat-msg/sessions?{query}")).await?;
@@ -187,11 +192,13 @@ async fn bad_requests_get_their_answer() -> Result<()> {
     report.check("bodies of sync", sync_bodies(&site)).await;
     report.check("routes", routes(&client)).await;
     report.check("bytes that are no HTTP", raw(&site)).await;
-    report.check("it still answers", async {
-        let answer = client.get(GOOD[1].0, GOOD[1].1).await?;
-        ensure!(answer.code() == 0 && answer.total() > 0, "{}", answer.text);
-        Ok(())
-    }).await;
+    report
+        .check("it still answers", async {
+            let answer = client.get(GOOD[1].0, GOOD[1].1).await?;
+            ensure!(answer.code() == 0 && answer.total() > 0, "{}", answer.text);
+            Ok(())
+        })
+        .await;
     report.finish(&site.log_tail());
     drop(daemon);
     Ok(())
@@ -236,10 +243,17 @@ async fn long_values(client: &Client) -> Result<()> {
         for (name, _) in good {
             for length in [300, 5_000, 20_000, 100_000] {
                 let long = "长".repeat(length / 3);
-                let params: Vec<_> =
-                    good.iter().map(|(known, value)| (*known, if known == name { long.as_str() } else { value })).collect();
+                let params: Vec<_> = good
+                    .iter()
+                    .map(|(known, value)| (*known, if known == name { long.as_str() } else { value }))
+                    .collect();
                 let answer = client.get(endpoint, &params).await?;
-                ensure!(answer.status < 500, "{endpoint} with {length} bytes of {name}: {} {}", answer.status, answer.text);
+                ensure!(
+                    answer.status < 500,
+                    "{endpoint} with {length} bytes of {name}: {} {}",
+                    answer.status,
+                    answer.text
+                );
                 ensure!(!answer.text.contains("长长"), "{endpoint} repeats what it got: {name}");
             }
         }
@@ -295,9 +309,19 @@ async fn sync_bodies(site: &Site) -> Result<()> {
 
 async fn routes(client: &Client) -> Result<()> {
     let http = stele_tests::client::http();
-    for path in ["/", "/api", "/api/v1/chat-msg", "/api/v1/chat-msg/", "/api/v1/chat-msg/session", "/api/v2/chat-msg/sessions",
-        "/api/v1/chat-msg/sessions/1", "/API/V1/chat-msg/sessions", "/api/v1/chat-msg/../chat-msg/nothing", "/metrics", "/ready"]
-    {
+    for path in [
+        "/",
+        "/api",
+        "/api/v1/chat-msg",
+        "/api/v1/chat-msg/",
+        "/api/v1/chat-msg/session",
+        "/api/v2/chat-msg/sessions",
+        "/api/v1/chat-msg/sessions/1",
+        "/API/V1/chat-msg/sessions",
+        "/api/v1/chat-msg/../chat-msg/nothing",
+        "/metrics",
+        "/ready",
+    ] {
         let answer = client.get_path(path).await?;
         ensure!(answer.status == 404 && answer.code() == 404, "{path}: {} {}", answer.status, answer.text);
     }

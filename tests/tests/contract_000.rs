@@ -110,12 +110,43 @@ fn starts_with(value: &Value, expected: &[&str]) -> Result<()> {
 }
 
 const SESSION: [&str; 18] = [
-    "id", "ext_corp_id", "msgid", "action", "from", "tolist", "room_id", "msg_time", "msg_type", "content_text", "seq",
-    "session_id", "session_type", "peer_avatar", "peer_name", "peer_ext_id", "peer_type", "group_chat_name",
+    "id",
+    "ext_corp_id",
+    "msgid",
+    "action",
+    "from",
+    "tolist",
+    "room_id",
+    "msg_time",
+    "msg_type",
+    "content_text",
+    "seq",
+    "session_id",
+    "session_type",
+    "peer_avatar",
+    "peer_name",
+    "peer_ext_id",
+    "peer_type",
+    "group_chat_name",
 ];
 const MESSAGE: [&str; 17] = [
-    "id", "ext_corp_id", "msgid", "action", "from", "tolist", "room_id", "msg_time", "msg_type", "content_text", "seq",
-    "session_id", "session_type", "sender_name", "sender_avatar", "chat_msg_content", "attachments",
+    "id",
+    "ext_corp_id",
+    "msgid",
+    "action",
+    "from",
+    "tolist",
+    "room_id",
+    "msg_time",
+    "msg_type",
+    "content_text",
+    "seq",
+    "session_id",
+    "session_type",
+    "sender_name",
+    "sender_avatar",
+    "chat_msg_content",
+    "attachments",
 ];
 const CONTENT: [&str; 6] = ["id", "chat_msg_id", "content_type", "content", "file_url", "file_name"];
 
@@ -130,7 +161,8 @@ async fn session_fields(archived: &Archived) -> Result<()> {
     let rows = answer.items();
     let row = rows.iter().find(|row| row["peer_ext_id"] == "customer456").context("no session with customer456")?;
     starts_with(row, &SESSION)?;
-    let latest = archived.pair().into_iter().max_by_key(|entry| (entry.time_ms, entry.seq)).context("they have talked")?;
+    let latest =
+        archived.pair().into_iter().max_by_key(|entry| (entry.time_ms, entry.seq)).context("they have talked")?;
     ensure!(row["msgid"] == latest.msgid && row["msg_time"] == latest.time_ms, "latest is {}, got {row}", latest.msgid);
     ensure!(row["seq"] == latest.seq && row["msg_type"] == latest.kind && row["from"] == latest.from.as_str(), "{row}");
     ensure!(row["tolist"].as_array().is_some_and(|to| to.len() == 1) && row["room_id"] == "", "{row}");
@@ -147,7 +179,8 @@ async fn session_fields(archived: &Archived) -> Result<()> {
 async fn message_fields(archived: &Archived) -> Result<()> {
     let text = archived.pair().into_iter().find(|entry| entry.kind == "text").context("a text")?;
     let rows = archived.messages(&[]).await?;
-    let find = |msgid: &str| rows.iter().find(|row| row["msgid"] == msgid).with_context(|| format!("{msgid} is missing"));
+    let find =
+        |msgid: &str| rows.iter().find(|row| row["msgid"] == msgid).with_context(|| format!("{msgid} is missing"));
     let row = find(&text.msgid)?;
     starts_with(row, &MESSAGE)?;
     starts_with(&row["chat_msg_content"], &CONTENT)?;
@@ -159,7 +192,10 @@ async fn message_fields(archived: &Archived) -> Result<()> {
     let body: Value = serde_json::from_str(content["content"].as_str().context("content is text")?)?;
     ensure!(body == serde_json::json!({ "content": text.find[0] }), "{row}");
     let names = BTreeSet::from_iter(rows.iter().map(|row| (row["from"].as_str(), row["sender_name"].as_str())));
-    ensure!(names == BTreeSet::from([(Some("customer456"), Some("张三")), (Some("staff123"), Some("客服小王"))]), "{names:?}");
+    ensure!(
+        names == BTreeSet::from([(Some("customer456"), Some("张三")), (Some("staff123"), Some("客服小王"))]),
+        "{names:?}"
+    );
     ensure!(rows.iter().all(|row| row["sender_avatar"].as_str().is_some_and(|url| url.starts_with("http"))), "avatars");
     Ok(())
 }
@@ -210,7 +246,9 @@ async fn sessions(archived: &Archived) -> Result<()> {
         let rows = archived.client.all("sessions", &[STAFF, ("session_type", session_type), CORP]).await?;
         let found: BTreeMap<_, _> = rows
             .iter()
-            .map(|row| (row["peer_ext_id"].as_str().unwrap_or("?").to_owned(), row["msgid"].as_str().unwrap_or("?").to_owned()))
+            .map(|row| {
+                (row["peer_ext_id"].as_str().unwrap_or("?").to_owned(), row["msgid"].as_str().unwrap_or("?").to_owned())
+            })
             .collect();
         ensure!(found.len() == rows.len(), "a peer of {session_type} occurs twice");
         let expected = expected_sessions(archived, session_type);
@@ -234,7 +272,10 @@ async fn group(archived: &Archived) -> Result<()> {
         if !known.name.is_empty() {
             ensure!(row["group_chat_name"] == known.name.as_str() && row["peer_name"] == known.name.as_str(), "{row}");
         }
-        ensure!(row["peer_name"].as_str().is_some_and(|name| !name.is_empty()), "an unnamed group has a made name: {row}");
+        ensure!(
+            row["peer_name"].as_str().is_some_and(|name| !name.is_empty()),
+            "an unnamed group has a made name: {row}"
+        );
         let messages = archived.client.all("session-msgs", &[STAFF, ("receiver_id", room), CORP]).await?;
         let found: BTreeSet<_> = messages.iter().filter_map(|row| row["msgid"].as_str()).collect();
         let expected: BTreeSet<_> =
@@ -243,7 +284,8 @@ async fn group(archived: &Archived) -> Result<()> {
         ensure!(messages.iter().all(|row| row["room_id"] == room && row["session_type"] == "group"), "{room}");
     }
     // A room somebody is not in shows nothing of it.
-    let outsider = archived.folder.directory.groups.iter().find(|group| !group.members.contains(&"staff123".to_owned()));
+    let outsider =
+        archived.folder.directory.groups.iter().find(|group| !group.members.contains(&"staff123".to_owned()));
     let room = outsider.context("a room without staff123")?.id.as_str();
     let answer = archived.client.get("session-msgs", &[STAFF, ("receiver_id", room), CORP]).await?;
     ensure!(answer.code() == 0 && answer.total() == 0, "a room staff123 is not in: {}", answer.text);
@@ -258,9 +300,11 @@ async fn names(archived: &Archived) -> Result<()> {
         let part = part.to_lowercase();
         let rows =
             archived.client.all("sessions", &[STAFF, ("session_type", session_type), CORP, ("name", &part)]).await?;
-        let expected = all.iter().filter(|row| row["peer_name"].as_str().is_some_and(|name| name.to_lowercase().contains(&part)));
+        let expected =
+            all.iter().filter(|row| row["peer_name"].as_str().is_some_and(|name| name.to_lowercase().contains(&part)));
         ensure!(rows.len() == expected.count(), "{session_type} with {part:?} in the name");
-        let none = archived.client.get("sessions", &[STAFF, ("session_type", session_type), CORP, ("name", "%")]).await?;
+        let none =
+            archived.client.get("sessions", &[STAFF, ("session_type", session_type), CORP, ("name", "%")]).await?;
         ensure!(none.total() == 0, "a percent sign is a character: {}", none.text);
     }
     Ok(())
@@ -310,7 +354,11 @@ async fn kinds(archived: &Archived) -> Result<()> {
     for kind in kinds.into_iter().filter(|kind| *kind != "solitaire") {
         let rows = archived.messages(&[("msg_type", kind)]).await?;
         let expected = archived.pair().iter().filter(|entry| entry.kind == kind).count();
-        ensure!(rows.len() == expected && rows.iter().all(|row| row["msg_type"] == kind), "{kind}: {} of {expected}", rows.len());
+        ensure!(
+            rows.len() == expected && rows.iter().all(|row| row["msg_type"] == kind),
+            "{kind}: {} of {expected}",
+            rows.len()
+        );
     }
     let answer = archived.page(&[("msg_type", "no-such-type")]).await?;
     ensure!(answer.code() == 1004, "{}", answer.text);
@@ -355,7 +403,9 @@ async fn anchors(archived: &Archived) -> Result<()> {
     ensure!(seqs.is_sorted(), "ids follow the order of arrival");
     let middle = ids.len() / 2;
     let anchor = ids[middle].to_string();
-    let parse = |answer: &Answer| -> Vec<i64> { answer.items().iter().filter_map(|row| row["id"].as_str()?.parse().ok()).collect() };
+    let parse = |answer: &Answer| -> Vec<i64> {
+        answer.items().iter().filter_map(|row| row["id"].as_str()?.parse().ok()).collect()
+    };
     let newer = archived.page(&[("max_id", &anchor), ("page_size", "5")]).await?;
     let mut found = parse(&newer);
     found.sort_unstable();
@@ -382,7 +432,11 @@ async fn paging(archived: &Archived) -> Result<()> {
     for (size, expected) in [("1", 1), ("7", 7), ("100", 100), ("101", 100), ("5000", 100), ("0", 20)] {
         let answer = archived.page(&[("page_size", size)]).await?;
         let expected = expected.min(total) as usize;
-        ensure!(answer.items().len() == expected && answer.total() == total, "page_size={size}: {}", answer.items().len());
+        ensure!(
+            answer.items().len() == expected && answer.total() == total,
+            "page_size={size}: {}",
+            answer.items().len()
+        );
     }
     ensure!(archived.page(&[]).await?.items().len() == 20.min(total) as usize, "20 by default");
     let beyond = archived.page(&[("page", "100000")]).await?;
@@ -400,7 +454,8 @@ async fn paging(archived: &Archived) -> Result<()> {
 }
 
 async fn search(archived: &Archived) -> Result<()> {
-    let texts: Vec<_> = archived.pair().into_iter().flat_map(|entry| entry.find.iter().map(move |text| (entry, text))).collect();
+    let texts: Vec<_> =
+        archived.pair().into_iter().flat_map(|entry| entry.find.iter().map(move |text| (entry, text))).collect();
     let mut keywords: BTreeSet<String> = BTreeSet::from(["产品介绍".into(), "的".into(), "e".into(), "，".into()]);
     for (index, (_, text)) in texts.iter().enumerate() {
         let characters: Vec<char> = text.chars().collect();
@@ -434,7 +489,11 @@ async fn search(archived: &Archived) -> Result<()> {
         }
     }
     let nothing = archived.client.get("search", &[("keyword", "没有人写过的话语"), STAFF, PEER, CORP]).await?;
-    ensure!(nothing.code() == 0 && nothing.total() == 0 && nothing.json()["data"]["items"] == serde_json::json!([]), "{}", nothing.text);
+    ensure!(
+        nothing.code() == 0 && nothing.total() == 0 && nothing.json()["data"]["items"] == serde_json::json!([]),
+        "{}",
+        nothing.text
+    );
     Ok(())
 }
 
@@ -472,7 +531,11 @@ async fn files(archived: &Archived) -> Result<()> {
         let response = http.get(link).send().await?;
         ensure!(response.status() == 200, "{link}: {}", response.status());
         let bytes = response.bytes().await?;
-        ensure!(hex::encode(Md5::digest(&bytes)) == file.md5 && bytes.len() == file.size, "{} is not the file", entry.kind);
+        ensure!(
+            hex::encode(Md5::digest(&bytes)) == file.md5 && bytes.len() == file.size,
+            "{} is not the file",
+            entry.kind
+        );
         if entry.kind == "file" {
             let name = row["attachments"]["filename"].as_str();
             ensure!(row["chat_msg_content"]["file_name"].as_str() == name, "{row}");
@@ -485,7 +548,10 @@ async fn files(archived: &Archived) -> Result<()> {
         ensure!(http.get(&tampered).send().await?.status() == 403, "another expiry");
         let path = url.path().to_owned();
         let other = rows.iter().filter_map(|row| row["chat_msg_content"]["file_url"].as_str());
-        let other = other.filter_map(|link| url::Url::parse(link).ok()).find(|other| other.path() != path).context("another file")?;
+        let other = other
+            .filter_map(|link| url::Url::parse(link).ok())
+            .find(|other| other.path() != path)
+            .context("another file")?;
         url.set_path(other.path());
         ensure!(http.get(url.clone()).send().await?.status() == 403, "the signature of another file");
         url.set_path(&path);

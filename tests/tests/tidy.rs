@@ -167,7 +167,8 @@ fn files_are_short() {
 #[test]
 fn nothing_tells_of_a_machine() {
     // Joined here, so that this file does not contain what it looks for.
-    let words = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"], ["bash", "_jobs"], ["pypi", ".org"], ["pythonhosted", ".org"]];
+    let words =
+        [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"], ["bash", "_jobs"], ["pypi", ".org"], ["pythonhosted", ".org"]];
     let words = words.map(|halves| halves.concat());
     let hosts = ["index.cra", "tes.io"].concat();
     let mut offences = Vec::new();

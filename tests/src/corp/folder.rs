@@ -79,24 +79,35 @@ impl CorpFolder {
     /// A corp and its whole story.
     pub fn generate(spec: &CorpSpec, root: &Path) -> Result<Self> {
         let mut folder = Self::empty(spec, root)?;
-        let story = Story::new(spec);
+        folder.extend(&mut Story::new(spec), usize::MAX)?;
+        Ok(folder)
+    }
+
+    /// Adds up to so many messages of the story, with their files, and returns how many there were.
+    pub fn extend(&mut self, story: &mut Story, messages: usize) -> Result<usize> {
         for (file, bytes) in story.pool().files() {
-            fs::write(folder.media_path(&file.fileid), bytes)?;
+            let path = self.media_path(&file.fileid);
+            if !path.exists() {
+                fs::write(path, bytes)?;
+            }
         }
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(root.join("chatdata.jsonl"))?);
-        for entry in story {
-            if spec.own_files {
+        let chatdata = OpenOptions::new().append(true).open(self.root.join("chatdata.jsonl"))?;
+        let mut out = BufWriter::with_capacity(1 << 20, chatdata);
+        let mut count = 0;
+        for entry in story.take(messages) {
+            if self.spec.own_files {
                 for file in &entry.media {
                     let (_, original) = file.fileid.split_once('.').context("a message's file names the pool's")?;
-                    fs::hard_link(folder.media_path(original), folder.media_path(&file.fileid))?;
+                    fs::hard_link(self.media_path(original), self.media_path(&file.fileid))?;
                 }
             }
-            out.write_all(folder.seal(&entry).as_bytes())?;
+            out.write_all(self.seal(&entry).as_bytes())?;
             out.write_all(b"\n")?;
-            folder.seq = entry.seq;
+            self.seq = entry.seq;
+            count += 1;
         }
         out.flush()?;
-        Ok(folder)
+        Ok(count)
     }
 
     /// The folder.
@@ -156,6 +167,14 @@ impl CorpFolder {
         let mut file = OpenOptions::new().append(true).open(self.root.join("chatdata.jsonl"))?;
         file.write_all(format!("{line}\n").as_bytes())?;
         Ok(())
+    }
+
+    /// Adds an envelope under the next number, whatever number it has.
+    pub fn add_line_as_next(&mut self, envelope: &Value) -> Result<()> {
+        let mut envelope = envelope.clone();
+        self.seq += 1;
+        envelope["seq"] = json!(self.seq);
+        self.add_line(&envelope.to_string())
     }
 
     /// Adds a file and returns what messages tell about it.
