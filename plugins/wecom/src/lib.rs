@@ -3,5 +3,20 @@
 pub mod api;
 pub mod config;
 pub mod content;
+mod corp;
+mod handles;
+mod health;
 pub mod ids;
+pub mod keys;
+mod media;
+mod plugin;
+mod rate;
+mod refusal;
 pub mod secret;
+pub mod sync;
+pub mod vendor;
+
+pub use corp::Provided;
+pub use plugin::Wecom;
+
+stele_plugin_api::export_plugin!(Wecom);

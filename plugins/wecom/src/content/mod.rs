@@ -54,6 +54,11 @@ impl Plain {
         self.text_of("from")
     }
 
+    /// Whom a switch event is about.
+    pub fn user(&self) -> Cow<'_, str> {
+        self.text_of("user")
+    }
+
     /// Who it was sent to: everybody once, without empty ids.
     pub fn tolist(&self) -> Vec<String> {
         let mut receivers: Vec<String> = Vec::new();
@@ -110,7 +115,7 @@ impl Plain {
 
     /// The object that holds what the type is about.
     fn body(&self) -> Cow<'_, Map<String, Value>> {
-        match body_key(&self.kind(), |key| key_of(self.fields.keys(), key)) {
+        match body_key(&self.kind(), |key| key_of(&self.fields.keys(), key)) {
             Some(key) => match &self.fields[key.as_str()] {
                 Value::Object(body) => Cow::Borrowed(body),
                 other => Cow::Owned(Map::from_iter([(key.clone(), other.clone())])),
@@ -135,7 +140,7 @@ impl Plain {
 pub fn body_object(plaintext: &[u8]) -> Option<Box<RawValue>> {
     let fields: RawFields = read(plaintext)?;
     let kind = Plain::parse(plaintext)?.kind().into_owned();
-    match body_key(&kind, |key| key_of(fields.0.iter().map(|(key, _)| key), key)) {
+    match body_key(&kind, |key| key_of(&fields.0.iter().map(|(key, _)| key), key)) {
         Some(key) => fields.0.iter().rfind(|(known, _)| known == key).map(|(_, value)| value.clone()),
         None => {
             let fields = fields.0.iter().filter(|(key, _)| !is_envelope(key));
@@ -153,7 +158,7 @@ fn body_key<'f>(kind: &str, key_of: impl Fn(&str) -> Option<&'f String>) -> Opti
 }
 
 /// The key of this name, or one that differs in letter case only.
-fn key_of<'f>(keys: impl Iterator<Item = &'f String> + Clone, name: &str) -> Option<&'f String> {
+fn key_of<'f>(keys: &(impl Iterator<Item = &'f String> + Clone), name: &str) -> Option<&'f String> {
     keys.clone().find(|key| *key == name).or_else(|| keys.clone().find(|key| key.eq_ignore_ascii_case(name)))
 }
 

@@ -1,5 +1,8 @@
 //! Every type of reference/wecom-archive.md §2.2, and the quirks of §2.3.
 
+// Every argument is a literal, and reads best as one.
+#![allow(clippy::needless_pass_by_value)]
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;

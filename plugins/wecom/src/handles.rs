@@ -1,0 +1,96 @@
+//! Who calls the library where.
+//!
+//! Vendor calls block, for seconds when the network is bad. They are made on the runtime's blocking threads. A handle
+//! is owned by the call that uses it and goes back to this store afterwards, so no two calls ever share one: the crashes
+//! others report were handles destroyed while in use (reference/wecom-archive.md §1.11).
+
+use crate::secret::Secret;
+use crate::vendor::{Egress, Fault, Handle, Vendor};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Seconds beyond the library's own time limits until a call counts as stuck.
+const MARGIN_SECONDS: u64 = 5;
+/// Requests of one call: the access token, and the call itself.
+const REQUESTS_PER_CALL: u64 = 2;
+
+/// Handles of one corp for one purpose; at most so many calls at once.
+#[derive(Clone)]
+pub struct Handles {
+    vendor: Arc<dyn Vendor>,
+    corp: String,
+    secret: Secret,
+    egress: Egress,
+    permits: Arc<Semaphore>,
+    store: Arc<Mutex<Store>>,
+}
+
+#[derive(Default)]
+struct Store {
+    /// Handles of an older generation are destroyed instead of used again.
+    generation: u64,
+    idle: Vec<Box<dyn Handle>>,
+}
+
+impl Handles {
+    /// A store that opens handles as they are needed.
+    pub fn new(vendor: Arc<dyn Vendor>, corp: &str, secret: Secret, egress: Egress, at_once: usize) -> Self {
+        Self {
+            vendor,
+            corp: corp.to_owned(),
+            secret,
+            egress,
+            permits: Arc::new(Semaphore::new(at_once)),
+            store: Arc::default(),
+        }
+    }
+
+    /// Makes a call with a handle of its own, off the runtime's own threads.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut dyn Handle, &Egress) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let patience = MARGIN_SECONDS + REQUESTS_PER_CALL * u64::from(self.egress.timeout_seconds);
+        let this = self.clone();
+        let work = async move {
+            let permit = Arc::clone(&this.permits).acquire_owned().await;
+            let blocking = tokio::task::spawn_blocking(move || {
+                // Whether or not anybody still waits: the permit and the handle stay with the call until it returns.
+                let _permit = permit;
+                this.call_blocking(call)
+            });
+            blocking.await.unwrap_or_else(|_| Err(Fault::Unusable("a call was dropped".to_owned())))
+        };
+        // Twice the time: the call before may just have begun.
+        tokio::time::timeout(Duration::from_secs(2 * patience), work).await.unwrap_or(Err(Fault::Stuck(2 * patience)))
+    }
+
+    /// Lets go of every handle, also of those in use: the next call fetches a new access token.
+    pub fn renew(&self) {
+        let mut store = self.store();
+        store.generation += 1;
+        store.idle.clear();
+    }
+
+    fn call_blocking<T>(&self, call: impl FnOnce(&mut dyn Handle, &Egress) -> Result<T, Fault>) -> Result<T, Fault> {
+        let (generation, idle) = {
+            let mut store = self.store();
+            (store.generation, store.idle.pop())
+        };
+        let mut handle = match idle {
+            Some(handle) => handle,
+            None => self.vendor.open(&self.corp, &self.secret)?,
+        };
+        let result = call(&mut *handle, &self.egress);
+        let mut store = self.store();
+        if store.generation == generation {
+            store.idle.push(handle);
+        }
+        result
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! `sync.pull` and `sync.recover`: from WeCom's envelopes to pages of the archive.
+
+mod attempt;
+mod cursor;
+mod entry;
+mod envelope;
+mod fetcher;
+mod gap;
+mod open;
+mod opener;
+mod page;
+mod pipeline;
+
+pub use cursor::Cursor;
+pub use entry::MEDIA_LIFE;
+pub use envelope::Envelope;
+
+use crate::config::MAX_PAGE;
+use crate::corp::Corp;
+use fetcher::Fetcher;
+use opener::{Opener, Outcome};
+use page::Builder;
+use pipeline::Pipeline;
+use std::sync::Arc;
+use stele_plugin_api::model::{Micros, Notice, Page};
+use stele_plugin_api::ops::{PullRequest, RecoverRequest};
+use stele_plugin_api::{Error, Host};
+use tokio::sync::Mutex;
+
+/// The archive of one corp.
+pub struct Sync {
+    corp: Arc<Corp>,
+    page_limit: u32,
+    workers: Option<Workers>,
+    /// Held by the pull that uses it: there is one at a time.
+    pipeline: Mutex<Option<Pipeline>>,
+}
+
+/// There when the library is.
+struct Workers {
+    fetcher: Arc<Fetcher>,
+    puller: Arc<Opener>,
+    recoverer: Opener,
+}
+
+impl Sync {
+    /// The archive of this corp, in pages of at most so many messages.
+    pub fn new(corp: Arc<Corp>, page_limit: u32, host: &Host) -> Self {
+        let workers = || {
+            Ok::<_, Error>(Workers {
+                fetcher: Arc::new(Fetcher::new(Arc::clone(&corp), page_limit)),
+                puller: Arc::new(Opener::new(Arc::clone(&corp), host.clone(), "pull")?),
+                recoverer: Opener::new(Arc::clone(&corp), host.clone(), "recover")?,
+            })
+        };
+        // Without a library each call says so itself.
+        let workers = workers().ok();
+        Self { corp, page_limit, workers, pipeline: Mutex::default() }
+    }
+
+    /// The next page after the request's cursor.
+    pub async fn pull(&self, request: &PullRequest, now: Micros) -> Result<Page, Error> {
+        let workers = self.workers()?;
+        self.corp.chat()?;
+        let cursor = Cursor::read(request.cursor.as_ref())?;
+        let wanted = if request.limit == 0 { MAX_PAGE } else { request.limit };
+        let limit = wanted.min(self.page_limit);
+
+        let mut slot = self.pipeline.lock().await;
+        let mut pipeline = match slot.take().filter(|pipeline| pipeline.serves(cursor.seq, limit)) {
+            Some(pipeline) => pipeline,
+            None => Self::start(workers, cursor.seq, limit),
+        };
+        let ready = match pipeline.next().await {
+            Some(ready) => ready,
+            // It had ended with the page before; what has come since then is a new beginning.
+            None => {
+                pipeline = Self::start(workers, cursor.seq, limit);
+                pipeline.next().await.unwrap_or_else(|| Err(Error::internal("the next page was dropped")))
+            }
+        }?;
+        let Some(highest) = ready.outcomes.last().map(|(seq, _)| *seq) else {
+            let repeats = ready.repeats.then(|| Notice {
+                code: "repeated-page".to_owned(),
+                message: format!("wecom answered with messages up to seq {} only, which are stored", cursor.seq),
+            });
+            return Ok(Page { caught_up: true, notices: Vec::from_iter(repeats), ..Page::default() });
+        };
+        *slot = Some(pipeline);
+        drop(slot);
+
+        let mut page = Builder::after(cursor.latest);
+        page.notice(Self::gap(cursor, request.last_commit, &ready.outcomes, now));
+        page.add(ready.outcomes);
+        Ok(page.up_to(highest))
+    }
+
+    /// Tries parked envelopes again.
+    pub async fn recover(&self, request: RecoverRequest) -> Result<Page, Error> {
+        let opener = &self.workers()?.recoverer;
+        let mut page = Builder::default();
+        let mut envelopes = Vec::with_capacity(request.parked.len());
+        for parked in request.parked {
+            match serde_json::from_slice::<Envelope>(&parked.envelope) {
+                Ok(envelope) if !opener.is_hopeless(&envelope)? => {
+                    envelopes.push(Envelope { deadly_to: None, ..envelope });
+                }
+                _ => page.add(vec![(0, Outcome::Parked(parked))]),
+            }
+        }
+        envelopes.sort_by_key(|envelope| envelope.seq);
+        page.add(opener.open(envelopes).await?);
+        Ok(Page { caught_up: true, ..page.finish() })
+    }
+
+    fn start(workers: &Workers, after: u64, limit: u32) -> Pipeline {
+        Pipeline::start(Arc::clone(&workers.fetcher), Arc::clone(&workers.puller), after, limit)
+    }
+
+    fn workers(&self) -> Result<&Workers, Error> {
+        match &self.workers {
+            Some(workers) => Ok(workers),
+            None => Err(self.corp.library().err().unwrap_or_else(|| Error::internal("the archive did not start"))),
+        }
+    }
+
+    fn gap(cursor: Cursor, contact: Option<Micros>, outcomes: &[(u64, Outcome)], now: Micros) -> Option<Notice> {
+        let (first_seq, _) = outcomes.first()?;
+        let first_time = outcomes.iter().find_map(|(_, outcome)| match outcome {
+            Outcome::Entry(entry) => entry.sent_at,
+            Outcome::Parked(_) => None,
+        });
+        gap::notice(cursor, contact, *first_seq, first_time.unwrap_or_default(), now)
+    }
+}

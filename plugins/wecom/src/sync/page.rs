@@ -1,0 +1,76 @@
+//! Putting a page together.
+
+use super::cursor::Cursor;
+use super::opener::Outcome;
+use std::collections::{BTreeMap, HashSet};
+use stele_plugin_api::model::{Micros, Notice, Page};
+
+/// Rows of a page, from what became of its envelopes.
+#[derive(Debug, Default)]
+pub struct Builder {
+    page: Page,
+    people: HashSet<String>,
+    conversations: HashSet<String>,
+    /// Reasons without seq, and how often each.
+    sealed: BTreeMap<String, u64>,
+    /// When the latest message was sent.
+    latest: Micros,
+}
+
+impl Builder {
+    /// A page after messages of which the latest was sent at this time.
+    pub fn after(latest: Micros) -> Self {
+        Self { latest, ..Self::default() }
+    }
+
+    /// Adds envelopes, in order of seq.
+    pub fn add(&mut self, outcomes: Vec<(u64, Outcome)>) {
+        for (_, outcome) in outcomes {
+            match outcome {
+                Outcome::Entry(entry) => self.add_entry(*entry),
+                Outcome::Parked(parked) => {
+                    let reason = parked.reason.split_once(": ").map_or(parked.reason.as_str(), |(_, reason)| reason);
+                    *self.sealed.entry(reason.to_owned()).or_default() += 1;
+                    self.page.parked.push(parked);
+                }
+            }
+        }
+    }
+
+    fn add_entry(&mut self, mut entry: super::entry::Entry) {
+        match entry.sent_at {
+            Some(sent_at) => self.latest = self.latest.max(sent_at),
+            // Neither the message nor its id says when: as late as what came before it.
+            None => entry.set_time(self.latest),
+        }
+        self.page.messages.append(&mut entry.messages);
+        self.page.revocations.append(&mut entry.revocations);
+        let is_new = |person: &stele_plugin_api::model::Person| self.people.insert(person.native_id.clone());
+        self.page.people.extend(entry.people.into_iter().filter(is_new));
+        for conversation in entry.conversations {
+            if self.conversations.insert(conversation.native_id.clone()) {
+                self.page.conversations.push(conversation);
+            }
+        }
+    }
+
+    /// Adds a notice, if there is one.
+    pub fn notice(&mut self, notice: Option<Notice>) {
+        self.page.notices.extend(notice);
+    }
+
+    /// The page of a pull, which goes on after this seq.
+    pub fn up_to(self, seq: u64) -> Page {
+        let cursor = Cursor { seq, latest: self.latest };
+        Page { cursor: Some(cursor.write()), ..self.finish() }
+    }
+
+    /// A page that leaves the cursor where it is.
+    pub fn finish(mut self) -> Page {
+        for (reason, count) in self.sealed {
+            let message = format!("{count} messages are kept sealed: {reason}");
+            self.page.notices.push(Notice { code: "sealed".to_owned(), message });
+        }
+        self.page
+    }
+}
