@@ -110,7 +110,7 @@ fn start<P: Plugin>(remote: Arc<Remote>) -> std::io::Result<Box<Port>> {
         dispatch: if P::NONBLOCKING { Dispatch::PollFirst } else { Dispatch::Spawn },
     });
     let host = Host::new(peer.clone());
-    // Set once, here, before any thread of the runtime can look.
+    // Set once, here; threads of the runtime wait for it.
     let _ = adopted.set(host.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name(thread_name::<P>()).spawn(move || {
@@ -143,11 +143,8 @@ fn runtime<P: Plugin>(host: Arc<OnceLock<Host>>) -> std::io::Result<Runtime> {
     builder
         .enable_time()
         .thread_name(thread_name::<P>())
-        .on_thread_start(move || {
-            if let Some(host) = host.get() {
-                hook::adopt_thread(host.clone());
-            }
-        })
+        // A runtime of several threads starts them before there is a host: they wait for it.
+        .on_thread_start(move || hook::adopt_thread(host.wait().clone()))
         .build()
 }
 
