@@ -125,23 +125,23 @@ impl Connection {
         self.description.get_or_try_init(|| self.peer.call::<Describe>(Empty {}, deadline)).await.cloned()
     }
 
-    /// Waits until the plugin is gone or its session is over, and makes both true. Calls in flight fail.
+    /// Waits until the plugin is gone or its session is over, and says why. [`Connection::lose`] must follow, once no new call
+    /// can find this connection.
     pub(crate) async fn ended(&self) -> String {
         tokio::select! {
             biased;
-            exit = self.link.ended() => {
-                let reason = exit.to_string();
-                self.peer.lost(&reason);
-                reason
-            }
-            error = self.peer.closed() => {
-                self.link.kill();
-                match error {
-                    Some(error) => error.to_string(),
-                    None => "the plugin ended its session".to_owned(),
-                }
-            }
+            exit = self.link.ended() => exit.to_string(),
+            error = self.peer.closed() => match error {
+                Some(error) => error.to_string(),
+                None => "the plugin ended its session".to_owned(),
+            },
         }
+    }
+
+    /// Gives the plugin up: calls in flight fail, and what is left of it goes away.
+    pub(crate) fn lose(&self, reason: &str) {
+        self.peer.lost(reason);
+        self.link.kill();
     }
 
     /// Ends the plugin in order: lets calls in flight finish, says goodbye, and ends the carrier; within about `grace`.
@@ -191,6 +191,7 @@ fn hello(spec: &InstanceSpec) -> Hello {
         },
         instance: spec.name.clone(),
         config: Config(spec.config.clone()),
+        isolated: spec.carrier == Carrier::Child,
         ..Hello::default()
     }
 }

@@ -1,19 +1,15 @@
-//! A plugin under supervision.
+//! A plugin under supervision, as the daemon holds it.
 //!
-//! An [`Instance`] is a handle; behind it one task keeps the plugin alive: it starts it, notices its end, starts it again
-//! after a while, and gives up when that is no use. Callers see none of this but errors: a call in flight when a plugin dies
-//! fails `unavailable`, a call made while it is coming back waits for it a little.
-//!
-//! A reload starts a second life of the plugin, moves new calls to it, lets the calls of the first one finish, and then
-//! ends that: [`Instance::restart`].
+//! Callers see nothing of the [`supervisor`](crate::supervisor) but errors: a call in flight when a plugin dies fails
+//! `unavailable`, a call made while it is coming back waits for it a little.
 
 use crate::{
-    backoff::{CrashLog, Verdict},
-    connection::{Connection, InUse, OpenError},
+    connection::{Connection, InUse},
     measure::Measures,
     services::Services,
     spec::{InstanceSpec, InstanceState, InstanceStatus},
     stream::ItemStream,
+    supervisor::{Order, Supervisor},
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -30,11 +26,9 @@ use stele_plugin_api::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{interval, sleep, timeout},
+    time::timeout,
 };
 
-/// How often numbers that nobody asks for are published.
-const PUBLISH_EVERY: Duration = Duration::from_secs(5);
 /// Orders that may wait for the supervisor.
 const ORDER_QUEUE: usize = 8;
 
@@ -45,12 +39,13 @@ pub struct Instance {
     orders: mpsc::Sender<Order>,
 }
 
-struct Shared {
-    spec: InstanceSpec,
-    services: Arc<dyn Services>,
+/// What handle and supervisor share.
+pub(crate) struct Shared {
+    pub(crate) spec: InstanceSpec,
+    pub(crate) services: Arc<dyn Services>,
     view: watch::Sender<View>,
-    measures: Measures,
-    restarts: AtomicU64,
+    pub(crate) measures: Measures,
+    pub(crate) restarts: AtomicU64,
     /// Late frames of lives that are over.
     past_late_frames: AtomicU64,
     last_error: Mutex<Option<Error>>,
@@ -61,11 +56,6 @@ struct Shared {
 struct View {
     state: InstanceState,
     connection: Option<Arc<Connection>>,
-}
-
-enum Order {
-    Restart(oneshot::Sender<Result<(), Error>>),
-    Stop(Duration, oneshot::Sender<()>),
 }
 
 impl Instance {
@@ -81,8 +71,7 @@ impl Instance {
             spec,
             services,
         });
-        let crashes = CrashLog::new(shared.spec.limits.restart);
-        tokio::spawn(Supervisor { shared: shared.clone(), orders: received, crashes }.run());
+        tokio::spawn(Supervisor::new(shared.clone(), received).run());
         Self { shared, orders }
     }
 
@@ -235,22 +224,25 @@ impl Shared {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_last_error(&self, error: Error) {
+    /// Remembers what went wrong.
+    pub(crate) fn set_last_error(&self, error: Error) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    fn show(&self, state: InstanceState, connection: Option<Arc<Connection>>) -> Option<Arc<Connection>> {
+    /// Makes a state and its connection visible, and returns the connection before.
+    pub(crate) fn show(&self, state: InstanceState, connection: Option<Arc<Connection>>) -> Option<Arc<Connection>> {
         self.measures.state(state);
         self.view.send_replace(View { state, connection }).connection
     }
 
-    fn late_frames(&self, connection: Option<&Connection>) -> u64 {
+    /// Late frames of all lives.
+    pub(crate) fn late_frames(&self, connection: Option<&Connection>) -> u64 {
         let current = connection.map_or(0, |connection| connection.peer.counters().late);
         self.past_late_frames.load(Ordering::Relaxed) + current
     }
 
     /// Keeps the numbers of a life that is over.
-    fn bury(&self, connection: &Connection) {
+    pub(crate) fn bury(&self, connection: &Connection) {
         self.past_late_frames.fetch_add(connection.peer.counters().late, Ordering::Relaxed);
     }
 }
@@ -258,183 +250,5 @@ impl Shared {
 impl View {
     fn in_use(&self) -> Option<InUse> {
         self.connection.as_ref().map(Connection::enter)
-    }
-}
-
-/// Keeps one plugin alive.
-struct Supervisor {
-    shared: Arc<Shared>,
-    orders: mpsc::Receiver<Order>,
-    crashes: CrashLog,
-}
-
-/// Who waits for a new life of the plugin.
-type Waiting = Option<oneshot::Sender<Result<(), Error>>>;
-
-/// What the supervisor does next.
-enum Next {
-    Start(Waiting),
-    Wait(Duration),
-    StayDown,
-    Stop(Duration, Option<oneshot::Sender<()>>),
-}
-
-impl Supervisor {
-    async fn run(mut self) {
-        let mut next = Next::Start(None);
-        loop {
-            next = match next {
-                Next::Start(waiting) => self.start(waiting).await,
-                Next::Wait(delay) => {
-                    self.shared.show(InstanceState::Restarting, None);
-                    tokio::select! {
-                        () = sleep(delay) => {
-                            self.shared.restarts.fetch_add(1, Ordering::Relaxed);
-                            self.shared.measures.restarted();
-                            Next::Start(None)
-                        }
-                        order = self.orders.recv() => self.obey_while_down(order),
-                    }
-                }
-                Next::StayDown => {
-                    self.shared.show(InstanceState::Failed, None);
-                    let order = self.orders.recv().await;
-                    self.obey_while_down(order)
-                }
-                Next::Stop(grace, done) => {
-                    let connection = self.shared.show(InstanceState::Stopped, None);
-                    // Orders that come from now on find nobody.
-                    self.orders.close();
-                    if let Some(connection) = connection {
-                        self.retire(&connection, grace).await;
-                    }
-                    let _ = done.map(|done| done.send(()));
-                    while let Some(order) = self.orders.recv().await {
-                        // Dropping a restart's sender tells its caller.
-                        if let Order::Stop(_, done) = order {
-                            let _ = done.send(());
-                        }
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn obey_while_down(&mut self, order: Option<Order>) -> Next {
-        match order {
-            Some(Order::Restart(waiting)) => {
-                self.crashes.forget();
-                Next::Start(Some(waiting))
-            }
-            Some(Order::Stop(grace, done)) => Next::Stop(grace, Some(done)),
-            None => Next::Stop(self.shared.spec.limits.stop_grace, None),
-        }
-    }
-
-    /// Starts the plugin and stays with it until it ends.
-    async fn start(&mut self, waiting: Waiting) -> Next {
-        self.shared.show(InstanceState::Starting, None);
-        let shared = self.shared.clone();
-        let opening = Connection::open(&shared.spec, shared.services.clone());
-        let opened = tokio::select! {
-            opened = opening => opened,
-            stop = next_stop(&mut self.orders) => return stop.unwrap_or(Next::Stop(shared.spec.limits.stop_grace, None)),
-        };
-        match opened {
-            Ok(connection) => {
-                tracing::info!(instance = shared.spec.name, pid = connection.link.pid(), "plugin is running");
-                shared.show(InstanceState::Running, Some(connection.clone()));
-                let _ = waiting.map(|waiting| waiting.send(Ok(())));
-                self.attend(connection).await
-            }
-            Err(OpenError { error, permanent }) => {
-                let _ = waiting.map(|waiting| waiting.send(Err(error.clone())));
-                tracing::error!(instance = shared.spec.name, %error, "plugin does not start");
-                shared.set_last_error(error);
-                if permanent { Next::StayDown } else { self.after_crash() }
-            }
-        }
-    }
-
-    /// Stays with a running plugin until it ends or is to end.
-    async fn attend(&mut self, mut connection: Arc<Connection>) -> Next {
-        let mut publish = interval(PUBLISH_EVERY);
-        loop {
-            tokio::select! {
-                reason = connection.ended() => {
-                    self.shared.bury(&connection);
-                    tracing::error!(instance = self.shared.spec.name, reason, "plugin has crashed");
-                    self.shared.set_last_error(Error::new(ErrorCode::Unavailable, reason));
-                    return self.after_crash();
-                }
-                _ = publish.tick() => {
-                    let in_flight = connection.peer.calls_in_flight().0;
-                    self.shared.measures.publish(in_flight, self.shared.late_frames(Some(&connection)));
-                }
-                order = self.orders.recv() => match order {
-                    Some(Order::Restart(waiting)) => match self.replace(&connection).await {
-                        Ok(new) => {
-                            let _ = waiting.send(Ok(()));
-                            connection = new;
-                        }
-                        Err(error) => drop(waiting.send(Err(error))),
-                    },
-                    Some(Order::Stop(grace, done)) => return Next::Stop(grace, Some(done)),
-                    None => return Next::Stop(self.shared.spec.limits.stop_grace, None),
-                },
-            }
-        }
-    }
-
-    /// Starts a new life, moves the calls to it, and ends the old one behind everybody's back.
-    async fn replace(&mut self, old: &Arc<Connection>) -> Result<Arc<Connection>, Error> {
-        let opened = Connection::open(&self.shared.spec, self.shared.services.clone()).await;
-        let new = opened.map_err(|OpenError { error, .. }| {
-            tracing::error!(instance = self.shared.spec.name, %error, "plugin does not start; the old one goes on");
-            self.shared.set_last_error(error.clone());
-            error
-        })?;
-        tracing::info!(instance = self.shared.spec.name, pid = new.link.pid(), "plugin is replaced");
-        self.crashes.forget();
-        self.shared.show(InstanceState::Running, Some(new.clone()));
-        let (shared, old) = (self.shared.clone(), old.clone());
-        tokio::spawn(async move {
-            old.retire(shared.spec.limits.stop_grace).await;
-            shared.bury(&old);
-        });
-        Ok(new)
-    }
-
-    async fn retire(&self, connection: &Connection, grace: Duration) {
-        let exit = connection.retire(grace).await;
-        self.shared.bury(connection);
-        tracing::info!(instance = self.shared.spec.name, %exit, "plugin has stopped");
-    }
-
-    fn after_crash(&mut self) -> Next {
-        match self.crashes.crashed(Instant::now()) {
-            Verdict::RestartAfter(delay) => {
-                tracing::info!(instance = self.shared.spec.name, ?delay, "plugin is started again");
-                Next::Wait(delay)
-            }
-            Verdict::GiveUp => {
-                tracing::error!(
-                    instance = self.shared.spec.name,
-                    "plugin crashes too often; it stays down until restarted"
-                );
-                Next::StayDown
-            }
-        }
-    }
-}
-
-/// Waits for an order to stop while a start is under way. A restart that is asked for meanwhile is that start.
-async fn next_stop(orders: &mut mpsc::Receiver<Order>) -> Option<Next> {
-    loop {
-        match orders.recv().await? {
-            Order::Stop(grace, done) => return Some(Next::Stop(grace, Some(done))),
-            Order::Restart(waiting) => drop(waiting.send(Ok(()))),
-        }
     }
 }

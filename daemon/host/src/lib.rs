@@ -24,6 +24,7 @@ mod measure;
 mod services;
 mod spec;
 mod stream;
+mod supervisor;
 
 pub use backoff::RestartPolicy;
 pub use child::plugin_host_main;

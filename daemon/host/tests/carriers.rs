@@ -6,9 +6,9 @@ use std::time::Duration;
 use stele_host::{Carrier, InstanceState};
 use stele_plugin_api::{
     ErrorCode,
-    ops::{MediaChunk, MediaFetch, MediaRequest},
+    ops::{Empty, Health, HttpHandle, MediaChunk, MediaFetch, MediaRequest, SyncDiscover},
 };
-use support::{PATIENCE, deed, deed_within, eventually, misbehave, running, spec};
+use support::{PATIENCE, deed, deed_within, echo_c, eventually, misbehave, request, running, spec};
 
 /// Defines each test twice: over the child carrier and in-process.
 macro_rules! over_both_carriers {
@@ -38,6 +38,26 @@ over_both_carriers! {
         let error = deed(&instance, "/echo", "").await.unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (ErrorCode::Unavailable, "instance answered is stopped"));
         assert!(instance.restart().await.is_err(), "a stopped instance stays stopped");
+    }
+
+    async fn a_plugin_in_c_answers(carrier: Carrier) {
+        let Some(plugin) = echo_c() else { return };
+        let (instance, _) = running(spec("in-c", plugin, carrier)).await;
+        assert_eq!(instance.ready(PATIENCE).await.unwrap().name, "echo-c");
+        assert!(instance.call::<Health>(Empty {}, PATIENCE).await.unwrap().ok);
+        for size in [1, 5000, 1_000_000] {
+            let body = vec![b'x'; size];
+            let reply = instance.call::<HttpHandle>(request("/", body.clone()), PATIENCE).await.unwrap();
+            assert_eq!((reply.status, reply.body.len()), (200, size));
+            assert_eq!(reply.headers, [("content-type".to_owned(), "application/octet-stream".to_owned())]);
+        }
+        // A request without a body comes back as the JSON the plugin was sent.
+        let path = "/\"quoted\"\\\n\u{1}产品";
+        let reply = instance.call::<HttpHandle>(request(path, ""), PATIENCE).await.unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&reply.body).unwrap()["path"], path);
+        let error = instance.call::<SyncDiscover>(Empty {}, PATIENCE).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unsupported);
+        instance.stop(PATIENCE).await;
     }
 
     async fn a_panic_is_an_error_of_its_call_alone(carrier: Carrier) {

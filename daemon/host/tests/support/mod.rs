@@ -31,14 +31,18 @@ pub fn host_program() -> PathBuf {
 
 /// The plugin of `examples/misbehave.rs`.
 pub fn misbehave() -> PathBuf {
-    example("misbehave")
+    example(&format!("{}misbehave{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
+}
+
+/// The daemon of `examples/hold.rs`.
+pub fn hold() -> PathBuf {
+    example("hold")
 }
 
 fn example(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("a test has an executable");
     let target = exe.ancestors().nth(2).expect("which is in target/<profile>/deps");
-    let path =
-        target.join("examples").join(format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    let path = target.join("examples").join(name);
     assert!(
         path.exists(),
         "{path:?} is missing: `cargo test -p stele-host` or `cargo build -p stele-host --examples` makes it"
@@ -52,7 +56,7 @@ pub fn echo_c() -> Option<&'static Path> {
     BUILT
         .get_or_init(|| {
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two folders deep");
-            compile(&root.join("plugins/echo-c/echo.c"), "echo-c.so")
+            compile(&root.join("plugins/echo-c/echo.c"), "echo-c.so", &[])
         })
         .as_deref()
 }
@@ -60,12 +64,17 @@ pub fn echo_c() -> Option<&'static Path> {
 /// The plugin in C that keeps no rule.
 pub fn rude() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BUILT.get_or_init(|| compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rude.c"), "rude.so")).as_deref()
+    BUILT
+        .get_or_init(|| compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rude.c"), "rude.so", &[]))
+        .as_deref()
 }
 
-fn compile(source: &Path, name: &str) -> Option<PathBuf> {
+/// Compiles a library; `None`, said loudly, without a C compiler.
+pub fn compile(source: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two folders deep");
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Other test binaries may build and load the same one: it appears whole or not at all.
+    let draft = out.with_extension(format!("{}.draft", std::process::id()));
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
     let output = Command::new(&compiler)
         .args([
@@ -79,10 +88,11 @@ fn compile(source: &Path, name: &str) -> Option<PathBuf> {
             "-O2",
             "-shared",
         ])
+        .args(options)
         .arg("-I")
         .arg(root.join("plugin-api/include"))
         .arg("-o")
-        .arg(&out)
+        .arg(&draft)
         .arg(source)
         .output();
     match output {
@@ -93,6 +103,7 @@ fn compile(source: &Path, name: &str) -> Option<PathBuf> {
         Err(error) => panic!("{compiler}: {error}"),
         Ok(output) => {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            std::fs::rename(&draft, &out).expect("both are in one folder");
             Some(out)
         }
     }

@@ -1,0 +1,324 @@
+//! What the supervisor makes of plugins that crash, hang, and keep no rule. Over the child carrier: in-process there is nobody
+//! left to tell.
+
+mod support;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, RestartPolicy};
+use stele_plugin_api::{
+    ErrorCode,
+    ops::{HttpHandle, MediaChunk, MediaFetch, MediaRequest},
+};
+use support::{
+    PATIENCE, Remembering, SECRET, deed, deed_within, eventually, hold, host_program, log, misbehave, request, rude,
+    running, spec,
+};
+
+fn child(name: &str) -> InstanceSpec {
+    spec(name, &misbehave(), Carrier::Child)
+}
+
+fn alive(pid: u32) -> bool {
+    // A process that nobody has waited for yet is a zombie, and dead.
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn pid(instance: &Instance) -> u32 {
+    instance.status().pid.expect("a running child has a process")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_costs_one_restart_and_the_calls_in_flight() {
+    let (instance, _) = running(child("abort")).await;
+    let (beside, _) = running(child("abort-beside")).await;
+    let (old, other) = (pid(&instance), pid(&beside));
+    let hanging = tokio::spawn({
+        let instance = instance.clone();
+        async move { deed(&instance, "/hang", "").await }
+    });
+    let fetch = MediaRequest { handle: "2/10".into(), resume: "hang".into(), ..MediaRequest::default() };
+    let mut stream = instance.stream::<MediaFetch, MediaChunk>(fetch, PATIENCE);
+    stream.next().await.unwrap().unwrap();
+    eventually("both are in flight", || instance.status().calls_in_flight == 2).await;
+
+    let error = deed(&instance, "/abort", "").await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert_eq!(error.message, "the plugin's process was ended by signal 6 (SIGABRT)");
+    assert_eq!(hanging.await.unwrap().unwrap_err().code, ErrorCode::Unavailable);
+    stream.next().await.unwrap().unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap_err().code, ErrorCode::Unavailable);
+    drop(stream);
+
+    // The next call waits for the restart.
+    assert_eq!(deed(&instance, "/echo", "back").await.unwrap(), "back");
+    let status = instance.status();
+    assert_eq!((status.state, status.restarts), (InstanceState::Running, 1));
+    assert_eq!(status.last_error.unwrap(), "unavailable: the plugin's process was ended by signal 6 (SIGABRT)");
+    assert_ne!(pid(&instance), old);
+    assert!(!alive(old));
+    assert_eq!((pid(&beside), beside.status().restarts), (other, 0), "the other instance notices nothing");
+    assert_eq!(deed(&beside, "/echo", "here").await.unwrap(), "here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_is_a_crash_with_its_status() {
+    let (instance, _) = running(child("exit")).await;
+    let error = deed(&instance, "/exit/7", "").await.unwrap_err();
+    assert_eq!(error.message, "the plugin's process exited with status 7");
+    assert_eq!(deed(&instance, "/echo", "back").await.unwrap(), "back");
+    assert_eq!(instance.status().restarts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_loop_stops_until_somebody_asks() {
+    let mut spec = child("loop");
+    spec.config = serde_json::json!({ "open": "abort" });
+    spec.limits.restart = RestartPolicy {
+        first_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(2),
+        max_crashes: 4,
+        window: Duration::from_secs(600),
+    };
+    log();
+    let instance = Instance::start(spec, Arc::new(Remembering::default()));
+    assert!(instance.reached(InstanceState::Failed, PATIENCE).await, "{:?}", instance.status());
+    assert_eq!(instance.status().restarts, 3);
+    let error = instance.ready(PATIENCE).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert_eq!(error.message, "instance loop is failed: the plugin's process was ended by signal 6 (SIGABRT)");
+    assert!(instance.restart().await.is_err(), "it crashes again");
+    assert!(instance.reached(InstanceState::Failed, PATIENCE).await);
+    assert_eq!(instance.status().restarts, 6, "the past was forgotten: three more");
+    instance.stop(PATIENCE).await;
+    assert_eq!(instance.status().state, InstanceState::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_never_opens_is_given_up() {
+    let mut spec = child("never-opens");
+    spec.config = serde_json::json!({ "open": "hang" });
+    spec.limits.start_timeout = Duration::from_millis(300);
+    spec.limits.restart = RestartPolicy { max_crashes: 1, ..RestartPolicy::default() };
+    let instance = Instance::start(spec, Arc::new(Remembering::default()));
+    assert!(instance.reached(InstanceState::Failed, PATIENCE).await, "{:?}", instance.status());
+    assert_eq!(instance.status().last_error.unwrap(), "deadline: the plugin did not answer hello in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_is_not_tried_again() {
+    for (config, expected) in [
+        (serde_json::json!({ "open": "sesame" }), "open cannot be sesame"),
+        (serde_json::json!({ "secret": [SECRET] }), "unusable configuration"),
+    ] {
+        let mut spec = child("refused");
+        spec.config = config;
+        let instance = Instance::start(spec, Arc::new(Remembering::default()));
+        let error = instance.ready(PATIENCE).await.unwrap_err();
+        assert!(error.message.contains(expected), "{error}");
+        assert!(!error.message.contains(SECRET), "{error}");
+        assert_eq!((instance.status().state, instance.status().restarts), (InstanceState::Failed, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_plugin_is_stopped_by_force() {
+    let (instance, _) = running(child("hanging")).await;
+    let pid = pid(&instance);
+    // Both threads of its runtime.
+    for _ in 0..2 {
+        deed_within(&instance, "/block", "", Duration::from_millis(50)).await.unwrap_err();
+    }
+    let started = Instant::now();
+    instance.stop(Duration::from_millis(100)).await;
+    assert!(started.elapsed() < PATIENCE);
+    eventually("the process is gone", || !alive(pid)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_lets_calls_finish() {
+    let (instance, _) = running(child("finish")).await;
+    let fetch = MediaRequest { handle: "100/100000".into(), ..MediaRequest::default() };
+    let mut stream = instance.stream::<MediaFetch, MediaChunk>(fetch, PATIENCE);
+    stream.next().await.unwrap().unwrap();
+    let stopping = tokio::spawn({
+        let instance = instance.clone();
+        async move { instance.stop(PATIENCE).await }
+    });
+    assert!(instance.reached(InstanceState::Stopped, PATIENCE).await);
+    let mut items = 1;
+    while let Some(item) = stream.next().await {
+        item.expect("the stream goes on");
+        items += 1;
+    }
+    assert_eq!(items, 100);
+    drop(stream);
+    stopping.await.unwrap();
+    assert!(
+        log().contains("plugin has stopped instance=\"finish\" exit=the plugin's process exited with status 0"),
+        "{}",
+        log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_last_handle_stops_the_plugin() {
+    log();
+    let instance = Instance::start(child("dropped"), Arc::new(Remembering::default()));
+    instance.ready(PATIENCE).await.unwrap();
+    let pid = pid(&instance);
+    let other = instance.clone();
+    drop(instance);
+    assert_eq!(deed(&other, "/echo", "held").await.unwrap(), "held");
+    drop(other);
+    eventually("the process is gone", || !alive(pid)).await;
+    assert!(!log().contains("instance=\"dropped\" reason"), "an end in order is no crash");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_reload_keeps_the_old_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plugin.so");
+    std::fs::copy(misbehave(), &file).unwrap();
+    let mut spec = child("reload-fails");
+    spec.plugin = file.clone();
+    let (instance, _) = running(spec).await;
+    let old = pid(&instance);
+    // Replaced as a package manager does it: a new file under the old name.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "no library").unwrap();
+    let error = instance.restart().await.unwrap_err();
+    assert!(error.message.contains("cannot be loaded"), "{error}");
+    assert_eq!((pid(&instance), instance.status().state), (old, InstanceState::Running));
+    assert_eq!(deed(&instance, "/echo", "old").await.unwrap(), "old");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::copy(misbehave(), &file).unwrap();
+    instance.restart().await.unwrap();
+    assert_ne!(pid(&instance), old);
+    assert_eq!(deed(&instance, "/echo", "new").await.unwrap(), "new");
+    eventually("the old process is gone", || !alive(old)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_plugin_outlives_a_killed_daemon() {
+    // A plugin that works, one whose runtime is stuck, and one that is stuck within `post`, so that nobody reads the socket.
+    let plugins = [(Some(misbehave()), "/hang"), (Some(misbehave()), "/block"), (rude().map(Into::into), "/hang")];
+    for (plugin, path) in plugins.into_iter().filter_map(|(plugin, path)| Some((plugin?, path))) {
+        let mut daemon = Command::new(hold())
+            .args([&plugin, &host_program(), Path::new(path)])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid: u32 = line.trim().parse().unwrap();
+        assert!(alive(pid));
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        eventually("the plugin's process is gone", || !alive(pid)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_prints_is_in_the_log_within_bounds() {
+    let (instance, _) = running(child("noisy")).await;
+    deed(&instance, "/noise/5000", "").await.unwrap();
+    assert_eq!(deed(&instance, "/echo", "unharmed").await.unwrap(), "unharmed");
+    instance.stop(PATIENCE).await;
+    let log = log();
+    for stream in ["stdout", "stderr"] {
+        assert!(
+            log.contains(&format!("noise 0 on {stream} instance=\"noisy\" stream=\"{stream}\"")),
+            "{stream} is not logged"
+        );
+        let lines = log.lines().filter(|line| line.contains("noisy") && line.contains(&format!("on {stream}"))).count();
+        assert!(lines < 2500, "{lines} lines of {stream} are logged");
+    }
+    assert!(log.contains("the plugin prints too much"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_is_cleared() {
+    let (instance, _) = running(child("environment")).await;
+    let names = deed(&instance, "/environment", "").await.unwrap();
+    let names = String::from_utf8(names.to_vec()).unwrap();
+    assert!(names.lines().all(|name| ["PATH", "LANG", "TZ", "HOME", "RUST_BACKTRACE"].contains(&name)), "{names}");
+    assert!(std::env::vars().any(|(name, _)| name == "CARGO_MANIFEST_DIR"), "the test's own is not empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_in_no_log() {
+    let (instance, services) = running(child("secretive")).await;
+    deed(&instance, "/panic", "").await.unwrap_err();
+    deed(&instance, "/abort", "").await.unwrap_err();
+    deed(&instance, "/echo", "").await.unwrap();
+    let shown = format!("{instance:?} {:?} {:?}", instance.status(), instance.spec());
+    instance.stop(PATIENCE).await;
+    assert!(!shown.contains(SECRET), "{shown}");
+    let log = log();
+    assert!(log.contains("secretive"), "the log is captured");
+    assert!(!log.contains(SECRET), "a secret is in the log");
+    assert!(!format!("{:?}", services.logs.lock().unwrap()).contains(SECRET), "a secret is in the plugin's log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_without_manners_hurts_only_itself() {
+    let Some(plugin) = rude() else { return };
+    let (instance, _) = running(spec("rude", plugin, Carrier::Child)).await;
+    let status =
+        async |path: &str| instance.call::<HttpHandle>(request(path, ""), PATIENCE).await.map(|reply| reply.status);
+    // Against its credit: the first item too many ends the call.
+    assert_eq!(status("/flood").await.unwrap_err().code, ErrorCode::Internal);
+    eventually("the other items and the reply are dropped", || instance.status().late_frames == 1000).await;
+    let before = instance.status().late_frames;
+    let fetch = MediaRequest { handle: "/flood".into(), ..MediaRequest::default() };
+    let mut stream = instance.stream::<MediaFetch, MediaChunk>(fetch, PATIENCE);
+    stream.next().await.unwrap().unwrap();
+    eventually("the rest of the flood is dropped", || instance.status().late_frames > before + 900).await;
+    let mut items = 1;
+    let error = loop {
+        match stream.next().await {
+            Some(Ok(_)) => items += 1,
+            Some(Err(error)) => break error,
+            None => panic!("the flood passed"),
+        }
+    };
+    assert_eq!((items, error.code), (instance.spec().limits.stream_credit, ErrorCode::Internal));
+    drop(stream);
+
+    assert_eq!(status("/strangers").await.unwrap(), 200);
+    assert_eq!(status("/garbage").await.unwrap_err().code, ErrorCode::Invalid);
+    assert_eq!(status("/twice").await.unwrap(), 200);
+    assert_eq!(status("/stdin").await.unwrap(), 204, "its stdin is empty, and not the socket");
+    eventually("what came too late is counted", || instance.status().late_frames > 1000).await;
+    assert_eq!(instance.status().restarts, 0);
+
+    let crashes = ["/scribble", "/close", "/crash"];
+    let messages = ["broke the protocol", "", "signal 11 (SIGSEGV)"];
+    for (number, (path, message)) in crashes.into_iter().zip(messages).enumerate() {
+        let error = status(path).await.expect_err(path);
+        assert_eq!(error.code, ErrorCode::Unavailable, "{path}: {error}");
+        assert!(error.message.contains(message), "{path}: {error}");
+        assert_eq!(status("/fine").await.unwrap(), 200);
+        assert_eq!(instance.status().restarts, number as u64 + 1);
+    }
+    // It does not answer goodbye either.
+    let pid = pid(&instance);
+    instance.stop(Duration::from_millis(100)).await;
+    eventually("the process is gone", || !alive(pid)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_host_program_is_said() {
+    let mut spec = child("no-program");
+    spec.host_program = "/nowhere/steled".into();
+    spec.limits.restart = RestartPolicy { max_crashes: 1, ..RestartPolicy::default() };
+    let instance = Instance::start(spec, Arc::new(Remembering::default()));
+    let error = instance.ready(PATIENCE).await.unwrap_err();
+    assert!(error.message.contains("cannot start \"/nowhere/steled\""), "{error}");
+}
