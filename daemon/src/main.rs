@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The program.
+
+fn main() -> std::process::ExitCode {
+    steled::cli::main()
+}

@@ -55,11 +55,11 @@ fn the_unit_is_tight() {
 fn sysusers_and_tmpfiles_accept_theirs() {
     let root = tempfile::tempdir().unwrap();
     let root = format!("--root={}", root.path().display());
-    let users = top().join("config/sysusers.d/stele.conf");
+    let users = top().join("config/systemd/steled.sysusers");
     if let Some(output) = run("systemd-sysusers", &["--dry-run".as_ref(), root.as_ref(), users.as_ref()]) {
         assert!(output.status.success() && text(&output).contains("stele"), "{}", text(&output));
     }
-    let entries = std::fs::read_to_string(top().join("config/tmpfiles.d/stele.conf")).unwrap();
+    let entries = std::fs::read_to_string(top().join("config/systemd/steled.tmpfiles")).unwrap();
     for line in entries.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         assert!(

@@ -475,6 +475,15 @@ fn empty_pairs_and_bare_names_are_harmless() {
     assert_eq!(Api::new(json!({})).send_query(SESSIONS, &query)["code"], 0);
 }
 
+/// As `curl` sends what is typed.
+#[test]
+fn a_query_may_be_unescaped() {
+    let text = raw_text(&needed(SEARCH));
+    let api = Api::new(json!({}));
+    assert_eq!(api.send_query(SEARCH, &format!("{text}&signature={}", hmac_hex(KEY, &text)))["code"], 0);
+    assert_eq!(api.asked("archive.search").expect("asked")["text"], "产品介绍");
+}
+
 #[test]
 fn routes() {
     let cases = [

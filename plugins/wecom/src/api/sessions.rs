@@ -1,4 +1,7 @@
 //! Contract 000 §2.1: the conversations of a member of staff, latest activity first, each with its latest message.
+//!
+//! `name` looks for letters in the names of people and titles of groups. Somebody without a name is shown by their id,
+//! and found by no name.
 
 use super::errors::ApiError;
 use super::params::Params;

@@ -1,0 +1,160 @@
+//! `steled demo`: the real path, from a generated company to a signed request, on a throw-away folder.
+//!
+//! The company comes from the demo kit, a program beside this one: it writes the upstream folder of a stub of the vendor's
+//! library and a configuration, and serves the company's directory as long as its standard input is open.
+
+use super::client::JobPort;
+use super::sync::follow;
+use crate::config::Config;
+use crate::jobs::{DIRECTORY, MEDIA, SYNC};
+use crate::lifecycle::{self, App, Mode, logging};
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Name of the kit's program.
+const KIT: &str = "stele-demo-kit";
+/// Name of the instance the kit configures.
+const INSTANCE: &str = "wecom";
+/// Longest wait for the kit's company.
+const KIT_PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Archive the company, print one line of JSON, and end
+    #[arg(long)]
+    exit: bool,
+    /// How many messages the company has written
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    messages: u32,
+    /// Where the instance listens
+    #[arg(long, default_value = "127.0.0.1:9002")]
+    listen: std::net::SocketAddr,
+    /// Where the daemon's own API listens
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    admin: std::net::SocketAddr,
+    /// Folder to use and to keep [default: one that is deleted at the end]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// The demo kit [default: beside this program]
+    #[arg(long, env = "STELE_DEMO_KIT", value_name = "FILE")]
+    kit: Option<PathBuf>,
+}
+
+pub async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let throw_away = tempfile::Builder::new().prefix("stele-demo-").tempdir()?;
+    let folder = arguments.folder.as_deref().unwrap_or(throw_away.path());
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    eprintln!("making a company that has written {} messages ...", HumanCount(arguments.messages.into()));
+    let _kit = Kit::start(&arguments, folder).await?;
+    let mut config = Config::load(Some(&folder.join("steled.toml")))?;
+    if std::env::var_os("STELE_LOG__LEVEL").is_none() {
+        config.log.level = "warn".to_owned();
+    }
+    let filter = logging::begin(&config.log);
+    let result = archive(&arguments, config.clone()).await?;
+    if arguments.exit {
+        println!("{result}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("archived: {result}\n");
+    let examples = std::fs::read_to_string(folder.join("try.txt")).context("the demo kit left nothing to try")?;
+    let file = folder.join("steled.toml");
+    let source = Box::new(move || Config::load(Some(&file)));
+    let served = lifecycle::serve(config, source, filter, |app| {
+        let listen = app.instance_address(INSTANCE).map(|address| address.to_string()).unwrap_or_default();
+        let admin = app.admin_address().map(|address| address.to_string()).unwrap_or_default();
+        println!(
+            "{examples}\n# the daemon's own API\ncurl 'http://{admin}/api/v1/archive/search?q=%E4%BA%A7%E5%93%81'"
+        );
+        println!("curl 'http://{admin}/api/v1/jobs'\n\nserving on http://{listen}; end with Ctrl-C");
+    });
+    served.await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Messages, people, files, and how long that took.
+async fn archive(arguments: &Arguments, config: Config) -> Result<Value> {
+    let app = App::start(config, Mode::Jobs).await?;
+    let readiness = app.settled().await;
+    let port = JobPort::Here(Box::new(app));
+    ensure!(readiness.findings.is_empty(), "{}", readiness.findings.join("; "));
+    let template = "{bar:40} {pos}/{len} messages, {per_sec} [{elapsed}]";
+    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+    let bar = ProgressBar::new(arguments.messages.into()).with_style(style);
+    let begun = Instant::now();
+    let runs = follow(&port, INSTANCE, SYNC, None, |stored| bar.set_position(stored)).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    for kind in [DIRECTORY, MEDIA] {
+        let further = follow(&port, INSTANCE, kind, None, |_| {}).await?;
+        check(&further)?;
+    }
+    check(&runs)?;
+    let JobPort::Here(app) = port else { unreachable!("it was made here") };
+    app.parts().tailer.catch_up().await?;
+    let stats = app.parts().archive.stats(None).await?;
+    let media = app.parts().archive.media_totals(None).await?;
+    app.stop().await;
+    Ok(json!({
+        "messages": stats.messages,
+        "conversations": stats.conversations,
+        "people": stats.people,
+        "media": media.stored,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+        "messages_per_second": (stats.messages as f64 / seconds).round(),
+    }))
+}
+
+fn check(runs: &[Value]) -> Result<()> {
+    match runs.iter().find_map(|run| run["report"]["error"].as_str()) {
+        Some(error) => bail!("a job failed: {error}"),
+        None => Ok(()),
+    }
+}
+
+/// The kit's process; it ends when this is dropped.
+struct Kit {
+    _child: Child,
+}
+
+impl Kit {
+    async fn start(arguments: &Arguments, folder: &Path) -> Result<Self> {
+        let program = match &arguments.kit {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?.with_file_name(KIT),
+        };
+        if !program.is_file() {
+            bail!(
+                "the demo kit {} is not there: run `make demo` in the sources, or name it with --kit",
+                program.display()
+            );
+        }
+        let mut child = Command::new(&program)
+            .arg("--out")
+            .arg(folder)
+            .args(["--messages", &arguments.messages.to_string()])
+            .args(["--listen", &arguments.listen.to_string()])
+            .args(["--admin", &arguments.admin.to_string()])
+            .arg("--serve-directory")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.display()))?;
+        let stdout = child.stdout.take().context("the kit has no standard output")?;
+        let mut first = String::new();
+        let mut lines = BufReader::new(stdout);
+        // It says one line when the company is there.
+        let read = tokio::time::timeout(KIT_PATIENCE, lines.read_line(&mut first)).await;
+        if read.context("the demo kit takes too long")?? == 0 {
+            bail!("the demo kit ended: {}", child.wait().await?);
+        }
+        Ok(Self { _child: child })
+    }
+}

@@ -1,0 +1,53 @@
+//! `steled reindex`
+
+use super::client::{self, Daemon, Reached};
+use crate::config::Config;
+use anyhow::{Result, bail};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde_json::Value;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How often to look how far it is.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub async fn run(config: &Config) -> Result<ExitCode> {
+    let template = "{bar:40} {percent}% {msg} [{elapsed} < {eta}]";
+    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+    let bar = ProgressBar::new(0).with_style(style);
+    let begun = Instant::now();
+    let shown = |rev: u64, last_rev: u64, rows: u64| {
+        bar.set_length(last_rev);
+        bar.set_position(rev);
+        bar.set_message(format!("{} messages", HumanCount(rows)));
+    };
+    let rows = match client::parts(config).await? {
+        Reached::Daemon(daemon) => follow(&daemon, shown).await,
+        Reached::Here(parts) => {
+            let rebuilt = parts.reindexing.run(|progress| {
+                shown(progress.rev.0.unsigned_abs(), progress.last_rev.0.unsigned_abs(), progress.rows);
+            });
+            let rebuilt = rebuilt.await;
+            parts.close().await;
+            rebuilt.map(|progress| progress.rows).map_err(Into::into)
+        }
+    };
+    bar.finish_and_clear();
+    println!("indexed {} messages in {:.1} s", rows?, begun.elapsed().as_secs_f64());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(daemon: &Daemon, shown: impl Fn(u64, u64, u64)) -> Result<u64> {
+    daemon.post("/index/rebuild").await?;
+    loop {
+        let state = daemon.get("/index").await?;
+        let rebuild = &state["rebuild"];
+        let number = |key: &str| rebuild["progress"][key].as_u64().unwrap_or(0);
+        shown(number("rev"), number("last_rev"), number("rows"));
+        match (&rebuild["error"], &rebuild["running"]) {
+            (Value::String(error), _) => bail!("{error}"),
+            (_, Value::Bool(false)) => return Ok(number("rows")),
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+}

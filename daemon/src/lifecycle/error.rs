@@ -1,0 +1,52 @@
+//! Why the daemon does not start.
+
+use super::lock::LockError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder is in use or cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The archive cannot be opened.
+    #[error("the archive {} cannot be opened: {source}", path.display())]
+    Archive {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: stele_archive::ArchiveError,
+    },
+    /// The archive does not answer.
+    #[error("the archive does not answer: {0}")]
+    Query(#[from] stele_archive::ArchiveError),
+    /// The search index cannot be opened.
+    #[error("the search index cannot be opened: {0}")]
+    Index(#[from] stele_search::IndexError),
+    /// A folder cannot be made.
+    #[error("the folder {} cannot be used: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The daemon's own listener cannot be bound.
+    #[error("admin.listen {address} cannot be bound: {source}")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The HTTP client does not start.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The job runner does not start.
+    #[error("jobs cannot be run: {0}")]
+    Jobs(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system gives no randomness.
+    #[error("no key for links can be made: {0}")]
+    Randomness(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

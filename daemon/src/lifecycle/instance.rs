@@ -1,0 +1,366 @@
+//! One instance: its plugin, its front, its place on a listener, its jobs.
+
+use super::listeners::{Listeners, Mount};
+use super::parts::Parts;
+use crate::config::{self, Config, Cron, Zone};
+use crate::http::admin::InstanceView;
+use crate::http::{Backend, Bounds, Front};
+use crate::jobs::{self, InstanceJobs, KindPlan, PluginSource, Schedule};
+use crate::media::{self, FetchOptions};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use stele_archive::InstanceId;
+use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, Limits};
+use stele_plugin_api::Error;
+use stele_plugin_api::ops::{self, Description, HttpReply, HttpRequest, Op};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Pause before an instance that did not come up is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How often pending files are looked for.
+const MEDIA_LOOK: Duration = Duration::from_secs(10);
+
+/// How far an instance has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not yet known.
+    Starting,
+    /// It answers, is served and has its jobs.
+    Up,
+    /// It had its time and does not answer, or is not served; it is tried again.
+    Unwell,
+}
+
+/// One instance, running.
+pub struct Managed {
+    /// As configured.
+    pub config: config::Instance,
+    state: Mutex<State>,
+    stage: watch::Sender<Stage>,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    id: Option<InstanceId>,
+    plugin: Option<Instance>,
+    description: Option<Description>,
+    mount: Option<Mount>,
+    problem: Option<String>,
+}
+
+impl Managed {
+    /// An instance that is not started yet.
+    pub fn new(config: config::Instance) -> Self {
+        Self {
+            config,
+            state: Mutex::default(),
+            stage: watch::Sender::new(Stage::Starting),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Waits until it is up, or has had its time.
+    pub async fn settled(&self) -> Stage {
+        let mut stage = self.stage.subscribe();
+        let settled = stage.wait_for(|stage| *stage != Stage::Starting).await;
+        settled.map_or(Stage::Unwell, |stage| *stage)
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// What is not well with it.
+    pub fn problem(&self) -> Option<String> {
+        let state = self.state();
+        let crashed =
+            state.plugin.as_ref().map(Instance::status).filter(|status| status.state != InstanceState::Running);
+        state.problem.clone().or_else(|| {
+            let status = crashed?;
+            Some(status.last_error.unwrap_or_else(|| format!("the plugin is {}", status.state)))
+        })
+    }
+
+    /// Brings it up, and goes on trying until it is up or stopped.
+    pub async fn run(
+        self: Arc<Self>,
+        config: Arc<Config>,
+        parts: Arc<Parts>,
+        listeners: Option<Arc<Listeners>>,
+        jobs: bool,
+    ) {
+        let stop = self.stop.clone();
+        let bring_up = async {
+            loop {
+                match self.bring_up(&config, &parts, listeners.as_deref(), jobs).await {
+                    Ok(()) => break,
+                    Err(problem) => {
+                        if self.note(Some(problem.clone())) {
+                            tracing::error!(instance = self.name(), problem, "the instance is not well");
+                        }
+                        self.stage.send_replace(Stage::Unwell);
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                }
+            }
+            self.note(None);
+            self.stage.send_replace(Stage::Up);
+            self.look_for_media(&parts, jobs).await;
+        };
+        stop.run_until_cancelled(bring_up).await;
+    }
+
+    /// Takes it down: no more requests, no more jobs, no more plugin.
+    pub async fn shut_down(&self, parts: &Parts, listeners: Option<&Listeners>, grace: Duration) {
+        self.stop.cancel();
+        let mount = self.state().mount.take();
+        if let (Some(mount), Some(listeners)) = (mount, listeners) {
+            listeners.unmount(&mount).await;
+        }
+        parts.jobs.remove_instance(self.name()).await;
+        self.stop_plugin(grace).await;
+    }
+
+    /// Ends the plugin alone.
+    pub async fn stop_plugin(&self, grace: Duration) {
+        self.stop.cancel();
+        let plugin = self.state().plugin.clone();
+        if let Some(plugin) = plugin {
+            plugin.stop(grace).await;
+        }
+    }
+
+    /// As others see it.
+    pub fn view(&self) -> InstanceView {
+        let problem = self.problem();
+        let state = self.state();
+        let status = state.plugin.as_ref().map(Instance::status);
+        InstanceView {
+            name: self.name().to_owned(),
+            id: state.id,
+            plugin: self.config.plugin.clone(),
+            version: state.description.as_ref().map(|description| description.version.clone()),
+            carrier: match self.config.carrier {
+                config::Carrier::Child => "child",
+                config::Carrier::InProcess => "in-process",
+            },
+            state: status.as_ref().map_or("starting", |status| status.state.as_str()),
+            listen: state.mount.as_ref().map(|mount| mount.address),
+            prefix: self.config.prefix.clone(),
+            pid: status.as_ref().and_then(|status| status.pid),
+            restarts: status.as_ref().map_or(0, |status| status.restarts),
+            problem,
+            calls_in_flight: status.as_ref().map_or(0, |status| status.calls_in_flight),
+            late_frames: status.as_ref().map_or(0, |status| status.late_frames),
+        }
+    }
+
+    async fn bring_up(
+        &self,
+        config: &Config,
+        parts: &Parts,
+        listeners: Option<&Listeners>,
+        with_jobs: bool,
+    ) -> Result<(), String> {
+        let archive_id = parts.archive.instance(self.name()).await.map_err(|error| error.to_string())?;
+        parts.services.register(self.name(), archive_id);
+        self.state().id = Some(archive_id);
+        let plugin = self.plugin(config, parts)?;
+        let front = Arc::new(Front::new(
+            self.name(),
+            Arc::new(Plugin(plugin.clone())),
+            media_router(parts),
+            self.bounds(config),
+        ));
+        // Callers of a configured address get an answer in every state of the plugin.
+        if let (Some(address), Some(listeners)) = (self.config.listen, listeners) {
+            self.mount(listeners, address, &front).await?;
+        }
+        let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
+        let description = plugin.ready(timeout).await.map_err(|error| error.message)?;
+        front.describe(&description);
+        let recommended = description.default_listen.as_deref().map(str::parse);
+        if let (None, Some(listeners), Some(address)) = (self.config.listen, listeners, recommended) {
+            let address = address.map_err(|_| "the plugin recommends a listen address that is none".to_owned())?;
+            self.mount(listeners, address, &front).await?;
+        }
+        if with_jobs {
+            let jobs = self.jobs(config, &description, archive_id, plugin)?;
+            parts.jobs.add_instance(jobs).await;
+        }
+        let version = &description.version;
+        tracing::info!(instance = self.name(), plugin = description.name, version, "instance is up");
+        self.state().description = Some(description);
+        Ok(())
+    }
+
+    /// The plugin, started when it is not yet.
+    fn plugin(&self, config: &Config, parts: &Parts) -> Result<Instance, String> {
+        let mut state = self.state();
+        if let Some(plugin) = &state.plugin {
+            return Ok(plugin.clone());
+        }
+        let folders = config.plugins.folders();
+        let file = config::find_plugin(&self.config.plugin, &folders)
+            .ok_or_else(|| not_found(&self.config.plugin, &folders))?;
+        let spec = spec(&self.config, config, file)?;
+        let plugin = Instance::start(spec, Arc::clone(&parts.services) as Arc<_>);
+        state.plugin = Some(plugin.clone());
+        Ok(plugin)
+    }
+
+    async fn mount(
+        &self,
+        listeners: &Listeners,
+        address: std::net::SocketAddr,
+        front: &Arc<Front>,
+    ) -> Result<(), String> {
+        // Tried again after a failure: on the port it was given, when it had the choice.
+        let address = self.state().mount.as_ref().map_or(address, |mount| mount.address);
+        let tls = self.config.tls_files().map(|(cert, key)| (cert.clone(), key.clone()));
+        let mount = listeners.mount(self.name(), address, &self.config.prefix, tls, Arc::clone(front)).await;
+        self.state().mount = Some(mount.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn bounds(&self, config: &Config) -> Bounds {
+        Bounds {
+            rate_limit: self.config.rate_limit,
+            public_url: self.config.public_url.clone(),
+            ..Bounds::from(&config.http)
+        }
+    }
+
+    fn jobs(
+        &self,
+        config: &Config,
+        description: &Description,
+        id: InstanceId,
+        instance: Instance,
+    ) -> Result<InstanceJobs, String> {
+        let offers = |op: &str| description.operations.iter().any(|offered| offered == op);
+        let (sync, directory) = (&self.config.sync, &self.config.directory);
+        let page_limit = sync.page_limit.unwrap_or(config.jobs.page_limit);
+        let plan = |enabled: bool, cron: &Option<Cron>, zone: Option<Zone>, default: &Option<String>, jitter: u64| {
+            let pattern = cron.as_ref().map(Cron::as_str).or(default.as_deref()).filter(|_| enabled);
+            let zone = zone.unwrap_or(config.jobs.zone).name();
+            let schedule = pattern.map(|pattern| Schedule::parse(pattern, zone)).transpose();
+            let schedule = schedule.map_err(|error| error.to_string())?;
+            Ok::<_, String>(KindPlan { schedule, jitter: micros(Duration::from_secs(jitter)), page_limit })
+        };
+        let mut plans = BTreeMap::new();
+        if offers(ops::SyncPull::NAME) {
+            let plan = plan(sync.enabled, &sync.cron, sync.zone, &description.default_sync, sync.jitter_seconds)?;
+            plans.insert(jobs::SYNC, plan);
+        }
+        if offers(ops::DirectoryPull::NAME) {
+            let default = &description.default_directory;
+            let plan = plan(directory.enabled, &directory.cron, directory.zone, default, directory.jitter_seconds)?;
+            plans.insert(jobs::DIRECTORY, plan);
+        }
+        if offers(ops::SyncRecover::NAME) {
+            plans.insert(jobs::RECOVER, KindPlan { page_limit, ..KindPlan::default() });
+        }
+        if offers(ops::MediaFetch::NAME) && self.config.media.enabled {
+            plans.insert(jobs::MEDIA, KindPlan { page_limit, ..KindPlan::default() });
+        }
+        let source = PluginSource {
+            instance,
+            page_timeout: Duration::from_secs(config.jobs.page_timeout_seconds),
+            chunk_timeout: Duration::from_secs(config.media.chunk_timeout_seconds),
+        };
+        let media = FetchOptions {
+            concurrency: self.config.media.concurrency.unwrap_or(config.media.concurrency),
+            max_bytes: config.media.max_file_bytes,
+            attempts: config.media.attempts,
+        };
+        Ok(InstanceJobs { name: self.name().to_owned(), id, source: Arc::new(source), plans, media })
+    }
+
+    /// Files are fetched when their messages come; those that are to be tried again have no such moment.
+    async fn look_for_media(&self, parts: &Parts, with_jobs: bool) {
+        let Some(id) = self.state().id.filter(|_| with_jobs && self.config.media.enabled) else { return };
+        // A start may bring what was missing, and whatever a crash left half done is due at once.
+        loop {
+            match parts.archive.media_next(id).await {
+                Ok(Some(due)) if due <= parts.clock.now() => {
+                    parts.jobs.request(self.name(), jobs::MEDIA, None);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(instance = self.name(), %error, "cannot look for pending files"),
+            }
+            tokio::time::sleep(MEDIA_LOOK).await;
+        }
+    }
+
+    /// Notes a problem; whether it is a new one.
+    fn note(&self, problem: Option<String>) -> bool {
+        let mut state = self.state();
+        let new = state.problem != problem;
+        state.problem = problem;
+        new
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic happens while the state is locked")
+    }
+}
+
+/// The plugin of an instance as a backend of its front.
+struct Plugin(Instance);
+
+#[async_trait]
+impl Backend for Plugin {
+    async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error> {
+        self.0.call::<ops::HttpHandle>(request, deadline).await
+    }
+}
+
+fn media_router(parts: &Parts) -> axum::Router {
+    media::router(parts.links.clone(), parts.media.clone(), Arc::clone(&parts.archive), Arc::clone(&parts.clock))
+}
+
+fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<InstanceSpec, String> {
+    let host_program =
+        std::env::current_exe().map_err(|error| format!("the daemon's program is not known: {error}"))?;
+    Ok(InstanceSpec {
+        name: instance.name.clone(),
+        plugin,
+        carrier: match instance.carrier {
+            config::Carrier::Child => Carrier::Child,
+            config::Carrier::InProcess => Carrier::InProcess,
+        },
+        config: instance.config.value().clone(),
+        host_program,
+        limits: Limits {
+            max_frame_bytes: config.plugins.max_frame_mib << 20,
+            start_timeout: Duration::from_secs(config.plugins.start_timeout_seconds),
+            stop_grace: Duration::from_secs(config.plugins.stop_timeout_seconds),
+            ..Limits::default()
+        },
+    })
+}
+
+/// The sentence for a plugin that is not there.
+pub fn not_found(plugin: &str, folders: &[PathBuf]) -> String {
+    if plugin.contains('/') {
+        return format!("there is no plugin file {plugin}");
+    }
+    let folders: Vec<String> = folders.iter().map(|folder: &PathBuf| Path::display(folder).to_string()).collect();
+    format!("there is no plugin {plugin:?} in {}", folders.join(", "))
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,203 @@
+//! All instances: brought up side by side, changed one by one.
+
+use super::instance::{Managed, Stage};
+use super::listeners::Listeners;
+use super::parts::Parts;
+use crate::config::{self, Config};
+use crate::http::admin::{InstanceView, Overview, PluginView, Readiness};
+use futures::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Instances that are new.
+    pub started: Vec<String>,
+    /// Instances that differ and were started again.
+    pub restarted: Vec<String>,
+    /// Instances that are gone.
+    pub stopped: Vec<String>,
+}
+
+/// All instances.
+pub struct Instances {
+    parts: Arc<Parts>,
+    listeners: Option<Arc<Listeners>>,
+    with_jobs: bool,
+    table: RwLock<Table>,
+    tasks: TaskTracker,
+    started: AtomicBool,
+    stopping: AtomicBool,
+}
+
+struct Table {
+    config: Arc<Config>,
+    running: BTreeMap<String, Arc<Managed>>,
+}
+
+impl Instances {
+    /// None is started yet. Without listeners none is served; without jobs none has any.
+    pub fn new(config: Arc<Config>, parts: Arc<Parts>, listeners: Option<Arc<Listeners>>, with_jobs: bool) -> Self {
+        let table = RwLock::new(Table { config, running: BTreeMap::new() });
+        let (started, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { parts, listeners, with_jobs, table, tasks: TaskTracker::new(), started, stopping }
+    }
+
+    /// Starts all that are configured and enabled.
+    pub fn start(&self) {
+        let config = self.config();
+        for instance in config.instances.iter().filter(|instance| instance.enabled) {
+            self.start_one(&config, instance);
+        }
+    }
+
+    /// Waits until each is up or has had its time.
+    pub async fn settled(&self) {
+        join_all(self.running().iter().map(|instance| instance.settled())).await;
+        self.started.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes it so as in a new configuration, touching only what differs.
+    pub async fn reload(&self, config: Arc<Config>) -> Changes {
+        let wanted: BTreeMap<&str, &config::Instance> = config
+            .instances
+            .iter()
+            .filter(|instance| instance.enabled)
+            .map(|instance| (instance.name.as_str(), instance))
+            .collect();
+        let mut changes = Changes::default();
+        let mut to_stop = Vec::new();
+        for instance in self.running() {
+            match wanted.get(instance.name()) {
+                Some(wanted) if **wanted == instance.config => continue,
+                Some(_) => changes.restarted.push(instance.name().to_owned()),
+                None => changes.stopped.push(instance.name().to_owned()),
+            }
+            to_stop.push(instance);
+        }
+        let grace = Duration::from_secs(config.plugins.stop_timeout_seconds);
+        let listeners = self.listeners.as_deref();
+        join_all(to_stop.iter().map(|instance| instance.shut_down(&self.parts, listeners, grace))).await;
+        {
+            let mut table = self.table.write().expect("no panic happens while the table is locked");
+            to_stop.iter().for_each(|instance| _ = table.running.remove(instance.name()));
+            table.config = Arc::clone(&config);
+        }
+        let running: BTreeSet<String> = self.running().iter().map(|instance| instance.name().to_owned()).collect();
+        for (name, instance) in wanted {
+            if !running.contains(name) {
+                if !changes.restarted.iter().any(|restarted| restarted == name) {
+                    changes.started.push(name.to_owned());
+                }
+                self.start_one(&config, instance);
+            }
+        }
+        if let Some(listeners) = listeners {
+            listeners.reload_tls().await;
+        }
+        self.settled().await;
+        changes
+    }
+
+    /// From now on it says that it stops.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends all plugins.
+    pub async fn stop(&self, grace: Duration) {
+        join_all(self.running().iter().map(|instance| instance.stop_plugin(grace))).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.table.write().expect("no panic happens while the table is locked").running.clear();
+    }
+
+    /// Where an instance is served, once it is.
+    pub fn address(&self, name: &str) -> Option<std::net::SocketAddr> {
+        self.running().iter().find(|instance| instance.name() == name)?.view().listen
+    }
+
+    fn start_one(&self, config: &Arc<Config>, instance: &config::Instance) {
+        let managed = Arc::new(Managed::new(instance.clone()));
+        let mut table = self.table.write().expect("no panic happens while the table is locked");
+        table.running.insert(instance.name.clone(), Arc::clone(&managed));
+        let (parts, listeners) = (Arc::clone(&self.parts), self.listeners.clone());
+        self.tasks.spawn(managed.run(Arc::clone(config), parts, listeners, self.with_jobs));
+    }
+
+    fn running(&self) -> Vec<Arc<Managed>> {
+        self.table.read().expect("no panic happens while the table is locked").running.values().cloned().collect()
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.table.read().expect("no panic happens while the table is locked").config)
+    }
+}
+
+impl Overview for Instances {
+    fn readiness(&self) -> Readiness {
+        let mut findings = Vec::new();
+        for instance in self.running() {
+            let up = instance.stage() == Stage::Up;
+            let problem = instance.problem();
+            metrics::gauge!("stele_instance_up", "instance" => instance.name().to_owned())
+                .set(if up && problem.is_none() { 1.0 } else { 0.0 });
+            if let Some(problem) = problem.or_else(|| (!up).then(|| "not up yet".to_owned())) {
+                findings.push(format!("instance {}: {problem}", instance.name()));
+            }
+        }
+        let status = match (self.stopping.load(Ordering::SeqCst), self.started.load(Ordering::SeqCst)) {
+            (true, _) => "stopping",
+            (false, false) => "starting",
+            (false, true) if findings.is_empty() => "ready",
+            (false, true) => "degraded",
+        };
+        Readiness { ready: matches!(status, "ready" | "degraded"), status, findings }
+    }
+
+    fn instances(&self) -> Vec<InstanceView> {
+        let mut views: Vec<InstanceView> = self.running().iter().map(|instance| instance.view()).collect();
+        let disabled = self.config().instances.clone();
+        views.extend(disabled.into_iter().filter(|instance| !instance.enabled).map(|instance| {
+            let view = Managed::new(instance).view();
+            InstanceView { state: "disabled", problem: None, ..view }
+        }));
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    fn plugins(&self) -> Vec<PluginView> {
+        plugins_of(&self.config())
+    }
+}
+
+/// Plugins in the folders, and those instances ask for.
+pub fn plugins_of(config: &Config) -> Vec<PluginView> {
+    let folders = config.plugins.folders();
+    let mut found: BTreeMap<String, PluginView> = BTreeMap::new();
+    let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    for path in files.map(|entry| entry.path()) {
+        if let Some(name) = plugin_name(&path) {
+            found.entry(name.clone()).or_insert_with(|| PluginView { name, path: Some(path), instances: Vec::new() });
+        }
+    }
+    for instance in &config.instances {
+        let name = instance.plugin.replace('_', "-");
+        let view = found.entry(name.clone()).or_insert_with(|| PluginView {
+            name,
+            path: config::find_plugin(&instance.plugin, &folders),
+            instances: Vec::new(),
+        });
+        view.instances.push(instance.name.clone());
+    }
+    found.into_values().collect()
+}
+
+fn plugin_name(path: &std::path::Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?.strip_prefix("libstele_")?.strip_suffix(".so")?;
+    path.is_file().then(|| name.replace('_', "-"))
+}

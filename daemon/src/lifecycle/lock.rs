@@ -1,0 +1,104 @@
+//! One daemon per data folder.
+
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Name of the lock in the data folder.
+const FILE: &str = "steled.lock";
+/// Longest content of the lock file that is read, in bytes.
+const MAX_CONTENT: u64 = 512;
+
+/// Why the folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("the data folder {} is in use by {}", folder.display(), owner(*pid))]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The other process, as it wrote itself down.
+        pid: Option<u32>,
+        /// Where its own API listens.
+        admin: Option<std::net::SocketAddr>,
+    },
+    /// The folder cannot be used.
+    #[error("the data folder {} cannot be used: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn owner(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// The data folder, held. Released when dropped, also by a crash: the kernel does it.
+#[derive(Debug)]
+pub struct DataLock {
+    file: File,
+}
+
+impl DataLock {
+    /// Makes the folder when it is not there, and holds it.
+    pub fn acquire(folder: &Path) -> Result<Self, LockError> {
+        let unusable = |source| LockError::Folder { folder: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(unusable)?;
+        let path = folder.join(FILE);
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(unusable)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                let mut lock = Self { file };
+                lock.write_down(None).map_err(unusable)?;
+                Ok(lock)
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // What it wrote is a courtesy; that it holds the lock is what counts.
+                let _ = (&mut file).take(MAX_CONTENT).read_to_string(&mut text);
+                let mut words = text.split_whitespace();
+                let pid = words.next().and_then(|word| word.parse().ok());
+                let admin = words.next().and_then(|word| word.parse().ok());
+                Err(LockError::InUse { folder: folder.to_owned(), pid, admin })
+            }
+            Err(error) => Err(unusable(error.into())),
+        }
+    }
+
+    /// Writes down who holds it, and where the holder's own API listens.
+    pub fn write_down(&mut self, admin: Option<std::net::SocketAddr>) -> io::Result<()> {
+        let admin = admin.map(|admin| format!(" {admin}")).unwrap_or_default();
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{}{admin}", std::process::id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_held_once_and_says_by_whom() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/data");
+        let mut first = DataLock::acquire(&path).unwrap();
+        first.write_down(Some("127.0.0.1:9090".parse().unwrap())).unwrap();
+        let refused = DataLock::acquire(&path).unwrap_err();
+        assert!(refused.to_string().ends_with(&format!("is in use by process {}", std::process::id())), "{refused}");
+        assert!(matches!(refused, LockError::InUse { admin: Some(admin), .. } if admin.port() == 9090));
+        drop(first);
+        DataLock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let refused = DataLock::acquire(Path::new("/dev/null/x")).unwrap_err();
+        assert!(refused.to_string().starts_with("the data folder /dev/null/x cannot be used: "), "{refused}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Putting the daemon together, keeping it running, and taking it apart without losing anything.
+//!
+//! # Order
+//!
+//! Up: lock the data folder → archive → search index → tailer → jobs → instances (all at once, each on its own) →
+//! listeners. The daemon is ready when every instance has said hello or has had its time to; one that cannot start is
+//! reported and stops nobody else.
+//!
+//! Down: listeners stop accepting and finish what is in flight → jobs stop at the next page → plugins say goodbye → the
+//! index takes in the rest → the archive is closed → the lock is released. Killed at any point nothing is lost: a page and
+//! its cursor are one transaction, and the index heals itself.
+
+mod app;
+mod error;
+mod instance;
+mod instances;
+mod listeners;
+mod lock;
+pub mod logging;
+mod metrics;
+mod notify;
+mod parts;
+mod serve;
+
+pub use app::{App, Mode};
+pub use error::StartError;
+pub use instance::not_found as plugin_not_found;
+pub use instances::{Changes, plugins_of};
+pub use lock::{DataLock, LockError};
+pub use parts::Parts;
+pub use serve::{ConfigSource, ServeError, serve};

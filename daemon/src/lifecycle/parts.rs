@@ -1,0 +1,194 @@
+//! The parts that do not depend on instances: lock, archive, index, tailer, jobs, services.
+
+use super::error::StartError;
+use super::lock::DataLock;
+use crate::config::{Config, Durability};
+use crate::http::admin::Reindexing;
+use crate::jobs::{JobOptions, Jobs};
+use crate::media::{Links, MediaStore};
+use crate::services::{DaemonServices, FetchLimits, HttpClient};
+use std::sync::Arc;
+use std::time::Duration;
+use stele_archive::{Archive, Clock, InstanceId, SystemClock};
+use stele_search::{EmbeddedIndex, EmbeddedOptions, SearchIndex, Searcher, Tailer, TailerOptions};
+use stele_store::{Options, SqliteArchive};
+
+/// Name of the archive in the data folder.
+const ARCHIVE: &str = "archive.db";
+/// Folder of the index in the data folder.
+const INDEX: &str = "index";
+/// Folder of files in the data folder.
+const MEDIA: &str = "media";
+/// Name of the key that signs links, among the daemon's own values.
+const LINK_KEY: &str = "link_key";
+/// The daemon's own values have no instance.
+const OWN: InstanceId = InstanceId(0);
+/// Length of a key made here, in bytes.
+const LINK_KEY_BYTES: usize = 32;
+/// Time the index gets for what is left when the daemon stops; what it does not take in then is taken in at the next start.
+const FINAL_COMMIT: Duration = Duration::from_secs(10);
+
+/// The parts that do not depend on instances.
+pub struct Parts {
+    /// The archive.
+    pub archive: Arc<dyn Archive>,
+    /// Searches it.
+    pub searcher: Arc<Searcher>,
+    /// The search index.
+    pub index: Arc<dyn SearchIndex>,
+    /// Feeds the index.
+    pub tailer: Arc<Tailer>,
+    /// Builds the index anew.
+    pub reindexing: Arc<Reindexing>,
+    /// Runs jobs.
+    pub jobs: Jobs,
+    /// What plugins may ask.
+    pub services: Arc<DaemonServices>,
+    /// Signs links.
+    pub links: Links,
+    /// Contents of files.
+    pub media: MediaStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    owner: String,
+    store: SqliteArchive,
+    lock: DataLock,
+}
+
+impl Parts {
+    /// Opens all of them in the data folder.
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let lock = DataLock::acquire(&config.data_dir)?;
+        let path = config.data_dir.join(ARCHIVE);
+        let store = SqliteArchive::open(&path, &store_options(config))
+            .await
+            .map_err(|source| StartError::Archive { path, source })?;
+        let archive: Arc<dyn Archive> = Arc::new(store.clone());
+        let index = open_index(config).await?;
+        let tailer = Arc::new(Tailer::new(Arc::new(store.clone()), Arc::clone(&index), tailer_options(config)));
+        let searcher = Arc::new(Searcher::new(Arc::clone(&archive), Arc::clone(&index)));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
+        let folder = config.data_dir.join(MEDIA);
+        let media = MediaStore::open(&folder).await.map_err(|source| StartError::Folder { path: folder, source })?;
+        let wake = |tailer: &Arc<Tailer>| {
+            let tailer = Arc::clone(tailer);
+            move || tailer.wake()
+        };
+        let options = job_options(config);
+        let owner = options.owner.clone();
+        let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, wake(&tailer));
+        let client = HttpClient::new(FetchLimits::default()).map_err(|error| StartError::Client(error.into()))?;
+        let services = Arc::new(DaemonServices::new(
+            Arc::clone(&archive),
+            Arc::clone(&searcher),
+            jobs.clone(),
+            Arc::clone(&clock),
+            links.clone(),
+            client,
+            wake(&tailer),
+        ));
+        let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
+        Ok(Self {
+            archive,
+            searcher,
+            index,
+            tailer,
+            reindexing,
+            jobs,
+            services,
+            links,
+            media,
+            clock,
+            owner,
+            store,
+            lock,
+        })
+    }
+
+    /// Writes down where the daemon's own API listens, for commands that find the folder in use.
+    pub fn write_down(&mut self, admin: std::net::SocketAddr) {
+        if let Err(error) = self.lock.write_down(Some(admin)) {
+            tracing::warn!(%error, "the lock file cannot be written");
+        }
+    }
+
+    /// Gives back what an earlier process of this daemon held. The job runner does so itself when it begins to tick.
+    pub async fn sweep_leases(&self) -> Result<u64, StartError> {
+        Ok(self.archive.lease_sweep(&self.owner, self.clock.now()).await?)
+    }
+
+    /// Takes in what is left and closes the archive. The folder is let go of when the parts are dropped.
+    pub async fn close(&self) {
+        match tokio::time::timeout(FINAL_COMMIT, self.tailer.catch_up()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the search index did not take in the rest; it will at the next start")
+            }
+            Err(_) => tracing::warn!("the search index had no time for the rest; it takes it in at the next start"),
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the archive was not closed cleanly; it heals itself at the next start");
+        }
+    }
+}
+
+fn store_options(config: &Config) -> Options {
+    let archive = &config.archive;
+    Options {
+        durability: match archive.durability {
+            Durability::Full => stele_store::Durability::Full,
+            Durability::Normal => stele_store::Durability::Normal,
+        },
+        readers: archive.readers,
+        writer_cache_kib: archive.writer_cache_mib << 10,
+        reader_cache_kib: archive.reader_cache_mib << 10,
+        ..Options::default()
+    }
+}
+
+async fn open_index(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError> {
+    let options = EmbeddedOptions {
+        threads: config.search.threads,
+        memory_per_thread: config.search.memory_mib << 20,
+        ..EmbeddedOptions::default()
+    };
+    let folder = config.data_dir.join(INDEX);
+    let opened = tokio::task::spawn_blocking(move || EmbeddedIndex::open(folder, options)).await;
+    let index = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    Ok(Arc::new(index))
+}
+
+fn tailer_options(config: &Config) -> TailerOptions {
+    TailerOptions {
+        batch_rows: config.search.commit_messages,
+        linger: Duration::from_millis(config.search.commit_milliseconds),
+        reconcile: Duration::from_secs(config.search.reconcile_hours * 3600),
+        ..TailerOptions::default()
+    }
+}
+
+fn job_options(config: &Config) -> JobOptions {
+    let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000) * 1_000_000;
+    JobOptions {
+        concurrency: config.jobs.concurrency,
+        lease: micros(config.jobs.lease_seconds),
+        retry_min: micros(config.jobs.retry_min_seconds),
+        retry_max: micros(config.jobs.retry_max_seconds),
+        ..JobOptions::default()
+    }
+}
+
+/// The configured key, or the one of the archive, made at the first start.
+async fn link_key(config: &Config, archive: &dyn Archive) -> Result<Vec<u8>, StartError> {
+    if let Some(key) = &config.media.link_key {
+        return Ok(key.expose().as_bytes().to_vec());
+    }
+    if let Some(key) = archive.state_get(OWN, LINK_KEY).await? {
+        return Ok(key.to_vec());
+    }
+    let mut key = vec![0; LINK_KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| StartError::Randomness(error.into()))?;
+    archive.state_put(OWN, LINK_KEY, Some(&key)).await?;
+    Ok(key)
+}
