@@ -1,7 +1,7 @@
 /* The smallest Stele plugin, in C: it answers every HTTP request with what it was sent.
  *
  * It shows all of the boundary that a plugin in C needs: the descriptor, open and close, hello, calls and their answers,
- * who owns which bytes, and payloads as JSON. It has no threads and no state: each call is answered from within `post`,
+ * who owns which bytes, and payloads as JSON. It has no threads and next to no state: each call is answered from within `post`,
  * which the ABI allows because neither side holds a lock while it calls the other.
  *
  * Ownership, in three rules:
@@ -12,11 +12,16 @@
 #define STELE_BUILDING_PLUGIN
 #include "stele_plugin.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME "echo-c"
 #define VERSION "0.1.0"
+#define MAX_FRAME 67108864 /* bytes of payload and body it takes at once: 64 MiB */
+#define STRING_OF(number) STRING(number)
+#define STRING(text) #text
+#define MAX_DEPTH 64       /* maps and lists within each other */
 
 /* ---- a JSON text that grows ------------------------------------------------------------------------------------- */
 
@@ -65,6 +70,67 @@ static void put_string(text *to, const char *bytes, size_t len) {
     put(to, "\"", 1);
 }
 
+/* ---- is it JSON? ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const uint8_t *at, *end;
+} cursor;
+
+static int next_is(cursor *json, char expected) {
+    while (json->at < json->end && memchr(" \t\r\n", *json->at, 4) != NULL) json->at++;
+    if (json->at == json->end || *json->at != (uint8_t)expected) return 0;
+    json->at++;
+    return 1;
+}
+
+static int skip_string(cursor *json) {
+    if (!next_is(json, '"')) return 0;
+    while (json->at < json->end) {
+        uint8_t byte = *json->at++;
+        if (byte == '"') return 1;
+        if (byte < 0x20) return 0;
+        if (byte == '\\' && json->at < json->end) json->at++;
+    }
+    return 0;
+}
+
+/* A number, true, false or null. What exactly it says is of no interest to an echo. */
+static int skip_word(cursor *json) {
+    const uint8_t *start = json->at;
+    while (json->at < json->end && *json->at != 0 && strchr("+-.0123456789Eaeflnrstu", *json->at) != NULL) json->at++;
+    return json->at > start;
+}
+
+static int skip_value(cursor *json, int depth) {
+    if (depth > MAX_DEPTH) return 0;
+    if (next_is(json, '{')) {
+        if (next_is(json, '}')) return 1;
+        do {
+            if (!skip_string(json) || !next_is(json, ':') || !skip_value(json, depth + 1)) return 0;
+        } while (next_is(json, ','));
+        return next_is(json, '}');
+    }
+    if (next_is(json, '[')) {
+        if (next_is(json, ']')) return 1;
+        do {
+            if (!skip_value(json, depth + 1)) return 0;
+        } while (next_is(json, ','));
+        return next_is(json, ']');
+    }
+    return skip_string(json) || skip_word(json);
+}
+
+/* A request is one map; no bytes at all mean an empty one. */
+static int is_request(const stele_buf *payload) {
+    cursor json = {payload->ptr, payload->ptr + payload->len};
+    if (payload->len == 0) return 1;
+    if (!next_is(&json, '{')) return 0;
+    json.at--;
+    if (!skip_value(&json, 0)) return 0;
+    next_is(&json, ' '); /* passes over the rest of the white space */
+    return json.at == json.end;
+}
+
 /* ---- buffers ---------------------------------------------------------------------------------------------------- */
 
 static const stele_buf no_bytes = {NULL, 0, NULL, NULL};
@@ -106,13 +172,31 @@ static void answer(const stele_peer *host, uint32_t kind, uint64_t id, text *jso
     host->post(host->ctx, &frame);
 }
 
+static void fail(const stele_peer *host, uint64_t id, const char *code, const char *message, stele_slice about) {
+    text said = {0}, json = {0};
+    put_json(&said, message);
+    put(&said, (const char *)about.ptr, about.len);
+    put_json(&json, "{\"code\":\"");
+    put_json(&json, code);
+    put_json(&json, "\",\"message\":");
+    put_string(&json, said.bytes, said.failed ? 0 : said.len);
+    put_json(&json, "}");
+    free(said.bytes);
+    answer(host, STELE_ERROR, id, &json, no_bytes);
+}
+
 static int is(stele_slice op, const char *name) {
     return op.len == strlen(name) && memcmp(op.ptr, name, op.len) == 0;
 }
 
 static void call(const stele_peer *host, stele_frame *frame) {
+    static const stele_slice nothing = {NULL, 0};
     text json = {0};
-    if (is(frame->op, "describe")) {
+    if (frame->payload.len > MAX_FRAME || frame->body.len > MAX_FRAME - frame->payload.len) {
+        fail(host, frame->id, "too_large", "a frame may have 64 MiB", nothing);
+    } else if (!is_request(&frame->payload)) {
+        fail(host, frame->id, "invalid", "the request is not a JSON map", nothing);
+    } else if (is(frame->op, "describe")) {
         put_json(&json, "{\"name\":\"" NAME "\",\"version\":\"" VERSION "\",\"summary\":");
         put_json(&json, "\"answers every HTTP request with what it was sent\",");
         put_json(&json, "\"operations\":[\"describe\",\"health\",\"http.handle\"]}");
@@ -127,32 +211,32 @@ static void call(const stele_peer *host, stele_frame *frame) {
         put_json(&json, has_body ? "\"application/octet-stream\"]]}" : "\"application/json\"]]}");
         answer(host, STELE_REPLY, frame->id, &json, move(has_body ? &frame->body : &frame->payload));
     } else {
-        text message = {0};
-        put_json(&message, NAME " does not know the operation ");
-        put(&message, (const char *)frame->op.ptr, frame->op.len);
-        put_json(&json, "{\"code\":\"unsupported\",\"message\":");
-        put_string(&json, message.bytes, message.failed ? 0 : message.len);
-        put_json(&json, "}");
-        free(message.bytes);
-        answer(host, STELE_ERROR, frame->id, &json, no_bytes);
+        fail(host, frame->id, "unsupported", NAME " does not know the operation ", frame->op);
     }
 }
 
 /* ---- the boundary ----------------------------------------------------------------------------------------------- */
 
+typedef struct {
+    stele_peer host;
+    atomic_flag greeted; /* frames may come on several threads at once */
+} instance;
+
 static void post(void *ctx, stele_frame *frame) {
-    const stele_peer *host = ctx;
+    instance *self = ctx;
     text json = {0};
     switch (frame->kind) {
-    case STELE_HELLO: /* carries the configuration, of which an echo needs nothing */
-        put_json(&json, "{\"name\":\"" NAME "\",\"version\":\"" VERSION "\"}");
-        answer(host, STELE_HELLO, 0, &json, no_bytes);
+    case STELE_HELLO: /* carries the configuration, of which an echo needs nothing; a second one is against the rules */
+        if (atomic_flag_test_and_set(&self->greeted)) break;
+        put_json(&json, "{\"name\":\"" NAME "\",\"version\":\"" VERSION "\",\"limits\":{\"max_frame\":");
+        put_json(&json, STRING_OF(MAX_FRAME) ",\"max_calls\":256,\"credit\":8}}");
+        answer(&self->host, STELE_HELLO, 0, &json, no_bytes);
         break;
     case STELE_CALL:
-        call(host, frame);
+        call(&self->host, frame);
         break;
     case STELE_GOODBYE: /* every call is answered already, so that there is nothing to wait for */
-        answer(host, STELE_GOODBYE, 0, &json, no_bytes);
+        answer(&self->host, STELE_GOODBYE, 0, &json, no_bytes);
         break;
     default: /* cancel and credit have nothing to act on here; what is unknown is ignored */
         break;
@@ -163,11 +247,12 @@ static void post(void *ctx, stele_frame *frame) {
 
 static int32_t open(const stele_peer *host, stele_peer *plugin) {
     if (host->size < sizeof *host || plugin->size < sizeof *plugin) return STELE_OPEN_INVALID;
-    stele_peer *copy = malloc(sizeof *copy);
-    if (copy == NULL) return STELE_OPEN_FAILED;
-    *copy = *host;
+    instance *self = malloc(sizeof *self);
+    if (self == NULL) return STELE_OPEN_FAILED;
+    self->host = *host;
+    atomic_flag_clear(&self->greeted);
     plugin->size = sizeof *plugin;
-    plugin->ctx = copy;
+    plugin->ctx = self;
     plugin->post = post;
     return STELE_OPEN_OK;
 }

@@ -41,11 +41,13 @@ impl Plugin for Misbehave {
     }
 
     fn describe(&self) -> Description {
-        Description { name: Self::NAME.into(), version: Self::VERSION.into(), ..Description::default() }
+        let operations = ["describe", "health", "http.handle", "media.fetch"].map(String::from).to_vec();
+        Description { name: Self::NAME.into(), version: Self::VERSION.into(), operations, ..Description::default() }
     }
 
     async fn http_handle(&self, request: HttpRequest) -> Result<HttpReply> {
-        let (deed, number) = request.path.trim_start_matches('/').split_once('/').unwrap_or((&request.path[1..], "0"));
+        let path = request.path.trim_start_matches('/');
+        let (deed, number) = path.split_once('/').unwrap_or((path, "0"));
         let number: usize = number.parse().unwrap_or_default();
         let body = match deed {
             "echo" => request.body,

@@ -16,6 +16,7 @@
 mod backoff;
 mod carrier;
 mod child;
+mod conformance;
 mod connection;
 mod inproc;
 mod instance;
@@ -28,6 +29,7 @@ mod supervisor;
 
 pub use backoff::RestartPolicy;
 pub use child::plugin_host_main;
+pub use conformance::conformance;
 pub use instance::Instance;
 pub use loader::{LoadError, load};
 pub use services::{Incoming, Services};

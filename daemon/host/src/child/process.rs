@@ -4,8 +4,8 @@
 //! comes as stdin and is moved out of the way at once, so that neither a plugin that reads stdin nor one that prints to
 //! stdout can touch the protocol.
 //!
-//! It leaves no orphan: the kernel kills it when the daemon's spawning thread is gone, and it ends by itself when the
-//! socket does.
+//! It leaves no orphan: the kernel kills it when the daemon is gone, whatever the plugin is doing, and it ends by itself when
+//! the socket does.
 
 use super::{
     outbox::{Outbox, Wait},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::loader::{self, LoadError};
 use bytes::BytesMut;
-use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -27,7 +27,7 @@ use std::{
 };
 use stele_plugin_api::{
     abi::OpenPlugin,
-    frame::{Decoded, Decoder, Frame, Head, Kind},
+    frame::{Decoded, Decoder, Frame, Head},
 };
 
 /// Bytes asked of the socket at once.
@@ -72,13 +72,10 @@ fn run() -> io::Result<()> {
     socket.write_all(&preamble::encode(&LoadReply::Loaded)?)?;
     let _ = outbox.set(Drained::start(socket.try_clone()?)?);
 
-    if pump(&mut socket, &plugin, request.max_frame_bytes)? == End::Orderly {
-        plugin.close();
-        return Ok(());
-    }
-    // The daemon is gone without a goodbye. Nobody waits for what the plugin would still do, and what it would do on its
-    // way out (flush, close, wait for threads) might never end: go at once.
-    let _ = kill_process(getpid(), Signal::KILL);
+    pump(&mut socket, &plugin, request.max_frame_bytes)?;
+    // The daemon lets go of the plugin, or is gone. If it is there it waits as long as it likes and then kills; if it is
+    // gone, the kernel has killed this process already.
+    plugin.close();
     Ok(())
 }
 
@@ -100,30 +97,15 @@ fn refuse(socket: &mut UnixStream, reason: &str) -> io::Result<()> {
     socket.write_all(&preamble::encode(&LoadReply::Refused(reason.to_owned()))?)
 }
 
-/// How the stream of frames ended.
-#[derive(PartialEq, Eq)]
-enum End {
-    /// After the daemon's goodbye.
-    Orderly,
-    /// In the middle.
-    Torn,
-}
-
 /// Hands frames from the socket to the plugin until the stream ends.
-fn pump(socket: &mut UnixStream, plugin: &OpenPlugin, max_frame_bytes: u32) -> io::Result<End> {
+fn pump(socket: &mut UnixStream, plugin: &OpenPlugin, max_frame_bytes: u32) -> io::Result<()> {
     let mut decoder = Decoder::new(max_frame_bytes);
     let mut input = BytesMut::new();
     let mut chunk = vec![0; READ_BYTES];
-    let mut end = End::Torn;
     loop {
         while let Some(decoded) = decoder.decode(&mut input).map_err(io::Error::other)? {
             match decoded {
-                Decoded::Frame(frame) => {
-                    if frame.kind == Kind::Goodbye {
-                        end = End::Orderly;
-                    }
-                    plugin.post(frame);
-                }
+                Decoded::Frame(frame) => plugin.post(frame),
                 // The daemon keeps to what the plugin said in hello, so that only a broken one comes here.
                 Decoded::Oversized(Head { size, .. }) => {
                     return Err(io::Error::other(format!(
@@ -133,11 +115,11 @@ fn pump(socket: &mut UnixStream, plugin: &OpenPlugin, max_frame_bytes: u32) -> i
             }
         }
         match socket.read(&mut chunk) {
-            Ok(0) => return Ok(end),
+            Ok(0) => return Ok(()),
             Ok(count) => input.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The daemon was killed with frames of ours unread: an end like any other.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(end),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) => return Err(error),
         }
     }

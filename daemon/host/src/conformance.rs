@@ -1,0 +1,77 @@
+//! The conformance kit of [`stele_plugin_api::conformance`], run against a plugin's file over either carrier.
+
+use crate::{
+    carrier::{Exit, Link},
+    child::ChildLink,
+    loader,
+    spec::{Carrier, InstanceSpec, Limits},
+};
+use serde_json::Value;
+use std::{path::Path, sync::Arc, time::Duration};
+use stele_plugin_api::{
+    conformance::{Pipe, Report, Subject, run},
+    frame::{Decoded, Frame},
+    hello,
+};
+use tokio::sync::mpsc;
+
+/// What a plugin's process may take to end.
+const CLOSE_GRACE: Duration = Duration::from_secs(10);
+
+/// Makes every check against the plugin in the file `plugin`: whether it keeps the rules of the boundary. `config` is the
+/// configuration it must open with; `host_program` is what holds it, over the child carrier.
+///
+/// A file that is no plugin fails every check, with the reason.
+pub async fn conformance(plugin: &Path, carrier: Carrier, config: Value, host_program: &Path) -> Report {
+    let spec = Arc::new(InstanceSpec {
+        name: "conformance".to_owned(),
+        plugin: plugin.to_owned(),
+        carrier,
+        config: Value::Null,
+        host_program: host_program.to_owned(),
+        // What the session would refuse, the kit wants to see.
+        limits: Limits { max_frame_bytes: hello::Limits::MOST.max_frame, ..Limits::default() },
+    });
+    let subject = Subject::new(move || {
+        let spec = spec.clone();
+        Box::pin(async move {
+            match spec.carrier {
+                Carrier::Child => in_child(&spec).await,
+                Carrier::InProcess => in_process(&spec.plugin),
+            }
+        })
+    });
+    run(&subject.with_config(config)).await
+}
+
+fn in_process(plugin: &Path) -> Result<Pipe, String> {
+    let descriptor = loader::load(plugin).map_err(|error| error.to_string())?;
+    Pipe::in_process(&descriptor).map_err(|error| error.to_string())
+}
+
+async fn in_child(spec: &InstanceSpec) -> Result<Pipe, String> {
+    let (sender, frames) = mpsc::unbounded_channel();
+    let deliver = Arc::new(move |decoded| {
+        let frame = match decoded {
+            Decoded::Frame(frame) => frame,
+            Decoded::Oversized(head) => Frame { flags: head.flags, ..Frame::bare(head.kind, head.id) },
+        };
+        // The check that wanted it is over.
+        let _ = sender.send(frame);
+    });
+    let link = ChildLink::start(spec, deliver).await.map_err(|error| error.to_string())?;
+    let posting = link.clone();
+    Ok(Pipe {
+        post: Box::new(move |frame| posting.send(frame)),
+        post_counted: None,
+        frames,
+        close: Box::new(move || {
+            Box::pin(async move {
+                match link.end(CLOSE_GRACE).await {
+                    Exit::Status(0) => Ok(()),
+                    exit => Err(exit.to_string()),
+                }
+            })
+        }),
+    })
+}
