@@ -8,3 +8,8 @@ use common::Files;
 async fn sqlite_keeps_the_contract() {
     stele_archive::contract::run_all(&Files).await;
 }
+
+#[test]
+fn sqlite_does_what_the_model_does() {
+    stele_archive::contract::model::run(&Files, 64);
+}

@@ -9,10 +9,22 @@
 //! # }
 //! ```
 //!
-//! The functions panic with what was wrong.
+//! The functions panic with what was wrong. [`model`] compares a backend with a plain in-memory archive over random
+//! histories; it needs a runtime of its own per case, so it is a separate call.
 
+mod concurrency;
+mod directory;
+mod feed;
+mod jobs;
+mod lists;
+mod media;
+mod messages;
+pub mod model;
 mod pages;
+mod parked;
+mod revocations;
 mod sample;
+mod state;
 
 use crate::Archive;
 use async_trait::async_trait;
@@ -54,4 +66,17 @@ suite! {
         a_known_message_is_left_as_it_is, a_page_may_repeat_itself, numbers_are_given_per_conversation,
         bodies_survive_byte_for_byte, instances_do_not_meet, invalid_pages_change_nothing, ids_go_on_after_a_restart,
         an_unknown_instance_is_refused, large_pages_are_stored_whole;
+    parked: an_envelope_keeps_its_place, parking_again_counts_an_attempt, a_readable_message_is_not_parked,
+        partitions_are_listed_apart;
+    revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message, the_first_revocation_counts;
+    directory: descriptions_are_merged, a_kind_is_fixed, members_are_replaced, undescribed_ones_are_created;
+    lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart, names_are_searched_literally,
+        names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;
+    messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, filters_and_exact_totals,
+        days_before_1970_count, pages_join, by_id_keeps_the_order;
+    feed: revisions_ascend, day_counts_follow;
+    media: files_go_their_way, contents_are_stored_once, due_files_are_ordered;
+    jobs: leases_exclude_and_fence, runs_are_kept_and_bounded, a_sweep_marks_what_was_lost, definitions_keep_history;
+    state: values_come_and_go;
+    concurrency: one_of_two_rivals_wins, readers_see_whole_pages;
 }

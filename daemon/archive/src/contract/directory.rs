@@ -1,0 +1,129 @@
+//! People and conversations as the source describes them.
+
+use super::Backend;
+use super::sample::{NEW_YEAR, conversation, instance, list, page, person, put, text};
+use stele_plugin_api::model::{Conversation, ConversationKind, Page, Person, PersonKind};
+use stele_plugin_api::ops::PersonView;
+
+fn describing(people: impl IntoIterator<Item = Person>, conversations: impl IntoIterator<Item = Conversation>) -> Page {
+    Page { people: people.into_iter().collect(), conversations: conversations.into_iter().collect(), ..Page::default() }
+}
+
+pub(super) async fn descriptions_are_merged(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    let full = Person {
+        native_id: "a".to_owned(),
+        kind: Some(PersonKind::Staff),
+        name: Some("张三".to_owned()),
+        avatar: Some("http://a".to_owned()),
+        attributes: Some("{\"x\":1}".to_owned()),
+    };
+    put(&*archive, branch, &describing([person("a", "another")], [])).await;
+    put(&*archive, hq, &describing([full.clone(), person("b", "B"), person("b", "Bee")], [])).await;
+    put(
+        &*archive,
+        hq,
+        &describing([person("a", "李四"), Person { native_id: "c".to_owned(), ..Person::default() }], []),
+    )
+    .await;
+    put(
+        &*archive,
+        hq,
+        &describing([Person { native_id: "b".to_owned(), name: Some(String::new()), ..Person::default() }], []),
+    )
+    .await;
+    let view = |native: &str, kind, name: &str| PersonView {
+        native_id: native.to_owned(),
+        kind,
+        name: name.to_owned(),
+        avatar: String::new(),
+        attributes: None,
+    };
+    let asked = ["c", "nobody", "a", "b"].map(str::to_owned);
+    let mut people = archive.people(hq, &asked).await.unwrap();
+    people.sort_by(|a, b| a.native_id.cmp(&b.native_id));
+    let a = PersonView {
+        avatar: "http://a".to_owned(),
+        attributes: full.attributes,
+        ..view("a", PersonKind::Staff, "李四")
+    };
+    assert_eq!(people, [a, view("b", PersonKind::User, ""), view("c", PersonKind::User, "")]);
+    assert_eq!(archive.people(branch, &["a".to_owned()]).await.unwrap()[0].name, "another");
+    assert_eq!(archive.stats(Some(hq)).await.unwrap().people, 3);
+
+    let group = Conversation {
+        partition: "q".to_owned(),
+        title: Some("Team".to_owned()),
+        owner: Some("a".to_owned()),
+        attributes: Some("{}".to_owned()),
+        ..conversation("g", ConversationKind::Group)
+    };
+    put(&*archive, hq, &describing([], [group])).await;
+    let other = Conversation { native_id: "g".to_owned(), title: Some("Crew".to_owned()), ..Conversation::default() };
+    put(&*archive, hq, &describing([], [other])).await;
+    let found = archive.conversation(hq, "g").await.unwrap().expect("described");
+    assert_eq!((found.title.as_str(), found.owner.as_str(), found.partition.as_str()), ("Crew", "a", "q"));
+    assert_eq!((found.kind, found.messages, found.attributes.as_deref()), (ConversationKind::Group, 0, Some("{}")));
+    assert_eq!(archive.conversation(branch, "g").await.unwrap(), None);
+    assert_eq!(archive.stats(Some(hq)).await.unwrap().conversations, 0, "without messages it does not count");
+}
+
+pub(super) async fn a_kind_is_fixed(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    put(&*archive, hq, &describing([], [conversation("c", ConversationKind::Other("stage".to_owned()))])).await;
+    put(&*archive, hq, &describing([], [conversation("c", ConversationKind::Group)])).await;
+    let found = archive.conversation(hq, "c").await.unwrap().expect("described");
+    assert_eq!(found.kind, ConversationKind::Other("stage".to_owned()));
+}
+
+pub(super) async fn undescribed_ones_are_created(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    put(&*archive, hq, &page([text("m1", "c", "a", &["b", "b"], NEW_YEAR), text("m2", "c", "", &[], NEW_YEAR)])).await;
+    let found = archive.conversation(hq, "c").await.unwrap().expect("created");
+    assert_eq!((found.kind, found.partition.as_str(), found.messages), (ConversationKind::System, "p", 2));
+    let people = archive.people(hq, &["a".to_owned(), "b".to_owned(), String::new()]).await.unwrap();
+    assert_eq!(people.iter().map(|p| (&p.kind, p.name.as_str())).collect::<Vec<_>>(), [(&PersonKind::User, ""); 2]);
+    let rows = archive.messages(hq, &super::sample::all("c")).await.unwrap().rows;
+    assert_eq!((rows[1].sender, rows[1].sender_native.as_str()), (None, ""), "sent by nobody");
+    assert_eq!(rows[0].sender, archive.person_id(hq, "a").await.unwrap());
+    assert_eq!(archive.person_id(hq, "nobody").await.unwrap(), None);
+}
+
+pub(super) async fn members_are_replaced(backend: &mut dyn Backend) {
+    let hq = instance(&*backend.archive(), "hq").await;
+    let group = |members: &[&str]| {
+        let members = members.iter().map(|native| (*native).to_owned()).collect();
+        let group = Conversation { members: Some(members), ..conversation("g", ConversationKind::Group) };
+        describing([], [group])
+    };
+    let archive = backend.archive();
+    put(&*archive, hq, &group(&["a", "b"])).await;
+    assert!(archive.conversations(hq, &list("a")).await.unwrap().rows.is_empty(), "nothing was said yet");
+    put(&*archive, hq, &page([text("m1", "g", "c", &["b"], NEW_YEAR)])).await;
+    backend.restart().await;
+    let archive = backend.archive();
+    for (person, takes_part) in [("a", true), ("b", true), ("c", true), ("d", false)] {
+        assert_eq!(archive.takes_part(hq, "g", person).await.unwrap(), takes_part, "{person}");
+        let list = archive.conversations(hq, &list(person)).await.unwrap();
+        assert_eq!((list.total, list.rows.len()), (takes_part.into(), takes_part.into()), "{person}");
+    }
+    put(&*archive, hq, &group(&["d"])).await;
+    for (person, takes_part) in [("a", false), ("b", true), ("c", true), ("d", true)] {
+        assert_eq!(archive.takes_part(hq, "g", person).await.unwrap(), takes_part, "{person} later");
+        let list = archive.conversations(hq, &list(person)).await.unwrap();
+        assert_eq!((list.total, list.rows.len()), (takes_part.into(), takes_part.into()), "{person} later");
+    }
+    put(&*archive, hq, &describing([], [conversation("g", ConversationKind::Group)])).await;
+    assert!(archive.takes_part(hq, "g", "d").await.unwrap(), "no list of members changes none");
+    put(&*archive, hq, &group(&[])).await;
+    assert!(!archive.takes_part(hq, "g", "d").await.unwrap());
+    assert!(archive.takes_part(hq, "g", "b").await.unwrap(), "seen in a message");
+    assert!(!archive.takes_part(hq, "nowhere", "b").await.unwrap());
+    // Who was removed comes back by speaking.
+    put(&*archive, hq, &page([text("m2", "g", "a", &[], NEW_YEAR)])).await;
+    assert!(archive.takes_part(hq, "g", "a").await.unwrap());
+    assert_eq!(archive.conversations(hq, &list("a")).await.unwrap().total, 1);
+}

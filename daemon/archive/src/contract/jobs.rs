@@ -1,0 +1,137 @@
+//! Jobs, leases and runs.
+
+use super::Backend;
+use crate::{Archive, ArchiveError, JobKey, Outcome, RunReport, RunStart};
+
+const TTL: i64 = 1000;
+
+fn key(instance: &str, partition: &str) -> JobKey {
+    JobKey { instance: instance.to_owned(), kind: "sync".to_owned(), partition: partition.to_owned() }
+}
+
+fn start(now: i64) -> RunStart {
+    RunStart { trigger: "schedule".to_owned(), now }
+}
+
+async fn define(archive: &dyn Archive, key: &JobKey) {
+    archive.job_define(key, "0 * * * *", "UTC", 1).await.expect("defined");
+}
+
+fn is_lost<T: std::fmt::Debug>(result: &crate::Result<T>) -> bool {
+    matches!(result, Err(ArchiveError::LeaseLost { .. }))
+}
+
+pub(super) async fn leases_exclude_and_fence(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let job = key("hq", "p");
+    assert!(archive.lease_acquire(&job, "one", 0, TTL).await.is_err(), "never defined");
+    define(&*archive, &job).await;
+    define(&*archive, &key("hq", "q")).await;
+    let lease = archive.lease_acquire(&job, "one", 100, TTL).await.unwrap().expect("free");
+    for owner in ["one", "two"] {
+        assert_eq!(archive.lease_acquire(&job, owner, 100 + TTL - 1, TTL).await.unwrap(), None, "{owner}");
+    }
+    assert!(archive.lease_acquire(&key("hq", "q"), "two", 100, TTL).await.unwrap().is_some(), "another job");
+    archive.lease_renew(&lease, 200, TTL).await.unwrap();
+    assert_eq!(archive.lease_acquire(&job, "two", 200 + TTL - 1, TTL).await.unwrap(), None);
+    assert_eq!(archive.jobs().await.unwrap()[0].lease, Some(("one".to_owned(), 200 + TTL)));
+    let run = archive.run_begin(&lease, &start(250)).await.unwrap();
+
+    backend.restart().await;
+    let archive = backend.archive();
+    let taken = archive.lease_acquire(&job, "two", 200 + TTL, TTL).await.unwrap().expect("expired");
+    assert!(taken.fence > lease.fence);
+    assert!(is_lost(&archive.lease_renew(&lease, 1300, TTL).await));
+    assert!(is_lost(&archive.lease_release(&lease, 9, Some(9)).await));
+    assert!(is_lost(&archive.run_begin(&lease, &start(1300)).await));
+    let report = RunReport { stored: 5, ..RunReport::default() };
+    archive.run_finish(run, Outcome::Succeeded, &report, 1400).await.unwrap();
+    let runs = archive.runs(None, 10).await.unwrap();
+    assert_eq!((runs[0].outcome, runs[0].finished_at), (Outcome::Lost, Some(200 + TTL)), "a lost run stays lost");
+
+    archive.lease_release(&taken, 3, Some(7777)).await.unwrap();
+    assert!(is_lost(&archive.lease_release(&taken, 0, None).await), "only once");
+    let record = &archive.jobs().await.unwrap()[0];
+    assert_eq!((&record.lease, record.failures, record.retry_at), (&None, 3, Some(7777)));
+    let again = archive.lease_acquire(&job, "one", 1500, TTL).await.unwrap().expect("free");
+    assert!(again.fence > taken.fence);
+}
+
+pub(super) async fn runs_are_kept_and_bounded(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    for job in [key("hq", "p"), key("branch", "p")] {
+        define(&*archive, &job).await;
+    }
+    let other = archive.lease_acquire(&key("branch", "p"), "one", 0, TTL).await.unwrap().expect("free");
+    let kept = archive.run_begin(&other, &start(1)).await.unwrap();
+    let lease = archive.lease_acquire(&key("hq", "p"), "one", 0, TTL).await.unwrap().expect("free");
+    let report = RunReport {
+        stored: 1,
+        known: 2,
+        parked: 3,
+        pages: 4,
+        retries: 5,
+        notices: vec!["a \"gap\"".to_owned(), "断".to_owned()],
+        error: Some("refused".to_owned()),
+    };
+    for at in 0..1003 {
+        let run = archive.run_begin(&lease, &start(at)).await.unwrap();
+        if at == 0 {
+            archive.run_progress(run, &report).await.unwrap();
+            let running = archive.runs(Some("hq"), 1).await.unwrap().remove(0);
+            assert_eq!((running.outcome, running.finished_at, &running.report), (Outcome::Running, None, &report));
+        }
+        archive.run_finish(run, Outcome::Failed, &report, at + 1).await.unwrap();
+        archive.run_progress(run, &RunReport::default()).await.unwrap();
+    }
+    backend.restart().await;
+    let archive = backend.archive();
+    let runs = archive.runs(Some("hq"), 5000).await.unwrap();
+    assert_eq!(runs.len(), 1000);
+    assert!(runs.is_sorted_by(|a, b| a.id > b.id), "latest first");
+    assert_eq!((runs[0].started_at, runs[0].finished_at, runs[0].outcome), (1002, Some(1003), Outcome::Failed));
+    assert_eq!((&runs[0].report, &runs[0].job, runs[0].trigger.as_str()), (&report, &key("hq", "p"), "schedule"));
+    assert_eq!(archive.runs(Some("branch"), 10).await.unwrap()[0].id, kept, "of another job");
+    assert_eq!(archive.runs(None, 3).await.unwrap(), runs[..3]);
+    assert_eq!(archive.runs(Some("nobody"), 3).await.unwrap(), []);
+}
+
+pub(super) async fn a_sweep_marks_what_was_lost(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    for partition in ["p", "q", "r"] {
+        define(&*archive, &key("hq", partition)).await;
+    }
+    let dead = archive.lease_acquire(&key("hq", "p"), "dead", 0, TTL).await.unwrap().expect("free");
+    archive.lease_acquire(&key("hq", "q"), "dead", 0, TTL).await.unwrap().expect("free");
+    let alive = archive.lease_acquire(&key("hq", "r"), "alive", 0, TTL).await.unwrap().expect("free");
+    archive.run_begin(&dead, &start(1)).await.unwrap();
+    archive.run_begin(&alive, &start(2)).await.unwrap();
+    backend.restart().await;
+    let archive = backend.archive();
+    assert_eq!(archive.lease_sweep("dead", 50).await.unwrap(), 1);
+    assert_eq!(archive.lease_sweep("dead", 51).await.unwrap(), 0);
+    let runs = archive.runs(None, 10).await.unwrap();
+    assert_eq!((runs[1].outcome, runs[1].finished_at), (Outcome::Lost, Some(50)));
+    assert_eq!((runs[0].outcome, runs[0].finished_at), (Outcome::Running, None));
+    for partition in ["p", "q"] {
+        assert!(archive.lease_acquire(&key("hq", partition), "dead", 52, TTL).await.unwrap().is_some(), "{partition}");
+    }
+    assert!(is_lost(&archive.lease_renew(&dead, 53, TTL).await));
+    archive.lease_renew(&alive, 53, TTL).await.unwrap();
+}
+
+pub(super) async fn definitions_keep_history(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let job = key("hq", "p");
+    let new = archive.job_define(&job, "0 * * * *", "UTC", 1).await.unwrap();
+    assert_eq!((new.last_due, new.failures, new.retry_at, &new.lease), (None, 0, None, &None));
+    archive.job_mark_due(&job, 600).await.unwrap();
+    assert!(archive.job_mark_due(&key("hq", "undefined"), 600).await.is_err());
+    let changed = archive.job_define(&job, "", "Asia/Shanghai", 2).await.unwrap();
+    assert_eq!((changed.pattern.as_str(), changed.zone.as_str(), changed.last_due), ("", "Asia/Shanghai", Some(600)));
+    define(&*archive, &key("branch", "z")).await;
+    backend.restart().await;
+    let jobs = backend.archive().jobs().await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.key.clone()).collect::<Vec<_>>(), [key("branch", "z"), job]);
+    assert_eq!(jobs[1], changed);
+}

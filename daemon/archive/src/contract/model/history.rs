@@ -1,0 +1,166 @@
+//! Random histories: a small world, so that everything meets everything.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
+use proptest::sample::{select, subsequence};
+use stele_plugin_api::model::{Conversation, ConversationKind, Message, Page, Parked, Person, Revocation};
+
+const DAY: i64 = 86_400_000_000;
+
+pub(super) const PEOPLE: [&str; 4] = ["ann", "bob", "cy", "dee"];
+pub(super) const CONVERSATIONS: [&str; 4] = ["c0", "c1", "c2", "c3"];
+/// Ties, both sides of a midnight, and before 1970.
+pub(super) const TIMES: [i64; 6] = [-1, 0, DAY - 1, DAY, DAY + 5, 3 * DAY];
+const NAMES: [&str; 4] = ["", "Émile 100%", "émilie", "Ann"];
+const TITLES: [&str; 3] = ["", "Team É", "t_t"];
+/// Messages there are, over the whole history of an instance.
+const MESSAGES: usize = 30;
+
+/// Something that happens to an archive.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Restart,
+    Commit { instance: usize, partition: usize, stale: bool, contents: Contents },
+}
+
+/// What a page brings.
+#[derive(Clone, Debug)]
+pub(super) struct Contents {
+    messages: Vec<Said>,
+    people: Vec<(&'static str, Option<&'static str>)>,
+    conversations: Vec<Described>,
+    revocations: Vec<usize>,
+    parked: Vec<usize>,
+}
+
+type Described = (&'static str, Option<ConversationKind>, Option<&'static str>, Option<Vec<&'static str>>);
+
+/// A message, in short.
+#[derive(Clone, Debug)]
+struct Said {
+    native: usize,
+    conversation: &'static str,
+    sender: Option<&'static str>,
+    recipients: Vec<&'static str>,
+    sent_at: i64,
+    kind: &'static str,
+    seq: Option<i64>,
+    silent: bool,
+}
+
+pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
+    let commit = (0..2_usize, 0..2_usize, prop_oneof![9 => Just(false), 1 => Just(true)], contents())
+        .prop_map(|(instance, partition, stale, contents)| Step::Commit { instance, partition, stale, contents });
+    vec(prop_oneof![8 => commit, 1 => Just(Step::Restart)], 1..14)
+}
+
+fn contents() -> impl Strategy<Value = Contents> {
+    let person = (select(&PEOPLE[..]), option::of(select(&NAMES[..])));
+    let kind = prop_oneof![
+        Just(ConversationKind::Direct),
+        Just(ConversationKind::Group),
+        Just(ConversationKind::Other("stage".to_owned()))
+    ];
+    let members = option::weighted(0.3, subsequence(&PEOPLE[..], 0..=3));
+    let conversation = (select(&CONVERSATIONS[..]), option::of(kind), option::of(select(&TITLES[..])), members);
+    (vec(said(), 0..9), few(person), few(conversation), few(0..MESSAGES), few(0..MESSAGES)).prop_map(
+        |(messages, people, conversations, revocations, parked)| Contents {
+            messages,
+            people,
+            conversations,
+            revocations,
+            parked,
+        },
+    )
+}
+
+/// Mostly nothing.
+fn few<S: Strategy + Clone + 'static>(one: S) -> BoxedStrategy<Vec<S::Value>>
+where
+    S::Value: Clone,
+{
+    prop_oneof![2 => Just(Vec::new()), 1 => vec(one, 1..4)].boxed()
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    (
+        0..MESSAGES,
+        select(&CONVERSATIONS[..]),
+        option::weighted(0.9, select(&PEOPLE[..])),
+        subsequence(&PEOPLE[..], 0..=2),
+        select(&TIMES[..]),
+        select(&["text", "image", "file"][..]),
+        option::of(0..9_i64),
+        any::<bool>(),
+    )
+        .prop_map(|(native, conversation, sender, recipients, sent_at, kind, seq, silent)| Said {
+            native,
+            conversation,
+            sender,
+            recipients,
+            sent_at,
+            kind,
+            seq,
+            silent,
+        })
+}
+
+/// The page these contents are.
+pub(super) fn page_of(contents: &Contents) -> Page {
+    Page {
+        messages: contents.messages.iter().map(message_of).collect(),
+        people: contents
+            .people
+            .iter()
+            .map(|(native, name)| Person {
+                native_id: (*native).to_owned(),
+                name: name.map(str::to_owned),
+                ..Person::default()
+            })
+            .collect(),
+        conversations: contents
+            .conversations
+            .iter()
+            .map(|(native, kind, title, members)| Conversation {
+                native_id: (*native).to_owned(),
+                kind: kind.clone(),
+                title: title.map(str::to_owned),
+                members: members.as_ref().map(|members| members.iter().map(|native| (*native).to_owned()).collect()),
+                ..Conversation::default()
+            })
+            .collect(),
+        revocations: contents
+            .revocations
+            .iter()
+            .enumerate()
+            .map(|(at, native)| Revocation { native_id: format!("m{native}"), by: format!("by {at}"), at: at as i64 })
+            .collect(),
+        parked: contents
+            .parked
+            .iter()
+            .map(|native| Parked {
+                native_id: format!("m{native}"),
+                reason: "no key".to_owned(),
+                envelope: Bytes::new(),
+            })
+            .collect(),
+        ..Page::default()
+    }
+}
+
+fn message_of(said: &Said) -> Message {
+    Message {
+        native_id: format!("m{}", said.native),
+        conversation: said.conversation.to_owned(),
+        seq: said.seq,
+        sender: said.sender.unwrap_or_default().to_owned(),
+        recipients: said.recipients.iter().map(|native| (*native).to_owned()).collect(),
+        sent_at: said.sent_at,
+        kind: said.kind.to_owned(),
+        text: if said.silent { String::new() } else { format!("text of {}", said.native) },
+        body: Bytes::from(format!("{} {}", said.native, said.sent_at)),
+        ..Message::default()
+    }
+}

@@ -1,0 +1,105 @@
+//! How long answers take, at ten thousand messages and at a hundred times as many (`STELE_BENCH_MESSAGES` sets the
+//! larger number): the median and the 99th percentile of each kind of query, asked one after the other.
+
+mod support;
+
+use std::time::{Duration, Instant};
+use stele_archive::model::Page;
+use stele_archive::ops::{ConversationQuery, MessageQuery};
+use stele_archive::{Commit, InstanceId, Pages, Queries, Stream};
+use stele_store::{Durability, Options, SqliteArchive};
+use support::{Random, conversation, message, person};
+
+/// Answers measured per kind of query.
+const ASKED: usize = 2_000;
+/// Messages of a page while the archive is filled.
+const PAGE: u64 = 10_000;
+const DAY: i64 = 86_400_000_000;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let many = std::env::var("STELE_BENCH_MESSAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000_u64);
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { durability: Durability::Normal, ..Options::default() };
+    let archive = SqliteArchive::open(&folder.path().join("archive.db"), &options).await.expect("opens");
+    let instance = archive.instance("bench").await.expect("an instance");
+    put(&archive, instance, &support::directory()).await;
+    let mut stored = 0;
+    for goal in [10_000, many] {
+        while stored < goal {
+            let messages = (stored..stored + PAGE).map(|at| message(at, support::CONVERSATIONS)).collect();
+            put(&archive, instance, &Page { messages, ..Page::default() }).await;
+            stored += PAGE;
+        }
+        println!("{stored} messages");
+        measure(&archive, instance, stored).await;
+    }
+    archive.close().await.expect("closes");
+}
+
+async fn put(archive: &SqliteArchive, instance: InstanceId, page: &Page) {
+    let commit = Commit { instance, partition: "corp", stream: Stream::Messages, from: None, page, now: 0 };
+    archive.commit(commit).await.expect("stored");
+}
+
+async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
+    let lists: [(&str, fn(ConversationQuery, &mut Random) -> ConversationQuery); 4] = [
+        ("conversations", |query, _| query),
+        ("conversations, page 3", |query, _| ConversationQuery { offset: 40, ..query }),
+        ("conversations, of a kind", |query, _| ConversationQuery { kind: Some("group".into()), ..query }),
+        ("conversations, by name", |query, random| ConversationQuery {
+            name: Some((random.next() % 100).to_string()),
+            ..query
+        }),
+    ];
+    for (name, shape) in lists {
+        let mut random = Random(7);
+        let mut times = Vec::with_capacity(ASKED);
+        for _ in 0..ASKED {
+            let query =
+                ConversationQuery { person: person(random.next() % support::PEOPLE), limit: 20, ..Default::default() };
+            let query = shape(query, &mut random);
+            let start = Instant::now();
+            archive.conversations(instance, &query).await.expect("answers");
+            times.push(start.elapsed());
+        }
+        report(name, times);
+    }
+    let newest = (1_704_067_200_000_000 + stored as i64 * 500_000) / DAY * DAY;
+    type Shape = Box<dyn Fn(MessageQuery, &mut Random) -> MessageQuery>;
+    let messages: Vec<(&str, Shape)> = vec![
+        ("messages", Box::new(|query, _| query)),
+        ("messages, page 50", Box::new(|query, _| MessageQuery { offset: 980, ..query })),
+        ("messages, of a kind", Box::new(|query, _| MessageQuery { kinds: vec!["file".into()], ..query })),
+        (
+            "messages, after",
+            Box::new(move |query, random| MessageQuery { after: Some((random.next() % stored) as i64), ..query }),
+        ),
+        (
+            "messages, a day",
+            Box::new(move |query, random| {
+                let since = newest - (random.next() % 3) as i64 * DAY - DAY / 3;
+                MessageQuery { since: Some(since), until: Some(since + DAY), kinds: vec!["text".into()], ..query }
+            }),
+        ),
+    ];
+    for (name, shape) in messages {
+        let mut random = Random(7);
+        let mut times = Vec::with_capacity(ASKED);
+        for _ in 0..ASKED {
+            let place = conversation(random.skewed(support::CONVERSATIONS));
+            let query = MessageQuery { conversation: place, limit: 20, descending: true, ..Default::default() };
+            let query = shape(query, &mut random);
+            let start = Instant::now();
+            archive.messages(instance, &query).await.expect("answers");
+            times.push(start.elapsed());
+        }
+        report(name, times);
+    }
+}
+
+fn report(name: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    println!("  {name:<26} p50 {:>7.3} ms   p99 {:>7.3} ms   worst {:>7.3} ms", at(0.5), at(0.99), at(1.0));
+}
