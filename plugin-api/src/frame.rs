@@ -17,6 +17,7 @@
 //! and reported with its head, so that one too large answer fails one call and not the session. Anything else that is
 //! wrong with a header means that the stream is out of step: that ends it.
 
+use crate::typed::Parts;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
 use std::fmt;
@@ -121,6 +122,11 @@ impl Frame {
     /// Bytes that count against [`crate::hello::Limits::max_frame`]: payload and body.
     pub fn size(&self) -> u64 {
         self.payload.len() as u64 + self.body.len() as u64
+    }
+
+    /// Its contents.
+    pub fn into_parts(self) -> Parts {
+        Parts { payload: self.payload, body: self.body }
     }
 
     /// Its head, without the contents.

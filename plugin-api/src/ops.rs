@@ -220,7 +220,7 @@ pub struct HttpRequest {
 }
 
 /// The reply to an [`HttpRequest`]. The body is the frame's body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HttpReply {
     /// Status code.
@@ -574,7 +574,7 @@ pub struct FetchRequest {
 }
 
 /// The reply to a [`FetchRequest`]. The body is the frame's body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FetchReply {
     /// Status code.
@@ -595,7 +595,7 @@ pub struct StateKey {
 }
 
 /// A small value, if there is one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateValue {
     /// The value.
@@ -603,7 +603,7 @@ pub struct StateValue {
 }
 
 /// A small value and its name; `None` removes it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateEntry {
     /// The name.
@@ -637,6 +637,51 @@ impl fmt::Debug for FetchRequest {
             .field("headers", &HeaderNames(&self.headers))
             .field("timeout_ms", &self.timeout_ms)
             .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+/// Shows no header values and no body: cookies are in them.
+impl fmt::Debug for HttpReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show_reply(f, "HttpReply", self.status, &self.headers, &self.body)
+    }
+}
+
+/// Shows no header values and no body: access tokens are in them.
+impl fmt::Debug for FetchReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show_reply(f, "FetchReply", self.status, &self.headers, &self.body)
+    }
+}
+
+fn show_reply(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    status: u16,
+    headers: &[(String, String)],
+    body: &Bytes,
+) -> fmt::Result {
+    f.debug_struct(name)
+        .field("status", &status)
+        .field("headers", &HeaderNames(headers))
+        .field("body", &format_args!("{} bytes", body.len()))
+        .finish()
+}
+
+/// Hides the value: a plugin may keep a token.
+impl fmt::Debug for StateValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateValue").field("value", &self.value.as_ref().map(|_| Hidden)).finish()
+    }
+}
+
+/// Hides the value: a plugin may keep a token.
+impl fmt::Debug for StateEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateEntry")
+            .field("key", &self.key)
+            .field("value", &self.value.as_ref().map(|_| Hidden))
             .finish()
     }
 }
@@ -683,7 +728,14 @@ mod tests {
         check(format!("{:?}", fetch("https://user:hunter2@a.example/x#hunter2")), "\"https://a.example/x\"");
         check(format!("{:?}", fetch("https://user:hunter2@a.example?x")), "\"https://a.example\"");
         check(format!("{:?}", fetch("/relative?hunter2")), "authorization");
-        let request = HttpRequest { query: Some("signature=hunter2".into()), headers, ..HttpRequest::default() };
+        let request =
+            HttpRequest { query: Some("signature=hunter2".into()), headers: headers.clone(), ..HttpRequest::default() };
         check(format!("{request:?}"), "query: Some(hidden)");
+        let body = Bytes::from_static(b"hunter2");
+        let reply = FetchReply { status: 200, headers: headers.clone(), body: body.clone() };
+        check(format!("{reply:?}"), "7 bytes");
+        check(format!("{:?}", HttpReply { status: 200, headers, body: body.clone() }), "authorization");
+        check(format!("{:?}", StateValue { value: Some(body.clone()) }), "Some(hidden)");
+        check(format!("{:?}", StateEntry { key: "token".into(), value: Some(body) }), "token");
     }
 }

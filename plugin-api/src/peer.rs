@@ -147,7 +147,7 @@ impl fmt::Debug for Outgoing {
 }
 
 /// Something the other side told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Notification {
     /// What about.
     pub op: Cow<'static, str>,
@@ -165,6 +165,12 @@ impl Notification {
     /// `invalid`, when it is malformed.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.encoding.decode(&self.payload)
+    }
+}
+
+impl fmt::Debug for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notification").field("op", &self.op).finish_non_exhaustive()
     }
 }
 
@@ -374,7 +380,7 @@ impl Peer {
         let (sender, receiver) = oneshot::channel();
         let request = self.request(op, write, deadline, None)?;
         let mut guard = self.begin(request, Waiter::Reply(sender), slot)?;
-        let answer = receiver.await.unwrap_or_else(|_| Err(gone()));
+        let answer = receiver.await.unwrap_or_else(|_| Err(self.gone()));
         guard.over = true;
         answer.map(|answer| (answer.encoding, answer.parts))
     }
@@ -427,6 +433,7 @@ impl Peer {
     }
 
     /// Runs something on the peer's runtime.
+    #[cfg(feature = "sdk")]
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.0.runtime.spawn(work));
     }
@@ -436,13 +443,21 @@ impl Peer {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why nothing can be asked any more.
+    fn gone(&self) -> Error {
+        match &*self.0.phase.borrow() {
+            Phase::Closed(Some(error)) => Error::unavailable(error.message.clone()),
+            _ => Error::unavailable("the session was closed"),
+        }
+    }
+
     async fn slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
         if let Ok(slot) = self.0.slots.clone().try_acquire_owned() {
             return Ok(slot);
         }
         match tokio::time::timeout_at(deadline.into(), self.0.slots.clone().acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) => Err(gone()),
+            Ok(Err(_)) => Err(self.gone()),
             Err(_) => {
                 Err(Error::new(ErrorCode::Deadline, "too many calls are in flight; its turn did not come in time"))
             }
@@ -456,8 +471,7 @@ impl Peer {
         deadline: Instant,
         stream: Option<Duration>,
     ) -> Result<Request, Error> {
-        let Parts { payload, body } = write(self.encoding())?;
-        Ok(Request { op, payload, body, deadline, stream })
+        Ok(Request { op, parts: write(self.encoding())?, deadline, stream })
     }
 
     fn begin(&self, request: Request, waiter: Waiter, slot: OwnedSemaphorePermit) -> Result<CallGuard, Error> {
@@ -508,25 +522,24 @@ impl Peer {
                 self.0.slots.add_permits(state.session.remote_limits().max_calls as usize);
                 Action::Hello(hello, state.handler.clone())
             }
-            Event::Call { id, op, encoding, payload, body } => {
+            Event::Call { id, op, encoding, parts: Parts { payload, body } } => {
                 let call = Incoming { op, encoding, payload, body, id, peer: self.clone() };
                 Action::Call(call, state.handler.clone())
             }
             Event::Dropped { id } => Action::Drop(state.work.remove(&id)),
             Event::Credit { id } => Action::Wake(state.work.get(&id).and_then(|work| work.credit.clone())),
-            Event::Item { id, encoding, payload, body } => {
+            Event::Item { id, encoding, parts } => {
                 if let Some(Waiter::Items(items)) = state.waiters.get(&id) {
-                    let _ = items.send(Part::Item(Answer { encoding, parts: Parts { payload, body } }));
+                    let _ = items.send(Part::Item(Answer { encoding, parts }));
                 }
                 Action::Nothing
             }
-            Event::Replied { id, encoding, payload, body } => {
-                let answer = Answer { encoding, parts: Parts { payload, body } };
-                Action::Finish(state.waiters.remove(&id), Ok(answer))
+            Event::Replied { id, encoding, parts } => {
+                Action::Finish(state.waiters.remove(&id), Ok(Answer { encoding, parts }))
             }
             Event::Failed { id, error } => Action::Finish(state.waiters.remove(&id), Err(error)),
-            Event::Notify { op, encoding, payload } => {
-                Action::Notify(Notification { op, encoding, payload }, state.handler.clone())
+            Event::Notify { op, encoding, parts } => {
+                Action::Notify(Notification { op, encoding, payload: parts.payload }, state.handler.clone())
             }
             Event::Goodbye => Action::Nothing,
             Event::Drained => Action::Drained(state.handler.clone()),
@@ -587,8 +600,9 @@ impl Peer {
                 });
             }
             Action::Closed(error, handler) => {
-                self.0.slots.close();
+                // In this order: who finds no slot looks up why.
                 self.0.phase.send_replace(Phase::Closed(error));
+                self.0.slots.close();
                 drop(handler);
             }
         }
@@ -653,10 +667,6 @@ impl Peer {
     }
 }
 
-fn gone() -> Error {
-    Error::new(ErrorCode::Unavailable, "the session was closed")
-}
-
 enum Action {
     Nothing,
     Hello(Box<Hello>, Option<Arc<dyn Handler>>),
@@ -700,14 +710,20 @@ struct CallGuard {
     _slot: OwnedSemaphorePermit,
 }
 
-impl Drop for CallGuard {
-    fn drop(&mut self) {
-        if !self.over {
+impl CallGuard {
+    fn cancel(&mut self) {
+        if !std::mem::replace(&mut self.over, true) {
             self.peer.update(|state| {
                 state.waiters.remove(&self.id);
                 state.session.cancel(self.id);
             });
         }
+    }
+}
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 
@@ -733,14 +749,19 @@ impl<I: DeserializeOwned> ItemStream<I> {
                     let taken = std::mem::take(&mut self.taken);
                     self.guard.peer.update(|state| state.session.grant(self.guard.id, taken));
                 }
-                Some(encoding.decode(&parts.payload).map(|item| (item, parts.body)))
+                let item = encoding.decode(&parts.payload).map(|item| (item, parts.body));
+                if item.is_err() {
+                    // A stream with a hole in it is of no use.
+                    self.guard.cancel();
+                }
+                Some(item)
             }
             end => {
                 self.guard.over = true;
                 match end {
                     Some(Part::End(Ok(()))) => None,
                     Some(Part::End(Err(error))) => Some(Err(error)),
-                    _ => Some(Err(gone())),
+                    _ => Some(Err(self.guard.peer.gone())),
                 }
             }
         }

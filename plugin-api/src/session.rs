@@ -28,6 +28,7 @@ use crate::codec::Encoding;
 use crate::error::{Error, ErrorCode};
 use crate::frame::{FLAG_STREAM, Frame, Head, Kind, MAX_OP};
 use crate::hello::{Credit, Hello, Limits};
+use crate::typed::Parts;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -53,10 +54,8 @@ pub enum Role {
 pub struct Request {
     /// Name of the operation.
     pub op: Cow<'static, str>,
-    /// Encoded request, in [`Session::encoding`].
-    pub payload: Bytes,
-    /// Bulk bytes.
-    pub body: Bytes,
+    /// The request, in [`Session::encoding`].
+    pub parts: Parts,
     /// When it must have been answered.
     pub deadline: Instant,
     /// Takes items; each one moves the deadline to this long after it. `None` for a call with one reply.
@@ -77,10 +76,8 @@ pub enum Event {
         op: Cow<'static, str>,
         /// How the payload is written, and must be answered.
         encoding: Encoding,
-        /// Encoded request.
-        payload: Bytes,
-        /// Bulk bytes.
-        body: Bytes,
+        /// The request.
+        parts: Parts,
     },
     /// An incoming call is over without an answer of ours: drop the work.
     Dropped {
@@ -98,10 +95,8 @@ pub enum Event {
         id: CallId,
         /// How the payload is written.
         encoding: Encoding,
-        /// Encoded item.
-        payload: Bytes,
-        /// Bulk bytes.
-        body: Bytes,
+        /// The item.
+        parts: Parts,
     },
     /// One of our calls was answered.
     Replied {
@@ -109,10 +104,8 @@ pub enum Event {
         id: CallId,
         /// How the payload is written.
         encoding: Encoding,
-        /// Encoded reply.
-        payload: Bytes,
-        /// Bulk bytes.
-        body: Bytes,
+        /// The reply.
+        parts: Parts,
     },
     /// One of our calls failed.
     Failed {
@@ -127,8 +120,8 @@ pub enum Event {
         op: Cow<'static, str>,
         /// How the payload is written.
         encoding: Encoding,
-        /// Encoded record.
-        payload: Bytes,
+        /// The record; has no body.
+        parts: Parts,
     },
     /// The peer makes no more calls.
     Goodbye,
@@ -354,8 +347,8 @@ impl Session {
             id,
             flags: self.encoding.flags() | stream,
             op: request.op,
-            payload: request.payload,
-            body: request.body,
+            payload: request.parts.payload,
+            body: request.parts.body,
         };
         self.fits(&frame)?;
         self.next_id += 1;
@@ -523,8 +516,7 @@ impl Session {
                 Some(_) => self.events.push_back(Event::Replied {
                     id: frame.id,
                     encoding: Encoding::of(frame.flags),
-                    payload: frame.payload,
-                    body: frame.body,
+                    parts: frame.into_parts(),
                 }),
                 None => self.counters.late += 1,
             },
@@ -537,7 +529,7 @@ impl Session {
             Kind::Notify => self.events.push_back(Event::Notify {
                 encoding: Encoding::of(frame.flags),
                 op: frame.op,
-                payload: frame.payload,
+                parts: Parts { payload: frame.payload, body: Bytes::new() },
             }),
             Kind::Goodbye => {
                 if self.heard_goodbye || self.state != State::Open {
@@ -631,7 +623,12 @@ impl Session {
         let stream = frame.flags & FLAG_STREAM != 0;
         let credit = if stream { self.remote.credit } else { 0 };
         self.incoming.insert(id, Incoming { encoding, stream, credit, stalled: None });
-        self.events.push_back(Event::Call { id, op: frame.op, encoding, payload: frame.payload, body: frame.body });
+        self.events.push_back(Event::Call {
+            id,
+            op: frame.op,
+            encoding,
+            parts: Parts { payload: frame.payload, body: frame.body },
+        });
     }
 
     fn on_item(&mut self, frame: Frame, now: Instant) {
@@ -654,7 +651,7 @@ impl Session {
         call.deadline = now + idle;
         self.timers.insert((call.deadline, Timer::Call(id)));
         let encoding = Encoding::of(frame.flags);
-        self.events.push_back(Event::Item { id, encoding, payload: frame.payload, body: frame.body });
+        self.events.push_back(Event::Item { id, encoding, parts: frame.into_parts() });
     }
 
     fn on_error(&mut self, frame: &Frame) {

@@ -303,11 +303,9 @@ fn samples() -> Vec<Sample> {
         },
         again: again::<MediaChunk>,
     });
-    let bare: [(&str, fn(Encoding) -> Frame); 2] =
-        [("cancel", |_| Frame::bare(Kind::Cancel, 7)), ("goodbye", |_| Frame::bare(Kind::Goodbye, 0))];
-    for (name, frame) in bare {
-        samples.push(Sample { name: s(name), frame, again: |_, parts| Ok(parts) });
-    }
+    let bare = |name: &str, frame: fn(Encoding) -> Frame| Sample { name: s(name), frame, again: |_, parts| Ok(parts) };
+    samples.push(bare("cancel", |_| Frame::bare(Kind::Cancel, 7)));
+    samples.push(bare("goodbye", |_| Frame::bare(Kind::Goodbye, 0)));
     ops! {
         Describe: Empty {} => Description {
             name: s("wecom"), version: s("1.0.0"), summary: s("企业微信会话存档"),

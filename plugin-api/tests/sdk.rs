@@ -39,9 +39,18 @@ impl Drop for Working {
     }
 }
 
+/// Instances that were opened and not dropped.
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
 /// Does what a test asks of it.
 struct Probe {
     host: Host,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -69,6 +78,7 @@ impl Plugin for Probe {
         host.counter("opened_total", 1);
         // A plugin may need the host while it opens.
         host.call::<ops::StateGet>(StateKey { key: "opening".into() }).await?;
+        ALIVE.fetch_add(1, Ordering::SeqCst);
         Ok(Self { host })
     }
 
@@ -323,7 +333,7 @@ async fn closing_fails_what_is_in_flight_and_returns_with_work_under_way() {
     });
     until("it works", || WORKING.load(Ordering::SeqCst) == 1).await;
     plugin.close();
-    assert_eq!(WORKING.load(Ordering::SeqCst), 0);
+    assert_eq!((WORKING.load(Ordering::SeqCst), ALIVE.load(Ordering::SeqCst)), (0, 0));
     peer.lost("the plugin was closed");
     assert_eq!(call.await.unwrap().expect_err("is lost").code, ErrorCode::Unavailable);
     // Posting to a closed instance does nothing.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use stele_plugin_api::frame::{FLAG_JSON, FLAG_STREAM, Frame, Kind};
 use stele_plugin_api::hello::{Config, Credit, Hello, Limits};
 use stele_plugin_api::session::{Event, ItemRefused, Request, Role, STALL, Session};
+use stele_plugin_api::typed::Parts;
 use stele_plugin_api::{Encoding, Error, ErrorCode};
 
 const TTL: Duration = Duration::from_secs(30);
@@ -18,7 +19,7 @@ fn hello(name: &str) -> Hello {
 }
 
 fn request(now: Instant, stream: Option<Duration>) -> Request {
-    Request { op: Cow::Borrowed("x"), payload: Bytes::new(), body: Bytes::new(), deadline: now + TTL, stream }
+    Request { op: Cow::Borrowed("x"), parts: Parts::default(), deadline: now + TTL, stream }
 }
 
 fn frames(session: &mut Session) -> Vec<Frame> {
@@ -341,7 +342,9 @@ fn bounds_are_kept_and_enforced() {
     let big = Bytes::from(vec![0; 64 * 1024 + 1]);
 
     // What the peer does not take is refused before it is sent.
-    let error = host.call(Request { body: big.clone(), ..request(now, None) }).expect_err("too large");
+    let error = host
+        .call(Request { parts: Parts { payload: Bytes::new(), body: big.clone() }, ..request(now, None) })
+        .expect_err("too large");
     assert_eq!((error.code, frames(&mut host).len()), (ErrorCode::TooLarge, 0));
     for _ in 0..4 {
         host.call(request(now, None)).expect("within the bound");

@@ -10,7 +10,7 @@ use crate::peer::{BoxFuture, CatchUnwind, Dispatch, Handler, Incoming, Outgoing,
 use crate::session::Role;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -89,8 +89,8 @@ unsafe extern "C" fn open<P: Plugin>(host: *const StelePeer, plugin: *mut SteleP
 
 /// Starts runtime, session and thread of an instance. It opens when the host's hello comes.
 fn start<P: Plugin>(remote: Arc<Remote>) -> std::io::Result<Box<Port>> {
-    let adopted: Arc<OnceLock<Host>> = Arc::default();
-    let runtime = runtime::<P>(adopted.clone())?;
+    let slot = hook::Slot::default();
+    let runtime = runtime::<P>(slot.clone())?;
     let hello = Hello {
         name: P::NAME.to_owned(),
         version: P::VERSION.to_owned(),
@@ -109,12 +109,11 @@ fn start<P: Plugin>(remote: Arc<Remote>) -> std::io::Result<Box<Port>> {
         runtime: runtime.handle().clone(),
         dispatch: if P::NONBLOCKING { Dispatch::PollFirst } else { Dispatch::Spawn },
     });
-    let host = Host::new(peer.clone());
-    // Set once, here; threads of the runtime wait for it.
-    let _ = adopted.set(host.clone());
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Host::new(peer.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
+    let emptied = slot.clone();
     let thread = std::thread::Builder::new().name(thread_name::<P>()).spawn(move || {
-        hook::adopt_thread(host);
+        hook::adopt_thread(slot);
         // An error means that the port was dropped without being closed: an end as well.
         let _ = runtime.block_on(stopped);
         runtime.shutdown_timeout(CLOSE_WAIT);
@@ -129,10 +128,11 @@ fn start<P: Plugin>(remote: Arc<Remote>) -> std::io::Result<Box<Port>> {
         // A thread that panicked is gone as well.
         let _ = thread.join();
         remote.close();
+        *emptied.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }))
 }
 
-fn runtime<P: Plugin>(host: Arc<OnceLock<Host>>) -> std::io::Result<Runtime> {
+fn runtime<P: Plugin>(slot: hook::Slot) -> std::io::Result<Runtime> {
     let mut builder = if P::THREADS > 1 {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(P::THREADS);
@@ -143,8 +143,7 @@ fn runtime<P: Plugin>(host: Arc<OnceLock<Host>>) -> std::io::Result<Runtime> {
     builder
         .enable_time()
         .thread_name(thread_name::<P>())
-        // A runtime of several threads starts them before there is a host: they wait for it.
-        .on_thread_start(move || hook::adopt_thread(host.wait().clone()))
+        .on_thread_start(move || hook::adopt_thread(slot.clone()))
         .build()
 }
 

@@ -7,25 +7,31 @@
 use super::Host;
 use crate::notify::Level;
 use std::cell::RefCell;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once};
+
+/// The host of an instance. Threads of its runtime may start before there is one, and it goes before they do: the runtime
+/// holds the slot, and the host the runtime.
+pub(super) type Slot = Arc<Mutex<Option<Host>>>;
 
 thread_local! {
-    static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+    static HOST: RefCell<Option<Slot>> = const { RefCell::new(None) };
 }
 
-/// From now on panics of this thread are logged through `host`.
-pub(super) fn adopt_thread(host: Host) {
+/// From now on panics of this thread are logged through the host in `slot`.
+pub(super) fn adopt_thread(slot: Slot) {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             // A thread that is ending, or that panics while logging, has no host any more.
-            let host = HOST.try_with(|host| host.try_borrow_mut().ok().and_then(|mut host| host.take())).ok().flatten();
-            let Some(host) = host else { return previous(info) };
+            let slot = HOST.try_with(|host| host.try_borrow_mut().ok().and_then(|mut host| host.take())).ok().flatten();
+            let Some(slot) = slot else { return previous(info) };
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            host.log_from("panic", Level::Error, "the plugin panicked", &[("at", &place)]);
-            let _ = HOST.try_with(|slot| slot.replace(Some(host)));
+            if let Some(host) = slot.try_lock().ok().and_then(|host| host.clone()) {
+                host.log_from("panic", Level::Error, "the plugin panicked", &[("at", &place)]);
+            }
+            let _ = HOST.try_with(|host| host.replace(Some(slot)));
         }));
     });
-    HOST.with(|slot| slot.replace(Some(host)));
+    HOST.with(|host| host.replace(Some(slot)));
 }
