@@ -1,0 +1,150 @@
+//! What crosses the C edge is owned once, and what is unusable is given back.
+
+use bytes::Bytes;
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use stele_plugin_api::abi::{Port, Remote, SteleBuf, SteleFrame, StelePeer, SteleSlice, close_port, take_frame};
+use stele_plugin_api::frame::{Frame, Kind, MAX_OP};
+
+fn raw(op: &[u8], releases: &Arc<AtomicU32>) -> SteleFrame {
+    let buf = |text: &'static str| SteleBuf::export_counted(Bytes::from_static(text.as_bytes()), releases.clone());
+    SteleFrame {
+        size: size_of::<SteleFrame>() as u32,
+        kind: 2,
+        id: 7,
+        flags: 1,
+        reserved: 0,
+        op: SteleSlice { ptr: op.as_ptr(), len: op.len() },
+        payload: buf("payload"),
+        body: buf(""),
+    }
+}
+
+#[test]
+fn a_frame_is_taken_without_a_copy_and_released_once() {
+    let releases = Arc::new(AtomicU32::new(0));
+    let mut raw = raw(b"sync.pull", &releases);
+    let ptr = raw.payload.ptr;
+    // SAFETY: a frame made by the rules, twice: the second time its buffers are gone.
+    let (first, second) = unsafe { (take_frame(&raw mut raw), take_frame(&raw mut raw)) };
+    let frame = first.expect("a frame");
+    assert_eq!((frame.kind, frame.id, frame.flags, frame.op.as_ref()), (Kind::Call, 7, 1, "sync.pull"));
+    assert_eq!((frame.payload.as_ptr(), &frame.payload[..]), (ptr, &b"payload"[..]));
+    assert!(second.expect("a frame").payload.is_empty());
+    // The empty body was of no use; the payload lives as long as its last clone.
+    assert_eq!(releases.load(Ordering::SeqCst), 1);
+    let clone = frame.payload.slice(1..3);
+    drop(frame);
+    assert_eq!((releases.load(Ordering::SeqCst), &clone[..]), (1, &b"ay"[..]));
+    std::thread::spawn(move || drop(clone)).join().expect("any thread may release");
+    assert_eq!(releases.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn names_are_mended_and_what_is_no_frame_is_refused() {
+    let check = |op: &[u8], expected: &str| {
+        let mut raw = raw(op, &Arc::default());
+        // SAFETY: a frame made by the rules.
+        let frame = unsafe { take_frame(&raw mut raw) }.expect("a frame");
+        assert_eq!(frame.op, expected);
+    };
+    check(b"", "");
+    check(b"a\xffb", "a\u{fffd}b");
+    check(&[b'x'; MAX_OP + 1], &"x".repeat(MAX_OP));
+
+    let mut small = raw(b"x", &Arc::default());
+    small.size = 8;
+    // SAFETY: null, and a frame that says that it is smaller than one.
+    assert!(unsafe { take_frame(std::ptr::null_mut()).is_none() && take_frame(&raw mut small).is_none() });
+}
+
+#[test]
+fn bytes_survive_the_way_out_and_back() {
+    for text in ["", "x", "a longer text"] {
+        let bytes = Bytes::from(text.as_bytes().to_vec());
+        // SAFETY: the buffer is exported here and taken once.
+        assert_eq!(unsafe { SteleBuf::export(bytes.clone()).into_bytes() }, bytes);
+    }
+    // Static memory needs no release.
+    let buf = SteleBuf { ptr: b"static".as_ptr(), len: 6, owner: std::ptr::null_mut(), release: None };
+    // SAFETY: the bytes live for ever.
+    assert_eq!(unsafe { buf.into_bytes() }, "static");
+}
+
+#[test]
+fn a_peer_that_cannot_be_posted_to_is_refused() {
+    unsafe extern "C" fn post(_: *mut c_void, _: *mut SteleFrame) {}
+    let sound = StelePeer { size: size_of::<StelePeer>(), ctx: std::ptr::null_mut(), post: Some(post) };
+    let check = |peer: StelePeer, expected: bool| {
+        // SAFETY: the peer lives for the call, and its post needs no context.
+        assert_eq!(unsafe { Remote::new(&raw const peer) }.is_some(), expected);
+    };
+    check(sound, true);
+    check(StelePeer { size: 8, ..sound }, false);
+    check(StelePeer { post: None, ..sound }, false);
+    // SAFETY: null is no peer.
+    assert!(unsafe { Remote::new(std::ptr::null()) }.is_none());
+}
+
+#[test]
+fn nothing_is_posted_after_close_and_every_buffer_is_released() {
+    let (received, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    // A panic would stay within the port: what is wrong is counted.
+    let wrong = Arc::new(AtomicUsize::new(0));
+    let port = Port::new({
+        let (received, closed, wrong) = (received.clone(), closed.clone(), wrong.clone());
+        move |frame: Frame| {
+            if closed.load(Ordering::SeqCst) || frame.payload != "payload" {
+                wrong.fetch_add(1, Ordering::SeqCst);
+            }
+            received.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let ended = Arc::new(AtomicUsize::new(0));
+    let port = port.on_close({
+        let ended = ended.clone();
+        move || {
+            ended.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let peer = port.into_peer();
+    // SAFETY: the port is closed below, after the remote.
+    let remote = Arc::new(unsafe { Remote::new(&raw const peer) }.expect("a sound peer"));
+    let posting: Vec<_> = (0..4)
+        .map(|_| {
+            let remote = remote.clone();
+            std::thread::spawn(move || {
+                let frame = || Frame { payload: "payload".into(), ..Frame::bare(Kind::Notify, 0) };
+                (0..500).map(|_| remote.post_counted(frame())).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    while received.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    remote.close();
+    closed.store(true, Ordering::SeqCst);
+    // SAFETY: the context of this port, closed once.
+    unsafe { close_port(peer.ctx) };
+    for thread in posting {
+        for releases in thread.join().expect("no panic") {
+            assert_eq!(releases.load(Ordering::SeqCst), 2, "payload and body");
+        }
+    }
+    assert_eq!((wrong.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)), (0, 1));
+    // SAFETY: null is no port.
+    unsafe { close_port(std::ptr::null_mut()) };
+}
+
+#[test]
+fn a_panic_stays_on_its_side() {
+    let peer = Port::new(|_| panic!("stays inside")).on_close(|| panic!("this one too")).into_peer();
+    // SAFETY: the port is closed below, after the last post.
+    let remote = unsafe { Remote::new(&raw const peer) }.expect("a sound peer");
+    let releases = remote.post_counted(Frame::bare(Kind::Notify, 0));
+    assert_eq!(releases.load(Ordering::SeqCst), 2);
+    remote.close();
+    // SAFETY: the context of this port, closed once.
+    unsafe { close_port(peer.ctx) };
+}
