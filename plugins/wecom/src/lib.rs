@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod content;
 mod corp;
+mod directory;
 mod handles;
 mod health;
 pub mod ids;

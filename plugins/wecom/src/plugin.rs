@@ -3,6 +3,7 @@
 use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::corp::{Corp, Provided};
+use crate::directory::Directory;
 use crate::health;
 use crate::media;
 use crate::sync::Sync;
@@ -34,6 +35,7 @@ pub struct Wecom {
 struct Archived {
     corp: Arc<Corp>,
     sync: Sync,
+    directory: Directory,
 }
 
 impl Wecom {
@@ -42,7 +44,11 @@ impl Wecom {
         let config = config.check().map_err(|problems| Error::invalid(problems.to_string()))?;
         let archived = |corp: &crate::config::Corp| {
             let corp = Arc::new(Corp::new(corp.clone(), &config, library));
-            Archived { sync: Sync::new(Arc::clone(&corp), config.page_limit, host), corp }
+            Archived {
+                sync: Sync::new(Arc::clone(&corp), config.page_limit, host),
+                directory: Directory::new(Arc::clone(&corp), host, &config.api_base),
+                corp,
+            }
         };
         let this = Self {
             api: ApiState::new(host.clone(), &config),
@@ -82,7 +88,8 @@ impl Plugin for Wecom {
     }
 
     fn describe(&self) -> Description {
-        let operations = ["health", "sync.discover", "sync.pull", "sync.recover", "media.fetch", "http.handle"];
+        let operations =
+            ["health", "sync.discover", "sync.pull", "sync.recover", "directory.pull", "media.fetch", "http.handle"];
         Description {
             name: Self::NAME.to_owned(),
             version: Self::VERSION.to_owned(),
@@ -114,6 +121,10 @@ impl Plugin for Wecom {
 
     async fn sync_recover(&self, request: RecoverRequest) -> Result<Page, Error> {
         self.archived(&request.partition)?.sync.recover(request).await
+    }
+
+    async fn directory_pull(&self, request: PullRequest) -> Result<Page, Error> {
+        self.archived(&request.partition)?.directory.pull(&request, now()).await
     }
 
     async fn http_handle(&self, request: HttpRequest) -> Result<HttpReply, Error> {

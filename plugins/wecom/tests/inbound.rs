@@ -280,7 +280,7 @@ async fn a_message_the_library_dies_of_is_found_and_set_aside() {
 
     // It is not tried again with the library that dies of it.
     let recover = RecoverRequest { partition: CORP.into(), parked: vec![parked.clone()] };
-    assert_eq!(plugin.sync_recover(recover).await.expect("nothing is wrong").parked, [parked.clone()]);
+    assert_eq!(plugin.sync_recover(recover).await.expect("nothing is wrong").parked, std::slice::from_ref(parked));
     // Another library is another matter.
     vendor.world().deadly = None;
     let mut envelope: Envelope = serde_json::from_slice(&parked.envelope).expect("it is an envelope");
