@@ -54,11 +54,8 @@ fn clean(what: &str, text: &str, secrets: &[(String, String)]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_leaves_the_daemon() -> Result<()> {
     for format in ["text", "json"] {
-        let spec = CorpSpec {
-            archive_secret: ARCHIVE_SECRET.into(),
-            app_secret: APP_SECRET.into(),
-            ..CorpSpec::recent(120)
-        };
+        let spec =
+            CorpSpec { archive_secret: ARCHIVE_SECRET.into(), app_secret: APP_SECRET.into(), ..CorpSpec::recent(120) };
         let upstream = tempfile::tempdir()?;
         let mut folder = CorpFolder::generate(&spec, upstream.path())?;
         folder.add(&Draft::text("staff123", "customer456", WORDS))?;
@@ -81,11 +78,20 @@ async fn no_secret_leaves_the_daemon() -> Result<()> {
         // A life with all kinds of trouble.
         let daemon = site.start().await?;
         let client = site.client_with(API_KEY);
-        folder.set_faults(&["token body {\"errcode\":40001,\"errmsg\":\"invalid credential\"} times 2", "stdout noise"])?;
+        folder.set_faults(&[
+            "token body {\"errcode\":40001,\"errmsg\":\"invalid credential\"} times 2",
+            "stdout noise",
+        ])?;
         site.run_job("sync").await?;
-        folder.set_faults(&["chat invalid times 1", "decrypt return 10008 match 产品介绍", "media return 10001 times 3"])?;
+        folder.set_faults(&[
+            "chat invalid times 1",
+            "decrypt return 10008 match 产品介绍",
+            "media return 10001 times 3",
+        ])?;
         site.run_job("sync").await?;
-        for reply in [Reply::Errcode(40_001), Reply::Errcode(42_001), Reply::Status(502), Reply::Truncated, Reply::Close] {
+        for reply in
+            [Reply::Errcode(40_001), Reply::Errcode(42_001), Reply::Status(502), Reply::Truncated, Reply::Close]
+        {
             directory.script.push("/cgi-bin/user/get", reply.clone(), 1);
             directory.script.push("/cgi-bin/gettoken", reply, 1);
             site.run_job("directory").await?;
@@ -115,7 +121,9 @@ async fn no_secret_leaves_the_daemon() -> Result<()> {
         let mut commands = Vec::new();
         commands.push(site.command(&["check"])?.output().await?);
         commands.push(site.command(&["plugins"])?.output().await?);
-        site.settings.sections.push_str(&format!("[admin]\napi_keys = [\"{ADMIN_KEY}\"]\nno_such_key = \"{ADMIN_KEY}\"\n"));
+        site.settings
+            .sections
+            .push_str(&format!("[admin]\napi_keys = [\"{ADMIN_KEY}\"]\nno_such_key = \"{ADMIN_KEY}\"\n"));
         site.settings.config.push_str(&format!("\ntime_zone = \"Nowhere\"\ncalls_per_minute = \"{APP_SECRET}\""));
         commands.push(site.command(&["check"])?.output().await?);
         commands.push(site.command(&["serve"])?.output().await?);
@@ -125,7 +133,10 @@ async fn no_secret_leaves_the_daemon() -> Result<()> {
         }
 
         let log = site.log();
-        report.add("the log says something", if log.lines().count() > 20 { Ok(()) } else { Err(anyhow::anyhow!("{log}")) });
+        report.add(
+            "the log says something",
+            if log.lines().count() > 20 { Ok(()) } else { Err(anyhow::anyhow!("{log}")) },
+        );
         report.add("the log", clean("the log", &log, &secrets));
         for (what, text) in &written {
             report.add(what, clean(what, text, &secrets));

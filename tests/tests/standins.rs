@@ -49,7 +49,10 @@ async fn the_directory_answers_like_wecom() -> Result<()> {
     ensure!(found == expected, "{found:?}");
     let room = &folder.directory.groups.iter().find(|group| !group.external).context("an internal group")?.id;
     let path = format!("/cgi-bin/msgaudit/groupchat/get?access_token={access}");
-    ensure!(ask(&standin, &path, Some(json!({ "roomid": room }))).await?["errcode"] == 48_002, "needs the other secret");
+    ensure!(
+        ask(&standin, &path, Some(json!({ "roomid": room }))).await?["errcode"] == 48_002,
+        "needs the other secret"
+    );
     let path = format!("/cgi-bin/user/get?access_token={access}&userid=staff123");
     standin.script.push("/cgi-bin/user/get", Reply::Errcode(45_009), 1);
     ensure!(ask(&standin, &path, None).await?["errcode"] == 45_009, "as scripted");
