@@ -2,7 +2,12 @@
 
 mod common;
 
-use common::Files;
+use async_trait::async_trait;
+use common::options;
+use std::sync::Arc;
+use stele_archive::Archive;
+use stele_archive::contract::{Backend, Factory};
+use stele_store::SqliteArchive;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_keeps_the_contract() {
@@ -12,4 +17,34 @@ async fn sqlite_keeps_the_contract() {
 #[test]
 fn sqlite_does_what_the_model_does() {
     stele_archive::contract::model::run(&Files, 64);
+}
+
+/// Makes archives in files.
+struct Files;
+
+#[async_trait]
+impl Factory for Files {
+    async fn fresh(&self) -> Box<dyn Backend> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = SqliteArchive::open(&folder.path().join("archive.db"), &options()).await.expect("opens");
+        Box::new(File { archive: Arc::new(archive), folder })
+    }
+}
+
+struct File {
+    archive: Arc<SqliteArchive>,
+    folder: tempfile::TempDir,
+}
+
+#[async_trait]
+impl Backend for File {
+    fn archive(&self) -> Arc<dyn Archive> {
+        self.archive.clone()
+    }
+
+    async fn restart(&mut self) {
+        self.archive.close().await.expect("closes");
+        let path = self.folder.path().join("archive.db");
+        self.archive = Arc::new(SqliteArchive::open(&path, &options()).await.expect("opens again"));
+    }
 }

@@ -18,7 +18,7 @@ static CREATE: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 static LINK: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("INSERT INTO message_media (message, position, media) VALUES", "(?, ?, ?)", ""));
+    LazyLock::new(|| Bulk::new("INSERT OR FAIL INTO message_media (message, position, media) VALUES", "(?, ?, ?)", ""));
 
 /// Make the files known, as pending, and tie them to their messages. Returns how many are new.
 pub(super) async fn attach(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<u64, Failure> {

@@ -15,10 +15,18 @@ static FIND: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static CREATE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO conversation \
+        "INSERT OR FAIL INTO conversation \
          (id, instance, native_id, partition, kind, pair, title, folded, owner, attributes) VALUES",
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "",
+    )
+});
+static ADVANCE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "WITH j (id, messages, last_seq, last_at, last_id) AS (VALUES",
+        "(?, ?, ?, ?, ?)",
+        ") UPDATE OR FAIL conversation SET messages = j.messages, last_seq = j.last_seq, last_at = j.last_at, \
+         last_id = j.last_id FROM j WHERE conversation.id = j.id",
     )
 });
 
@@ -130,16 +138,17 @@ pub(super) async fn intern<'a>(
 
 /// Write down how far the page's messages moved their conversations.
 pub(super) async fn advance(txn: &mut Txn<'_>, standing: &HashMap<i64, Standing>) -> Result<(), Failure> {
-    let rows: Vec<String> = standing
-        .iter()
-        .map(|(id, s)| format!("[{id},{},{},{},{}]", s.messages, s.last_seq, s.last_at, s.last_id))
-        .collect();
-    let sql = "UPDATE conversation SET messages = j.messages, last_seq = j.last_seq, last_at = j.last_at, \
-               last_id = j.last_id \
-               FROM (SELECT value ->> 0 AS id, value ->> 1 AS messages, value ->> 2 AS last_seq, \
-                            value ->> 3 AS last_at, value ->> 4 AS last_id FROM json_each(?)) AS j \
-               WHERE conversation.id = j.id";
-    sqlx::query(sql).bind(format!("[{}]", rows.join(","))).execute(&mut *txn.connection).await?;
+    let mut rows: Vec<_> = standing.iter().collect();
+    rows.sort_unstable_by_key(|(id, _)| **id);
+    for (sql, rows) in ADVANCE.cut(&rows) {
+        let mut values = Values::with_capacity(rows.len() * 5);
+        for (id, standing) in rows {
+            for number in [**id, standing.messages, standing.last_seq, standing.last_at, standing.last_id] {
+                values.put(number)?;
+            }
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ static KNOWN: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("SELECT native_id FROM message WHERE instance = ? AND native_id IN (", "?", ")"));
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
+        "INSERT OR FAIL INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
          client_id, recipients, text, body) VALUES",
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "",
@@ -21,12 +21,15 @@ static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static RECOVER: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
+        "INSERT OR FAIL INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
          client_id, recipients, text, body, late) VALUES",
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "",
     )
 });
+
+// OR FAIL here and elsewhere: a statement that fails ends the transaction anyway, so SQLite need not keep what would undo
+// the statement alone.
 
 /// A message on its way into the table.
 pub(super) struct NewMessage<'a> {

@@ -81,3 +81,6 @@ impl SqliteArchive {
         Ok(self.0.readers.begin().await.map_err(Failure)?)
     }
 }
+
+#[cfg(test)]
+mod plans;

@@ -11,14 +11,14 @@ use std::sync::LazyLock;
 
 static SEEN: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO participation (conversation, person, kind, seen, member) VALUES",
+        "INSERT OR FAIL INTO participation (conversation, person, kind, seen, member) VALUES",
         "(?, ?, ?, 1, 0)",
         "ON CONFLICT (conversation, person) DO UPDATE SET seen = 1 WHERE seen = 0 RETURNING conversation",
     )
 });
 static MEMBERS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO participation (conversation, person, kind, seen, member) VALUES",
+        "INSERT OR FAIL INTO participation (conversation, person, kind, seen, member) VALUES",
         "(?, ?, (SELECT kind FROM conversation WHERE id = ?), 0, 1)",
         "ON CONFLICT (conversation, person) DO UPDATE SET member = 1",
     )
@@ -121,13 +121,13 @@ pub(super) async fn refresh(
     let moved = standing.iter().filter(|(id, standing)| standing.moved && !renewed.contains(id)).map(|(id, _)| *id);
     let moved = id_list(moved);
     if moved.len() > 2 {
-        let sql = "UPDATE participation SET last_at = c.last_at, last_id = c.last_id \
+        let sql = "UPDATE OR FAIL participation SET last_at = c.last_at, last_id = c.last_id \
                    FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value \
                    WHERE participation.conversation = c.id";
         sqlx::query(sql).bind(moved).execute(&mut *txn.connection).await?;
     }
     if !renewed.is_empty() {
-        let sql = "UPDATE participation SET last_at = c.last_at, last_id = c.last_id, label = \
+        let sql = "UPDATE OR FAIL participation SET last_at = c.last_at, last_id = c.last_id, label = \
                    CASE WHEN c.pair = 1 AND (SELECT count(*) FROM participation AS o WHERE o.conversation = c.id) = 2 \
                    THEN (SELECT other.folded FROM participation AS o JOIN person AS other ON other.id = o.person \
                          WHERE o.conversation = c.id AND o.person <> participation.person) \

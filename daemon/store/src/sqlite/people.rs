@@ -12,10 +12,10 @@ use stele_archive::model::{Message, Page, Person};
 static FIND: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("SELECT native_id, id FROM person WHERE instance = ? AND native_id IN (", "?", ")"));
 static CREATE: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("INSERT INTO person (id, instance, native_id) VALUES", "(?, ?, ?)", ""));
+    LazyLock::new(|| Bulk::new("INSERT OR FAIL INTO person (id, instance, native_id) VALUES", "(?, ?, ?)", ""));
 static DESCRIBE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO person (id, instance, native_id, kind, name, folded, avatar, attributes) VALUES",
+        "INSERT OR FAIL INTO person (id, instance, native_id, kind, name, folded, avatar, attributes) VALUES",
         "(?, ?, ?, ?, ?, ?, ?, ?)",
         "ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, folded = excluded.folded, \
          avatar = excluded.avatar, attributes = excluded.attributes",

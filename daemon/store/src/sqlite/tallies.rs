@@ -10,13 +10,17 @@ use std::sync::LazyLock;
 
 static TALLY: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO tally (conversation, day, kind, n) VALUES",
+        "INSERT OR FAIL INTO tally (conversation, day, kind, n) VALUES",
         "(?, ?, ?, ?)",
         "ON CONFLICT (conversation, day, kind) DO UPDATE SET n = n + excluded.n",
     )
 });
 static DAYS: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new("INSERT INTO day_total (day, n) VALUES", "(?, ?)", "ON CONFLICT (day) DO UPDATE SET n = n + excluded.n")
+    Bulk::new(
+        "INSERT OR FAIL INTO day_total (day, n) VALUES",
+        "(?, ?)",
+        "ON CONFLICT (day) DO UPDATE SET n = n + excluded.n",
+    )
 });
 
 /// Count the new messages.

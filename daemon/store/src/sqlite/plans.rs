@@ -1,0 +1,56 @@
+//! Every answer is a range of an index: what SQLite says it will do, checked.
+
+use super::history::{Shape, Walk, count_sql, page_sql, tally_sql};
+use super::{Options, SqliteArchive, feed, lists, media};
+use sqlx::{AssertSqlSafe, Row};
+use stele_archive::ops::MessageOrder;
+
+async fn plan(archive: &SqliteArchive, sql: &str) -> String {
+    let mut snapshot = archive.read().await.expect("a reader");
+    let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let rows = sqlx::query(sql).fetch_all(&mut *snapshot).await.expect("explains");
+    rows.iter().map(|row| row.get::<String, _>(3)).collect::<Vec<_>>().join("\n")
+}
+
+fn check(sql: &str, plan: &str, index: &str) {
+    for line in plan.lines() {
+        let harmless = line.contains("json_each") || line.contains("VIRTUAL TABLE");
+        assert!(!line.starts_with("SCAN") || harmless, "{sql}\n{plan}");
+        assert!(!line.contains("TEMP B-TREE"), "{sql}\n{plan}");
+    }
+    assert!(plan.contains(index), "{sql}\n{plan}");
+}
+
+#[tokio::test]
+async fn no_answer_scans_or_sorts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = SqliteArchive::open(&folder.path().join("archive.db"), &Options::default()).await.expect("opens");
+    for (order, index) in [
+        (MessageOrder::SentAt, "COVERING INDEX message_by_time (conversation=?"),
+        (MessageOrder::Id, "COVERING INDEX message_by_id (conversation=?"),
+        (MessageOrder::Seq, "COVERING INDEX message_by_seq (conversation=?"),
+    ] {
+        for bits in 0..32_u8 {
+            for descending in [false, true] {
+                let bit = |at: u8| bits >> at & 1 == 1;
+                let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3), kinds: bit(4) };
+                let sql = page_sql(Walk { order, descending }, shape);
+                check(&sql, &plan(&archive, &sql).await, index);
+            }
+        }
+    }
+    for kinds in [false, true] {
+        let sql = count_sql(kinds);
+        check(&sql, &plan(&archive, &sql).await, "message_by_time (conversation=? AND sent_at>? AND sent_at<?)");
+        let sql = tally_sql(kinds);
+        check(&sql, &plan(&archive, &sql).await, "tally USING PRIMARY KEY (conversation=? AND day>? AND day<?");
+        for count in [1, 2, 5] {
+            let sql = lists::list_sql(count, kinds);
+            check(&sql, &plan(&archive, &sql).await, "COVERING INDEX participation_list (person=? AND kind=?)");
+        }
+    }
+    check(lists::COUNT_NAMED, &plan(&archive, lists::COUNT_NAMED).await, "participation_list (person=? AND kind=?)");
+    check(feed::PROMPT, &plan(&archive, feed::PROMPT).await, "INTEGER PRIMARY KEY (rowid>?)");
+    check(feed::LATE, &plan(&archive, feed::LATE).await, "INDEX message_late (late>?)");
+    check("media due", &plan(&archive, &media::due_sql()).await, "INDEX media_due (instance=?");
+}

@@ -1,0 +1,190 @@
+//! What is the SQLite file's own: who may open it, what it can prove, and that readers do not wait.
+
+mod common;
+
+use bytes::Bytes;
+use common::options;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use std::path::Path;
+use stele_archive::model::{Message, Page};
+use stele_archive::ops::MessageQuery;
+use stele_archive::{ArchiveError, Commit, InstanceId, MessageId, Pages, Queries, Stream};
+use stele_store::SqliteArchive;
+
+async fn open(path: &Path) -> SqliteArchive {
+    SqliteArchive::open(path, &options()).await.expect("opens")
+}
+
+/// Run a statement behind the archive's back.
+async fn tamper(path: &Path, sql: &str) {
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .expect("opens");
+    sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect(sql);
+    connection.close().await.expect("closes");
+}
+
+async fn say(archive: &SqliteArchive, instance: InstanceId, natives: &[&str]) {
+    let messages = natives
+        .iter()
+        .enumerate()
+        .map(|(at, native)| Message {
+            native_id: (*native).to_owned(),
+            conversation: "c".to_owned(),
+            sender: "a".to_owned(),
+            recipients: vec!["z".to_owned(), "b".to_owned()],
+            sent_at: at as i64,
+            kind: "text".to_owned(),
+            text: format!("text of {native}"),
+            body: Bytes::from_static(b"{}"),
+            ..Message::default()
+        })
+        .collect();
+    let page = Page { messages, ..Page::default() };
+    let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+    archive.commit(commit).await.expect("stored");
+}
+
+#[tokio::test]
+async fn the_file_of_another_program_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.db");
+    tamper(&path, "CREATE TABLE theirs (x)").await;
+    let refused = SqliteArchive::open(&path, &options()).await.expect_err("not ours");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("another program")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    open(&path).await.close().await.expect("closes");
+    let newer = "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
+                 VALUES (9999, 'from the future', '2099-01-01', 1, x'00', 0)";
+    tamper(&path, newer).await;
+    let refused = SqliteArchive::open(&path, &options()).await.expect_err("newer");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("newer stele (schema 9999")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_closed_archive_is_unavailable_and_its_file_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    say(&archive, instance, &["m1"]).await;
+    assert_eq!(archive.check().await.expect("checks"), Vec::<String>::new());
+    archive.close().await.expect("closes");
+    archive.close().await.expect("closes twice");
+    assert!(!path.with_extension("db-wal").exists(), "the log is part of the file");
+    let page = Page::default();
+    let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+    assert!(archive.commit(commit).await.expect_err("closed").is_transient());
+    assert!(archive.stats(None).await.expect_err("closed").is_transient());
+}
+
+#[tokio::test]
+async fn recipients_are_kept_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = open(&folder.path().join("archive.db")).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    say(&archive, instance, &["m1"]).await;
+    let query = MessageQuery { conversation: "c".to_owned(), limit: 1, ..MessageQuery::default() };
+    let id = archive.messages(instance, &query).await.expect("answers").rows[0].id;
+    assert_eq!(archive.recipients(id).await.expect("answers"), ["z", "b"]);
+    assert_eq!(archive.recipients(MessageId(99)).await.expect("answers"), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_ledger_tells_what_was_tampered_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    assert_eq!(archive.verify_ledger().await.expect("verifies").pages, 0);
+    say(&archive, instance, &["m1", "m2"]).await;
+    archive.close().await.expect("closes");
+    let archive = open(&path).await;
+    say(&archive, instance, &["m3"]).await;
+    say(&archive, instance, &["m1"]).await; // Brings nothing, leaves no row.
+    say(&archive, instance, &["m4", "m5"]).await;
+    let report = archive.verify_ledger().await.expect("verifies");
+    assert_eq!((report.pages, report.messages, report.broken, report.uncovered), (3, 5, None, 0));
+    assert_eq!(report.head.len(), 64);
+    archive.close().await.expect("closes");
+
+    for (damage, broken, uncovered) in [
+        ("UPDATE message SET body = x'00' WHERE native_id = 'm3'", Some(2), 0),
+        ("UPDATE message SET sent_at = sent_at + 1 WHERE native_id = 'm5'", Some(3), 0),
+        ("DELETE FROM message WHERE native_id = 'm2'", Some(1), 0),
+        ("UPDATE ledger SET at = 5 WHERE id = 2", Some(2), 0),
+        ("UPDATE person SET native_id = 'x' WHERE native_id = 'z'", Some(1), 0),
+        (
+            "INSERT INTO message (id, instance, conversation, seq, sent_at, kind, native_id, text, body) \
+             VALUES (99, 1, 1, 9, 9, 1, 'forged', '', x'')",
+            None,
+            1,
+        ),
+        ("UPDATE person SET name = 'renamed'", None, 0),
+    ] {
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(&path, &copy).expect("copied");
+        tamper(&copy, damage).await;
+        let archive = open(&copy).await;
+        let found = archive.verify_ledger().await.expect("verifies");
+        assert_eq!((found.broken, found.uncovered), (broken, uncovered), "{damage}");
+        archive.close().await.expect("closes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_do_not_wait_for_a_writer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    say(&archive, instance, &["m1"]).await;
+    // A write that does not end: another process holds the lock, with a change not committed.
+    let mut rival = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.expect("opens");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut rival).await.expect("begins");
+    sqlx::query("DELETE FROM message").execute(&mut rival).await.expect("deletes");
+    let query = MessageQuery { conversation: "c".to_owned(), limit: 10, ..MessageQuery::default() };
+    for _ in 0..20 {
+        assert_eq!(archive.messages(instance, &query).await.expect("answers").rows.len(), 1);
+    }
+    sqlx::query("ROLLBACK").execute(&mut rival).await.expect("ends");
+    say(&archive, instance, &["m2"]).await;
+    assert_eq!(archive.messages(instance, &query).await.expect("answers").total, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_given_up_leaves_no_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = open(&folder.path().join("archive.db")).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    let query = MessageQuery { conversation: "c".to_owned(), limit: 1000, ..MessageQuery::default() };
+    let mut total = 0;
+    for round in 0..40 {
+        let natives: Vec<String> = (0..20).map(|at| format!("{round}/{at}")).collect();
+        let natives: Vec<&str> = natives.iter().map(String::as_str).collect();
+        {
+            // Polled a few times, then dropped.
+            let mut commit = std::pin::pin!(say(&archive, instance, &natives));
+            for _ in 0..round {
+                if futures::poll!(&mut commit).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        say(&archive, instance, &natives).await;
+        total += 20;
+        let found = archive.messages(instance, &query).await.expect("answers");
+        assert_eq!((found.total, found.rows.len()), (total, total as usize), "round {round}");
+    }
+    let report = archive.verify_ledger().await.expect("verifies");
+    assert_eq!((report.messages, report.broken, report.uncovered), (total, None, 0));
+}
