@@ -43,7 +43,8 @@ async fn put(archive: &SqliteArchive, instance: InstanceId, page: &Page) {
 }
 
 async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
-    let lists: [(&str, fn(ConversationQuery, &mut Random) -> ConversationQuery); 4] = [
+    type ListShape = fn(ConversationQuery, &mut Random) -> ConversationQuery;
+    let lists: [(&str, ListShape); 4] = [
         ("conversations", |query, _| query),
         ("conversations, page 3", |query, _| ConversationQuery { offset: 40, ..query }),
         ("conversations, of a kind", |query, _| ConversationQuery { kind: Some("group".into()), ..query }),

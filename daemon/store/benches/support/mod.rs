@@ -43,7 +43,7 @@ pub fn conversation(at: u64) -> String {
 
 /// The people of a conversation.
 pub fn members(at: u64) -> Vec<u64> {
-    let count = if at % 5 == 0 { GROUP } else { 2 };
+    let count = if at.is_multiple_of(5) { GROUP } else { 2 };
     (0..count).map(|seat| Random(at * 31 + seat * 7).next() % PEOPLE).collect()
 }
 
@@ -56,7 +56,7 @@ pub fn directory() -> Page {
         conversations: (0..CONVERSATIONS)
             .map(|at| Conversation {
                 native_id: conversation(at),
-                kind: Some(if at % 5 == 0 { ConversationKind::Group } else { ConversationKind::Direct }),
+                kind: Some(if at.is_multiple_of(5) { ConversationKind::Group } else { ConversationKind::Direct }),
                 ..Conversation::default()
             })
             .collect(),
@@ -83,7 +83,7 @@ pub fn message(at: u64, conversations: u64) -> Message {
         seq: Some(at as i64 + 1),
         sender: person(sender),
         recipients: members.into_iter().filter(|member| *member != sender).map(person).collect(),
-        sent_at: NEW_YEAR + at as i64 * 500_000 - (random.next() % 50 == 0) as i64 * 3_600_000_000,
+        sent_at: NEW_YEAR + at as i64 * 500_000 - i64::from(random.next().is_multiple_of(50)) * 3_600_000_000,
         kind: ["text", "text", "text", "text", "image", "voice", "file"][(random.next() % 7) as usize].to_owned(),
         text,
         body: Bytes::from(body),

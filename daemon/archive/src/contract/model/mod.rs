@@ -68,6 +68,7 @@ async fn live(factory: &dyn Factory, steps: &[Step]) -> Result<(), String> {
 }
 
 /// Equal, or a sentence.
+#[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
 pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{what}: found {found:?}, expected {expected:?}")) }
 }
