@@ -91,7 +91,10 @@ async fn archive(arguments: &Arguments, config: Config) -> Result<Value> {
     let runs = follow(&port, INSTANCE, SYNC, None, |stored| bar.set_position(stored)).await?;
     let seconds = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    for kind in [DIRECTORY, MEDIA] {
+    let offered = port.snapshot(INSTANCE).await?;
+    let offered =
+        |kind: &&str| offered["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["key"]["kind"] == *kind));
+    for kind in [DIRECTORY, MEDIA].into_iter().filter(offered) {
         let further = follow(&port, INSTANCE, kind, None, |_| {}).await?;
         check(&further)?;
     }

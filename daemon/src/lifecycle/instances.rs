@@ -110,7 +110,12 @@ impl Instances {
 
     /// Ends all plugins.
     pub async fn stop(&self, grace: Duration) {
-        join_all(self.running().iter().map(|instance| instance.stop_plugin(grace))).await;
+        let running = self.running();
+        join_all(running.iter().map(|instance| instance.stop_plugin(grace))).await;
+        // The runner holds the instances, and they what serves them: without this none would ever be let go of.
+        for instance in running {
+            self.parts.jobs.remove_instance(instance.name()).await;
+        }
         self.tasks.close();
         self.tasks.wait().await;
         self.table.write().expect("no panic happens while the table is locked").running.clear();

@@ -8,9 +8,9 @@ use crate::jobs::{JobOptions, Jobs};
 use crate::media::{Links, MediaStore};
 use crate::services::{DaemonServices, FetchLimits, HttpClient};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stele_archive::{Archive, Clock, InstanceId, SystemClock};
-use stele_search::{EmbeddedIndex, EmbeddedOptions, SearchIndex, Searcher, Tailer, TailerOptions};
+use stele_search::{EmbeddedIndex, EmbeddedOptions, IndexError, SearchIndex, Searcher, Tailer, TailerOptions};
 use stele_store::{Options, SqliteArchive};
 
 /// Name of the archive in the data folder.
@@ -27,6 +27,10 @@ const OWN: InstanceId = InstanceId(0);
 const LINK_KEY_BYTES: usize = 32;
 /// Time the index gets for what is left when the daemon stops; what it does not take in then is taken in at the next start.
 const FINAL_COMMIT: Duration = Duration::from_secs(10);
+
+/// Time an index gets to be let go of by an earlier life of this process, and the pause between two looks.
+const INDEX_PATIENCE: Duration = Duration::from_secs(10);
+const INDEX_PAUSE: Duration = Duration::from_millis(10);
 
 /// The parts that do not depend on instances.
 pub struct Parts {
@@ -71,9 +75,10 @@ impl Parts {
         let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
         let folder = config.data_dir.join(MEDIA);
         let media = MediaStore::open(&folder).await.map_err(|source| StartError::Folder { path: folder, source })?;
+        // Weak: whoever still holds a job or a service after the end must not keep the index open.
         let wake = |tailer: &Arc<Tailer>| {
-            let tailer = Arc::clone(tailer);
-            move || tailer.wake()
+            let tailer = Arc::downgrade(tailer);
+            move || _ = tailer.upgrade().map(|tailer| tailer.wake())
         };
         let options = job_options(config);
         let owner = options.owner.clone();
@@ -154,9 +159,17 @@ async fn open_index(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError>
         ..EmbeddedOptions::default()
     };
     let folder = config.data_dir.join(INDEX);
-    let opened = tokio::task::spawn_blocking(move || EmbeddedIndex::open(folder, options)).await;
-    let index = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    Ok(Arc::new(index))
+    let begun = Instant::now();
+    loop {
+        let (folder, options) = (folder.clone(), options.clone());
+        let opened = tokio::task::spawn_blocking(move || EmbeddedIndex::open(folder, options)).await;
+        match opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Ok(index) => return Ok(Arc::new(index)),
+            // The data folder is ours, so this is the last commit of an earlier life of this process.
+            Err(IndexError::InUse(_)) if begun.elapsed() < INDEX_PATIENCE => tokio::time::sleep(INDEX_PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn tailer_options(config: &Config) -> TailerOptions {

@@ -44,7 +44,7 @@ pub async fn search(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Respons
     let request = request_of(&admin, &names, uri.query().unwrap_or_default()).await?;
     let page = match admin.searcher.search(&request).await {
         Ok(page) => page,
-        Err(error) => return search_failure(error),
+        Err(error) => return search_failure(&error),
     };
     let by_id: BTreeMap<InstanceId, &str> = names.iter().map(|(name, id)| (*id, name.as_str())).collect();
     let rows: Vec<Value> = page.rows.iter().map(|hit| row(hit, &by_id)).collect();
@@ -128,9 +128,9 @@ fn row(hit: &SearchHit, names: &BTreeMap<InstanceId, &str>) -> Value {
     })
 }
 
-fn search_failure(error: SearchError) -> Result<Response, Failure> {
+fn search_failure(error: &SearchError) -> Result<Response, Failure> {
     let after = error.retry_after();
-    let status = match &error {
+    let status = match error {
         SearchError::Invalid(_) => StatusCode::BAD_REQUEST,
         SearchError::Archive(_) => {
             tracing::error!(%error, "the archive does not answer");
