@@ -10,13 +10,22 @@ use crate::index::{IndexQuery, Sort};
 use crate::rank::{Rank, Top, relevance};
 use std::sync::Arc;
 use stele_archive::MessageId;
-use tantivy::columnar::ColumnValues;
+use tantivy::columnar::{ColumnIndex, ColumnValues};
 use tantivy::fastfield::Column;
 use tantivy::postings::{Postings, SegmentPostings};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocId, DocSet, SegmentReader, TERMINATED, Term};
 
 type Values<T> = Arc<dyn ColumnValues<T>>;
+
+/// The values of a column by document. Every document has exactly one, so the look into which ones do can be spared; it
+/// would cost more than the value.
+fn values<T: PartialOrd + Copy + std::fmt::Debug + Send + Sync + 'static>(column: Column<T>, missing: T) -> Values<T> {
+    match column.index {
+        ColumnIndex::Full => column.values,
+        _ => column.first_or_default_col(missing),
+    }
+}
 
 /// Adds the hits of a segment to `top`.
 pub(super) fn collect(
@@ -27,10 +36,10 @@ pub(super) fn collect(
 ) -> tantivy::Result<()> {
     let Some(filters) = Filters::open(segment, query)? else { return Ok(()) };
     let Some(mut candidates) = Candidates::open(segment, fields, query)? else { return Ok(()) };
-    let ids: Values<i64> = segment.fast_fields().column_first_or_default(schema::ID)?;
-    let lengths: Option<Values<u64>> = match query.sort {
+    let ids = values(segment.fast_fields().i64(schema::ID)?, 0);
+    let lengths = match query.sort {
         Sort::Newest => None,
-        Sort::Relevance => Some(segment.fast_fields().column_first_or_default(schema::LENGTH)?),
+        Sort::Relevance => Some(values(segment.fast_fields().u64(schema::LENGTH)?, 0)),
     };
     let alive = segment.alive_bitset();
 
@@ -67,7 +76,7 @@ impl Filters {
     /// `None` when no message of the segment can pass.
     fn open(segment: &SegmentReader, query: &IndexQuery) -> tantivy::Result<Option<Self>> {
         let columns = segment.fast_fields();
-        let sent_at: Values<i64> = columns.column_first_or_default(schema::SENT_AT)?;
+        let sent_at = values(columns.i64(schema::SENT_AT)?, 0);
         let since = query.since.unwrap_or(i64::MIN);
         if sent_at.max_value() < since || query.until.is_some_and(|until| sent_at.min_value() >= until) {
             return Ok(None);
@@ -76,7 +85,7 @@ impl Filters {
             None
         } else {
             let wanted = query.instances.iter().map(|instance| instance.0).collect();
-            Some((columns.column_first_or_default(schema::INSTANCE)?, wanted))
+            Some((values(columns.i64(schema::INSTANCE)?, 0), wanted))
         };
         let kinds = if query.kinds.is_empty() {
             None
