@@ -19,7 +19,8 @@ pub const MAX_TIMEOUT_SECONDS: u32 = 300;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Path of the vendor's library, from WeCom's download page; without one the instance only serves what it has.
+    /// Path of the vendor's library, from WeCom's download page; without one the instance only serves what it has. It is
+    /// loaded in a process of its own only: not with `carrier = "in-process"`.
     #[serde(default)]
     pub library: String,
     /// Keys that sign requests of the HTTP API.

@@ -95,6 +95,18 @@ async fn what_comes_after_the_end_is_found_by_the_next_pull() {
 }
 
 #[tokio::test]
+async fn pages_that_would_not_fit_into_a_frame_are_cut() {
+    const HUGE: usize = 5 << 20;
+    let vendor = FakeVendor::default();
+    (1..=2).for_each(|seq| vendor.send_text(seq, &format!("{seq}{}", "x".repeat(HUGE))));
+    let plugin = vendor.instance(&host().host(), config(&[1]));
+    let pages = pull_all(&plugin, 1000).await.expect("nothing is wrong");
+    assert_eq!(pages.iter().map(seq_of).collect::<Vec<_>>(), [1, 2]);
+    let lengths: Vec<usize> = texts(&pages).iter().map(|text| text.len()).collect();
+    assert_eq!(lengths, [HUGE + 1; 2]);
+}
+
+#[tokio::test]
 async fn shuffled_and_doubled_pages_lose_and_double_nothing() {
     let vendor = FakeVendor::default();
     (1..=9).for_each(|seq| vendor.send_text(seq, &seq.to_string()));
@@ -365,6 +377,13 @@ async fn health_says_what_is_missing_and_nothing_secret() {
         assert!(findings.contains(part), "{part}: {findings}");
     }
     assert_eq!(error_of(broken.sync_pull(request(None, 1)).await).code, ErrorCode::Denied);
+}
+
+#[test]
+fn a_library_that_is_not_there_is_named() {
+    let missing = std::path::Path::new("/nowhere/libWeWorkFinanceSdk_C.so");
+    let fault = stele_wecom::vendor::Library::load(missing).err().expect("there is none").to_string();
+    assert!(fault.contains("/nowhere/libWeWorkFinanceSdk_C.so") && fault.contains("No such file"), "{fault}");
 }
 
 #[tokio::test]

@@ -27,6 +27,10 @@ use stele_plugin_api::ops::{PullRequest, RecoverRequest};
 use stele_plugin_api::{Error, Host};
 use tokio::sync::Mutex;
 
+/// Bytes of messages in one page. A page travels in one frame, which is bounded (64 MiB by default), and a thousand
+/// forwarded records can be larger than that.
+const MAX_PAGE_BYTES: usize = 16 << 20;
+
 /// The archive of one corp.
 pub struct Sync {
     corp: Arc<Corp>,
@@ -71,7 +75,7 @@ impl Sync {
             Some(pipeline) => pipeline,
             None => Self::start(workers, cursor.seq, limit),
         };
-        let ready = match pipeline.next().await {
+        let mut ready = match pipeline.next().await {
             Some(ready) => ready,
             // It had ended with the page before; what has come since then is a new beginning.
             None => {
@@ -86,8 +90,15 @@ impl Sync {
             });
             return Ok(Page { caught_up: true, notices: Vec::from_iter(repeats), ..Page::default() });
         };
-        *slot = Some(pipeline);
+        let fit = Self::fit(&ready.outcomes);
+        if fit < ready.outcomes.len() {
+            // The rest is asked for again, and so is what was prefetched after it.
+            ready.outcomes.truncate(fit);
+        } else {
+            *slot = Some(pipeline);
+        }
         drop(slot);
+        let highest = ready.outcomes.last().map_or(highest, |(seq, _)| *seq);
 
         let mut page = Builder::after(cursor.latest);
         page.notice(Self::gap(cursor, request.last_commit, &ready.outcomes, now));
@@ -111,6 +122,16 @@ impl Sync {
         envelopes.sort_by_key(|envelope| envelope.seq);
         page.add(opener.open(envelopes).await?);
         Ok(Page { caught_up: true, ..page.finish() })
+    }
+
+    /// How many of these fit into one page; at least one.
+    fn fit(outcomes: &[(u64, Outcome)]) -> usize {
+        let mut bytes = 0;
+        let is_over = |(_, outcome): &(u64, Outcome)| {
+            bytes += outcome.size();
+            bytes > MAX_PAGE_BYTES
+        };
+        outcomes.iter().position(is_over).unwrap_or(outcomes.len()).max(1)
     }
 
     fn start(workers: &Workers, after: u64, limit: u32) -> Pipeline {

@@ -20,6 +20,16 @@ pub enum Outcome {
     Parked(Parked),
 }
 
+impl Outcome {
+    /// About how many bytes it adds to a page.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Entry(entry) => entry.messages.iter().map(|message| message.body.len() + message.text.len()).sum(),
+            Self::Parked(parked) => parked.envelope.len(),
+        }
+    }
+}
+
 /// Opens envelopes of one corp for one kind of work.
 pub struct Opener {
     corp: Arc<Corp>,

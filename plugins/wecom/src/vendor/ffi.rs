@@ -75,11 +75,16 @@ pub fn load(path: &Path) -> Result<&'static Api, String> {
     // SAFETY: loading runs the library's constructors. The operator named this file as the vendor's library; that it is
     // one cannot be checked, so it is only loaded in a process of its own (see the module above).
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | DEEPBIND) }
-        .map_err(|error| format!("cannot be loaded: {error}"))?;
+        .map_err(|error| format!("cannot be loaded: {}", reason(&error)))?;
     let library: &'static Library = Box::leak(Box::new(library));
     // SAFETY: leaked, the library stays loaded for ever; signatures are those of the vendor's header, the same in every
     // generation known.
     let api = unsafe { Api::find(library) }
         .map_err(|missing| format!("is not the vendor's library: it lacks {}", missing.join(", ")))?;
     Ok(Box::leak(Box::new(api)))
+}
+
+/// What the dynamic linker says; the error itself only says which call failed.
+fn reason(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
