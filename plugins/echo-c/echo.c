@@ -1,8 +1,8 @@
 /* The smallest Stele plugin, in C: it answers every HTTP request with what it was sent.
  *
  * It shows all of the boundary that a plugin in C needs: the descriptor, open and close, hello, calls and their answers,
- * who owns which bytes, and payloads as JSON. It has no threads and next to no state: each call is answered from within `post`,
- * which the ABI allows because neither side holds a lock while it calls the other.
+ * who owns which bytes, and payloads as JSON. It has no threads and next to no state: each call is answered from within
+ * `post`, which the ABI allows because neither side holds a lock while it calls the other.
  *
  * Ownership, in three rules:
  *   1. payload and body of a frame that is posted to us are ours: each is released once, or moved on;
@@ -19,9 +19,11 @@
 #define NAME "echo-c"
 #define VERSION "0.1.0"
 #define MAX_FRAME 67108864 /* bytes of payload and body it takes at once: 64 MiB */
-#define STRING_OF(number) STRING(number)
-#define STRING(text) #text
 #define MAX_DEPTH 64       /* maps and lists within each other */
+
+/* A number as JSON. */
+#define JSON_OF(number) JSON_OF_(number)
+#define JSON_OF_(number) #number
 
 /* ---- a JSON text that grows ------------------------------------------------------------------------------------- */
 
@@ -229,7 +231,7 @@ static void post(void *ctx, stele_frame *frame) {
     case STELE_HELLO: /* carries the configuration, of which an echo needs nothing; a second one is against the rules */
         if (atomic_flag_test_and_set(&self->greeted)) break;
         put_json(&json, "{\"name\":\"" NAME "\",\"version\":\"" VERSION "\",\"limits\":{\"max_frame\":");
-        put_json(&json, STRING_OF(MAX_FRAME) ",\"max_calls\":256,\"credit\":8}}");
+        put_json(&json, JSON_OF(MAX_FRAME) ",\"max_calls\":256,\"credit\":8}}");
         answer(&self->host, STELE_HELLO, 0, &json, no_bytes);
         break;
     case STELE_CALL:

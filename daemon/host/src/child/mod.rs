@@ -35,8 +35,11 @@ use std::{
 };
 use stele_plugin_api::frame::{Decoder, Frame};
 use tokio::{
-    io::{AsyncWriteExt, Interest},
-    net::UnixStream,
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     process::Child,
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
@@ -111,9 +114,9 @@ impl ChildLink {
         let full = Arc::new(Notify::new());
         let wake = full.clone();
         let outbox = Arc::new(Outbox::new(socket.as_fd().try_clone_to_owned()?, move || wake.notify_one()));
-        let socket = Arc::new(socket);
-        let drainer = tokio::spawn(drain(outbox.clone(), socket.clone(), full));
-        let reader = tokio::spawn(read_frames(socket, max_frame_bytes, deliver));
+        let (read, write) = socket.into_split();
+        let drainer = tokio::spawn(drain(outbox.clone(), write, full));
+        let reader = tokio::spawn(read_frames(read, max_frame_bytes, deliver));
         let (orders, received) = mpsc::unbounded_channel();
         let (tell_exit, exit) = watch::channel(None);
         tokio::spawn(own(child, pid, reader, drainer, captures, received, tell_exit));
@@ -252,16 +255,14 @@ fn exit_of(status: ExitStatus) -> Exit {
 }
 
 /// Hands frames from the socket to `deliver` until it ends.
-async fn read_frames(socket: Arc<UnixStream>, max_frame_bytes: u32, deliver: Deliver) -> Result<(), String> {
+async fn read_frames(mut socket: OwnedReadHalf, max_frame_bytes: u32, deliver: Deliver) -> Result<(), String> {
     let mut decoder = Decoder::new(max_frame_bytes);
     let mut input = BytesMut::new();
     loop {
         input.reserve(READ_BYTES);
-        let ready = socket.readable().await;
-        match ready.and_then(|()| socket.try_read_buf(&mut input)) {
+        match socket.read_buf(&mut input).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) => return Err(error.to_string()),
         }
@@ -272,10 +273,10 @@ async fn read_frames(socket: Arc<UnixStream>, max_frame_bytes: u32, deliver: Del
 }
 
 /// Writes what senders could not, whenever the socket was full.
-async fn drain(outbox: Arc<Outbox>, socket: Arc<UnixStream>, full: Arc<Notify>) {
+async fn drain(outbox: Arc<Outbox>, socket: OwnedWriteHalf, full: Arc<Notify>) {
     loop {
         full.notified().await;
         // An error closes the outbox; the reader of the same socket reports the end.
-        let _ = socket.async_io(Interest::WRITABLE, || outbox.flush(Wait::Never)).await;
+        let _ = socket.as_ref().async_io(Interest::WRITABLE, || outbox.flush(Wait::Never)).await;
     }
 }
