@@ -51,6 +51,8 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
     let (code, _, stderr) = run(&["check", "--config", "/nowhere.toml"]);
     assert_eq!(code, 78);
     assert!(stderr.contains("/nowhere.toml: cannot be read: "), "{stderr}");
+    let (code, _, stderr) = run(&["plugins", "check", "/nowhere.so"]);
+    assert_eq!((code, stderr.as_str()), (1, "error: there is no plugin file /nowhere.so\n"));
     let (code, _, stderr) = run(&["demo", "--kit", "/nowhere"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("error: the demo kit /nowhere is not there"), "{stderr}");

@@ -55,7 +55,7 @@ enum Command {
     Sync(sync::Arguments),
     /// Show jobs and their latest runs
     Jobs(jobs::Arguments),
-    /// Show plugins that were found, and which instances use them
+    /// Show plugins and the instances that use them, or check one
     Plugins(plugins::Arguments),
     /// Build the search index anew
     Reindex,
@@ -105,7 +105,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sync(arguments) => sync::run(&arguments, load()?).await,
         Command::Jobs(arguments) => jobs::run(&arguments, &load()?).await,
-        Command::Plugins(arguments) => Ok(plugins::run(&arguments, &load()?)),
+        Command::Plugins(arguments) => plugins::run(&arguments, &load()?).await,
         Command::Reindex => reindex::run(&load()?).await,
         Command::Completions { .. } | Command::PluginHost => unreachable!("handled before there is a runtime"),
     }

@@ -1,19 +1,59 @@
 //! `steled plugins`
 
 use super::table;
-use crate::config::Config;
-use crate::lifecycle::plugins_of;
+use crate::config::{Config, find_plugin};
+use crate::lifecycle::{plugin_not_found, plugins_of};
+use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
+use stele_host::Carrier;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(arguments: &Arguments, config: &Config) -> ExitCode {
-    list(config, arguments.json)
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the conformance kit against a plugin
+    Check {
+        /// Name of a plugin, or path of its file
+        plugin: String,
+        /// Give the plugin the configuration of this instance [default: an empty one]
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+        /// Load it into this process instead of one of its own
+        #[arg(long)]
+        in_process: bool,
+    },
+}
+
+pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
+    match &arguments.command {
+        None => Ok(list(config, arguments.json)),
+        Some(Command::Check { plugin, instance, in_process }) => {
+            check(config, plugin, instance.as_deref(), *in_process).await
+        }
+    }
+}
+
+async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process: bool) -> Result<ExitCode> {
+    let folders = config.plugins.folders();
+    let Some(path) = find_plugin(plugin, &folders) else { bail!("{}", plugin_not_found(plugin, &folders)) };
+    let settings = match instance {
+        None => serde_json::json!({}),
+        Some(name) => {
+            let found = config.instances.iter().find(|instance| instance.name == name);
+            found.with_context(|| format!("there is no instance {name:?}"))?.config.value().clone()
+        }
+    };
+    let carrier = if in_process { Carrier::InProcess } else { Carrier::Child };
+    let report = stele_host::conformance(&path, carrier, settings, &std::env::current_exe()?).await;
+    print!("{report}");
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(config: &Config, json: bool) -> ExitCode {

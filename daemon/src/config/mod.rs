@@ -163,7 +163,7 @@ impl Config {
 
 /// Where the file of a plugin lies: `plugin` is a path, or a name that is looked for in the plugin folders.
 pub fn find_plugin(plugin: &str, folders: &[PathBuf]) -> Option<PathBuf> {
-    if plugin.contains('/') {
+    if plugin.contains('/') || plugin.ends_with(".so") {
         return Path::new(plugin).is_file().then(|| PathBuf::from(plugin));
     }
     let file = format!("libstele_{}.so", plugin.replace('-', "_"));

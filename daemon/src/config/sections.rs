@@ -32,11 +32,14 @@ words! {
     }
 }
 
+/// What is logged when nothing else is said. The scheduler tells about each of its own steps at `info`.
+const DEFAULT_LEVEL: &str = "info,tokio_cron_scheduler=warn";
+
 section! {
     /// `[log]`: what is logged, and how.
     pub struct Log {
         /// Filter: a level, or `target=level` pairs, separated by commas.
-        pub level: String = "info".into(), |level: &String| filter_is_valid(level);
+        pub level: String = DEFAULT_LEVEL.into(), |level: &String| filter_is_valid(level);
         /// How lines look.
         pub format: LogFormat = LogFormat::Text;
     }

@@ -354,7 +354,7 @@ fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result
 
 /// The sentence for a plugin that is not there.
 pub fn not_found(plugin: &str, folders: &[PathBuf]) -> String {
-    if plugin.contains('/') {
+    if plugin.contains('/') || plugin.ends_with(".so") {
         return format!("there is no plugin file {plugin}");
     }
     let folders: Vec<String> = folders.iter().map(|folder: &PathBuf| Path::display(folder).to_string()).collect();

@@ -5,9 +5,11 @@ use super::error::StartError;
 use super::logging::LogFilter;
 use super::notify;
 use crate::config::{Config, ConfigErrors};
+use futures::FutureExt;
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Where the configuration is read again from.
@@ -15,6 +17,9 @@ pub type ConfigSource = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>;
 
 /// Exit code after a second signal: work was cut off, nothing committed is lost.
 const CUT_OFF: i32 = 130;
+
+/// Signals so soon after the first are the first: a terminal or a supervisor that tells a process and its group tells twice.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again. `ready` is called once it serves.
 pub async fn serve(
@@ -42,9 +47,14 @@ pub async fn serve(
     }
     notify::tell(&[NotifyState::Stopping, NotifyState::Status("stopping: finishing requests and pages in flight")]);
     // A second signal ends what takes too long. The archive is crash-safe: that is what makes this allowed.
+    let second = async {
+        tokio::time::sleep(SAME_SIGNAL).await;
+        signals.forget();
+        signals.stop().await
+    };
     tokio::select! {
         () = app.stop() => {}
-        name = signals.stop() => {
+        name = second => {
             tracing::warn!(signal = name, "stopping at once");
             std::process::exit(CUT_OFF);
         }
@@ -93,6 +103,11 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+
+    /// Forgets signals that have come.
+    fn forget(&mut self) {
+        while self.stop().now_or_never().is_some() {}
     }
 
     async fn until_stop(&mut self, app: &mut App, source: &ConfigSource, filter: Option<&LogFilter>) {
