@@ -26,8 +26,8 @@ const MAX_DEADLY: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Record {
-    /// Process that started the plugin.
-    keeper: u32,
+    /// Process that started the plugin: see [`keeper`].
+    keeper: String,
     /// Identity of the library.
     library: String,
     /// The page that was being opened.
@@ -43,7 +43,7 @@ struct Record {
 pub struct Attempts {
     host: Host,
     key: String,
-    keeper: u32,
+    keeper: String,
     library: String,
     /// What the process before left behind; read when it is needed first.
     before: OnceCell<Before>,
@@ -70,7 +70,7 @@ impl Attempts {
         Self::kept_by(keeper(), host, work, corp, library)
     }
 
-    fn kept_by(keeper: u32, host: Host, work: &str, corp: &str, library: &str) -> Self {
+    fn kept_by(keeper: String, host: Host, work: &str, corp: &str, library: &str) -> Self {
         Self { host, key: format!("wecom/{work}/{corp}"), keeper, library: library.to_owned(), before: OnceCell::new() }
     }
 
@@ -124,7 +124,7 @@ impl Attempts {
 
     async fn write(&self, page: &RangeInclusive<u64>, at: Option<u64>) {
         let record = Record {
-            keeper: self.keeper,
+            keeper: self.keeper.clone(),
             library: self.library.clone(),
             first: *page.start(),
             last: *page.end(),
@@ -145,9 +145,15 @@ impl Attempts {
     }
 }
 
-/// The process that started this one: the daemon under the child carrier.
-fn keeper() -> u32 {
-    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+/// The process that started this one: the daemon under the child carrier. Pids come again, and in a container the daemon's
+/// is always 1; when it started tells it from its predecessors.
+fn keeper() -> String {
+    /// Place of the start time among what follows the name in `/proc/PID/stat` (proc(5), field 22).
+    const START_TIME: usize = 19;
+    let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let started = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(START_TIME));
+    format!("{pid}@{}", started.unwrap_or("?"))
 }
 
 #[cfg(test)]
@@ -173,7 +179,7 @@ mod tests {
     }
 
     fn process(host: &MockHost, keeper: u32, library: &str) -> Attempts {
-        Attempts::kept_by(keeper, host.host(), "pull", "corp123", library)
+        Attempts::kept_by(keeper.to_string(), host.host(), "pull", "corp123", library)
     }
 
     #[tokio::test]
@@ -207,6 +213,14 @@ mod tests {
         let next = process(&host, 8, "lib");
         assert_eq!(next.begin(&(1..=9)).await, Care::Normal);
         assert!(!next.is_deadly(3).await);
+    }
+
+    #[test]
+    fn a_keeper_is_a_process_and_its_start() {
+        let keeper = keeper();
+        let (pid, started) = keeper.split_once('@').expect("both are there");
+        assert!(pid.parse::<u32>().is_ok_and(|pid| pid > 0), "{keeper}");
+        assert!(!cfg!(target_os = "linux") || started.parse::<u64>().is_ok(), "{keeper}");
     }
 
     #[tokio::test]
