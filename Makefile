@@ -39,7 +39,9 @@ install: build
 	install -Dm755 $(RELEASE)/libstele_wecom.so $(DESTDIR)$(PREFIX)/lib/stele/plugins/libstele_wecom.so
 	install -Dm640 config/steled.toml $(DESTDIR)/etc/stele/steled.toml
 	install -Dm644 config/systemd/steled.service $(DESTDIR)/usr/lib/systemd/system/steled.service
-	install -Dm644 config/systemd/steled.sysusers $(DESTDIR)/usr/lib/sysusers.d/steled.conf
+	sed -i 's#/usr/bin/steled#$(PREFIX)/bin/steled#' $(DESTDIR)/usr/lib/systemd/system/steled.service
+	install -Dm644 config/systemd/steled.sysusers $(DESTDIR)/usr/lib/sysusers.d/stele.conf
+	install -Dm644 config/systemd/steled.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/stele.conf
 
 clean:
 	$(CARGO) clean
