@@ -71,6 +71,7 @@ pub struct MetricRecord {
 }
 
 /// Cuts a text to [`MAX_LOG_TEXT`] bytes, at a character.
+#[cfg(feature = "sdk")]
 pub(crate) fn cut(mut text: String) -> String {
     if text.len() > MAX_LOG_TEXT {
         let end = (0..=MAX_LOG_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

@@ -8,16 +8,19 @@
 //! again at the next start.
 
 mod due;
+mod plan;
 mod plugin;
 mod recover;
+mod run;
 mod runner;
 mod schedule;
 mod source;
 mod sync;
 
 pub use due::{Due, due};
+pub use plan::{InstanceJobs, JobOptions, JobView, KindPlan, RunEvent, StartError};
 pub use plugin::PluginSource;
-pub use runner::{InstanceJobs, JobOptions, JobView, Jobs, KindPlan, RunEvent};
+pub use runner::Jobs;
 pub use schedule::{Schedule, ScheduleError};
 pub use source::Source;
 

@@ -1,0 +1,100 @@
+//! What jobs an instance has, when they run, and how they are seen.
+
+use super::{Schedule, Source};
+use crate::media::FetchOptions;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use stele_archive::model::Micros;
+use stele_archive::{ArchiveError, InstanceId, JobKey, JobRecord, Outcome, RunId, RunReport};
+use tokio_cron_scheduler::JobSchedulerError;
+
+/// Settings of the runner.
+#[derive(Clone, Debug)]
+pub struct JobOptions {
+    /// Name of this daemon in leases; the same after a restart.
+    pub owner: String,
+    /// Jobs that run at the same time.
+    pub concurrency: usize,
+    /// How long a lease is good for without being renewed, in microseconds.
+    pub lease: Micros,
+    /// Pause after a first failure, in microseconds; doubles up to `retry_max`.
+    pub retry_min: Micros,
+    /// Longest pause after failures, in microseconds.
+    pub retry_max: Micros,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self {
+            owner: "stele".to_owned(),
+            concurrency: 4,
+            lease: 60_000_000,
+            retry_min: 5_000_000,
+            retry_max: 900_000_000,
+        }
+    }
+}
+
+/// When and how one kind of job of an instance runs.
+#[derive(Clone, Debug, Default)]
+pub struct KindPlan {
+    /// `None`: only on request.
+    pub schedule: Option<Schedule>,
+    /// Runs begin up to this many microseconds after their due time, so that many jobs do not start as one.
+    pub jitter: Micros,
+    /// Messages asked for at a time.
+    pub page_limit: u32,
+}
+
+/// An instance and its jobs.
+#[derive(Clone)]
+pub struct InstanceJobs {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: InstanceId,
+    /// How to reach it.
+    pub source: Arc<dyn Source>,
+    /// The kinds it has: `sync`, `directory`, `recover` (per partition) and `media` (one for all).
+    pub plans: BTreeMap<&'static str, KindPlan>,
+    /// Bounds of its media job.
+    pub media: FetchOptions,
+}
+
+/// Something happened to a run.
+#[derive(Clone, Debug)]
+pub struct RunEvent {
+    /// The job.
+    pub job: JobKey,
+    /// The run.
+    pub run: RunId,
+    /// `Running` for progress.
+    pub outcome: Outcome,
+    /// Figures so far.
+    pub report: RunReport,
+}
+
+/// A job as operators see it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct JobView {
+    /// What the table knows.
+    #[serde(flatten)]
+    pub record: JobRecord,
+    /// It runs in this daemon now.
+    pub running: bool,
+    /// When it is due next.
+    pub next_due: Option<Micros>,
+    /// Figures of the run that goes on.
+    pub report: Option<RunReport>,
+}
+
+/// Why the runner could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The archive does not answer.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The scheduler does not start.
+    #[error("the scheduler does not start: {0}")]
+    Scheduler(#[from] JobSchedulerError),
+}
