@@ -168,7 +168,7 @@ fn systemd_is_told() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut next = |wanted: &str| {
+    let next = |wanted: &str| {
         let mut buffer = [0; 1024];
         for _ in 0..1000 {
             let read = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {wanted}: {error}"));

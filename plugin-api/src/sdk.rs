@@ -122,7 +122,7 @@ impl Host {
         Self { side: Side::Mock(mock), isolated: false }
     }
 
-    /// Asks the daemon for something, at most for [`HOST_CALL`].
+    /// Asks the daemon for something, at most for a minute.
     ///
     /// # Errors
     ///

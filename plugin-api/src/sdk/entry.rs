@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 /// How long `close` waits for work that blocks.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// Exports a [`Plugin`](crate::Plugin) as this library's plugin: defines the one symbol `stele_plugin_v1`.
+/// Exports a [`Plugin`] as this library's plugin: defines the one symbol `stele_plugin_v1`.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty) => {

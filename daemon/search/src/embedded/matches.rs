@@ -1,7 +1,7 @@
 //! Finding the messages of a segment that contain a phrase.
 //!
 //! Evaluated here and not by tantivy's query tree for three reasons: the number of occurrences must come out exactly (it
-//! is the relevance, see [`relevance`](crate::relevance)), and tantivy folds it into a score; the cheap filters on columns
+//! is the relevance, see [`relevance`]), and tantivy folds it into a score; the cheap filters on columns
 //! must run before the dear look at positions; and hits of a large window need no id to be turned down.
 
 use super::schema::{self, Fields};
