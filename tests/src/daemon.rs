@@ -137,10 +137,10 @@ impl Site {
         }
     }
 
-    /// The end of the log, for failures.
+    /// The end of the log, for failures, without the requests.
     pub fn log_tail(&self) -> String {
         let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
+        let lines: Vec<_> = log.lines().filter(|line| !line.contains("steled::access")).collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 

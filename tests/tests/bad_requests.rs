@@ -110,7 +110,7 @@ const TABLE: &[(&[&str], &str, Option<&str>, i64)] = &[
     (SEARCH, "keyword", Some(""), 400),
     (SEARCH, "keyword", Some("%"), 0),
     (SEARCH, "keyword", Some("\"产品 AND 介绍\" OR *:*"), 0),
-    (SEARCH, "keyword", Some("\u{0}"), 0),
+    (SEARCH, "keyword", Some("\u{0}"), 400),
     (SEARCH, "ext_peer_id", None, 400),
     (SEARCH, "ext_peer_id", Some(""), 400),
     (SEARCH, "ext_peer_id", Some("nobody-knows-me"), 0),
@@ -241,7 +241,7 @@ async fn parameter(
 async fn long_values(client: &Client) -> Result<()> {
     for (endpoint, good) in GOOD {
         for (name, _) in good {
-            for length in [300, 5_000, 20_000, 100_000] {
+            for length in [300, 5_000, 20_000] {
                 let long = "长".repeat(length / 3);
                 let params: Vec<_> = good
                     .iter()
@@ -337,7 +337,16 @@ async fn routes(client: &Client) -> Result<()> {
 
 /// What is no HTTP at all ends its connection, and nothing else.
 async fn raw(site: &Site) -> Result<()> {
-    let requests: [&[u8]; 6] = [
+    let long = [
+        b"GET /api/v1/chat-msg/sessions?name=".to_vec(),
+        vec![b'x'; 400_000],
+        b" HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+    ]
+    .concat();
+    let headers = format!("GET /api/v1/chat-msg/sessions HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(5_000));
+    let requests: [&[u8]; 8] = [
+        &long,
+        headers.as_bytes(),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS",
         b"GET /api/v1/chat-msg/sessions HTTP/1.1\r\n\r\n",
         b"GET /api/v1/chat-msg/sessions?keyword=\xe4\xba\xa7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -347,8 +356,9 @@ async fn raw(site: &Site) -> Result<()> {
     ];
     for request in requests {
         let mut stream = TcpStream::connect(&site.settings.listen).await?;
-        stream.write_all(request).await?;
-        stream.shutdown().await?;
+        // What is too long may be refused before it has all been sent.
+        stream.write_all(request).await.ok();
+        stream.shutdown().await.ok();
         let mut reply = Vec::new();
         let read = stream.read_to_end(&mut reply);
         // A reset is as good an end as a reply.

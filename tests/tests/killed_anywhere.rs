@@ -42,7 +42,7 @@ async fn run(seed: u64) -> Result<()> {
         let mut settings = Settings::of(&folder, dir, "", "");
         settings.instance = "rate_limit = 0".into();
         settings.config = "page_limit = 10\ncalls_per_minute = 60000".into();
-        settings.sections = "[search]\ncommit_messages = 40\ncommit_seconds = 1\n".into();
+        settings.sections = "[search]\ncommit_messages = 40\ncommit_milliseconds = 100\n".into();
         Ok(settings)
     })?;
     let (mut in_sync, mut before_ready) = (0, 0);

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Tasks read from the catalog at a time.
 const BATCH: u32 = 256;
+/// Notices kept in a run's report; every file keeps its own error besides.
+const MAX_NOTICES: usize = 50;
 /// Times one attempt goes on after a broken stream, each from the last whole chunk.
 const MAX_RESUMES: u32 = 3;
 /// Pause before the second attempt; doubles up to [`MAX_PAUSE`].
@@ -74,9 +76,12 @@ pub struct Fetcher {
 
 /// What became of one file.
 enum Fetched {
-    Stored,
-    Retry,
-    Parked,
+    /// With what is wrong with it.
+    Stored(Option<String>),
+    /// It is due again later.
+    Retry(String),
+    /// It is given up.
+    Parked(String),
 }
 
 impl Fetcher {
@@ -103,9 +108,18 @@ impl Fetcher {
             }
             while let Some(ended) = running.join_next().await {
                 match ended {
-                    Ok(Some(Ok(Fetched::Stored))) => report.stored += 1,
-                    Ok(Some(Ok(Fetched::Retry))) => report.retries += 1,
-                    Ok(Some(Ok(Fetched::Parked))) => report.parked += 1,
+                    Ok(Some(Ok(Fetched::Stored(flaw)))) => {
+                        report.stored += 1;
+                        flaw.into_iter().for_each(|flaw| note(&mut report, flaw));
+                    }
+                    Ok(Some(Ok(Fetched::Retry(reason)))) => {
+                        report.retries += 1;
+                        note(&mut report, reason);
+                    }
+                    Ok(Some(Ok(Fetched::Parked(reason)))) => {
+                        report.parked += 1;
+                        note(&mut report, reason);
+                    }
                     Ok(Some(Err(error))) => return Err(error),
                     // Stopped: the file stays pending and is due again.
                     Ok(None) => {}
@@ -120,7 +134,7 @@ impl Fetcher {
     async fn fetch(&self, task: &MediaTask) -> Result<Fetched, ArchiveError> {
         if let Some(blob) = self.known(task).await? {
             self.archive.media_stored(task.id, &blob, None, self.clock.now()).await?;
-            return Ok(Fetched::Stored);
+            return Ok(Fetched::Stored(None));
         }
         match self.download_checked(task).await {
             Ok((draft, flaw)) => {
@@ -134,7 +148,7 @@ impl Fetcher {
                 }
                 self.archive.media_stored(task.id, &blob, flaw.as_deref(), self.clock.now()).await?;
                 metrics::counter!("stele_media_bytes_total").increment(size);
-                Ok(Fetched::Stored)
+                Ok(Fetched::Stored(flaw.map(|flaw| format!("{} {} stored with a flaw: {flaw}", task.kind, task.id))))
             }
             Err(error) => self.failed(task, &error).await,
         }
@@ -214,7 +228,18 @@ impl Fetcher {
         let retry_at = (!hopeless && !too_late).then_some(now + pause);
         self.archive.media_failed(task.id, &error.to_string(), retry_at).await?;
         metrics::counter!("stele_media_failures_total", "code" => error.code.to_string()).increment(1);
-        Ok(if retry_at.is_some() { Fetched::Retry } else { Fetched::Parked })
+        let (kind, id) = (&task.kind, task.id);
+        Ok(match retry_at {
+            Some(_) => Fetched::Retry(format!("{kind} {id} failed, to be tried again: {error}")),
+            None => Fetched::Parked(format!("{kind} {id} given up: {error}")),
+        })
+    }
+}
+
+/// Keeps a notice, within the bound.
+fn note(report: &mut RunReport, notice: String) {
+    if report.notices.len() < MAX_NOTICES {
+        report.notices.push(notice);
     }
 }
 

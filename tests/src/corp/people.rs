@@ -148,7 +148,10 @@ impl Directory {
         for number in 0..spec.customers {
             let wecom = number % 4 == 3;
             let id = native_id(if wecom { "wo" } else { "wm" }, rng);
-            let follow = staff.choose_multiple(rng, 2).map(|member| member.id.clone()).collect();
+            let mut follow: Vec<_> = staff[1..].choose_multiple(rng, 2).map(|member| member.id.clone()).collect();
+            if number.is_multiple_of(4) {
+                follow[0] = "staff123".into();
+            }
             let corp_name = if wecom { COMPANIES.choose(rng).expect("companies").to_string() } else { String::new() };
             let (name, avatar) = (person_name(rng), avatar(&id));
             customers.push(Customer { id, name, avatar, kind: if wecom { 2 } else { 1 }, corp_name, follow });

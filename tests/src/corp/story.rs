@@ -119,8 +119,10 @@ impl Story {
                 Thread::pair(&staff, &customer.id, true)
             }
             5..7 => {
-                let pair: Vec<_> = directory.staff.choose_multiple(rng, 2).collect();
-                Thread::pair(&pair[0].id, &pair[1].id, false)
+                let pair: Vec<_> = directory.staff[1..].choose_multiple(rng, 2).collect();
+                // The member of the contract's examples talks to colleagues, too.
+                let one = if rng.random_bool(0.3) { &directory.staff[0] } else { pair[0] };
+                Thread::pair(&one.id, &pair[1].id, false)
             }
             _ => match directory.groups.choose(rng) {
                 Some(group) => Thread::new(group.members.clone(), &group.id, group.external),
