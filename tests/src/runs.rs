@@ -64,7 +64,12 @@ impl Site {
 
     /// Asks for a run without waiting for it.
     pub async fn request_run(&self, kind: &str) -> Result<Value> {
-        let url = format!("http://{}/api/v1/jobs/{INSTANCE}/{kind}/run", self.settings.admin);
+        self.request_run_of(INSTANCE, kind).await
+    }
+
+    /// The same for another instance.
+    pub async fn request_run_of(&self, instance: &str, kind: &str) -> Result<Value> {
+        let url = format!("http://{}/api/v1/jobs/{instance}/{kind}/run", self.settings.admin);
         let response = crate::client::http().post(url).send().await?;
         let (status, text) = (response.status(), response.text().await?);
         ensure!(status.is_success(), "running {kind} was answered {status}: {text}");

@@ -16,7 +16,7 @@ use stele_tests::{
 fn site(folder: &CorpFolder) -> Result<Site> {
     Site::new(|dir| {
         let mut settings = Settings::of(folder, dir, "", "");
-        settings.sections = "[jobs]\nretry_min_seconds = 1\nretry_max_seconds = 2\n".into();
+        settings.sections = "[jobs]\nretry_min_seconds = 1\nretry_max_seconds = 2\npage_timeout_seconds = 20\n".into();
         settings.instance = "rate_limit = 0".into();
         settings.config = "timeout_seconds = 1\npage_limit = 20".into();
         Ok(settings)

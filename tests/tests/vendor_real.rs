@@ -76,17 +76,17 @@ impl Caller {
     async fn chat(&self, after: u64, limit: u32) -> Result<Result<String, i32>> {
         let this = self.clone();
         let outcome = blocking(move || this.open()?.chat_data(after, limit, &this.egress)).await?;
-        Ok(outcome.map(|body| String::from_utf8_lossy(&body).into_owned()).map_err(code))
+        Ok(outcome.map(|body| String::from_utf8_lossy(&body).into_owned()).map_err(|fault| code(&fault)))
     }
 
     async fn media(&self, index: &str, id: &str) -> Result<Result<Chunk, i32>> {
         let (this, index, id) = (self.clone(), index.to_owned(), id.to_owned());
-        Ok(blocking(move || this.open()?.media_chunk(&index, &id, &this.egress)).await?.map_err(code))
+        Ok(blocking(move || this.open()?.media_chunk(&index, &id, &this.egress)).await?.map_err(|fault| code(&fault)))
     }
 }
 
 /// The library's code; 0 when the binding refused the call.
-fn code(fault: Fault) -> i32 {
+fn code(fault: &Fault) -> i32 {
     fault.code().map_or(0, |code| code.0)
 }
 
@@ -179,7 +179,7 @@ async fn chat_codes(caller: &Caller, standin: &ArchiveStandin) -> Result<()> {
     refused.egress.proxy = format!("http://{}", stele_tests::daemon::free_address()?);
     ensure!(refused.chat(0, 10).await? == Err(10_001), "a proxy that refuses");
     let empty = Caller { secret: String::new(), ..caller.clone() };
-    ensure!(empty.open().err().map(code) == Some(10_000), "an empty secret");
+    ensure!(empty.open().err().map(|fault| code(&fault)) == Some(10_000), "an empty secret");
     let mut plain = caller.clone();
     plain.egress.proxy = plain.egress.proxy.replace("http://", "");
     ensure!(plain.chat(0, 10).await?.is_ok(), "a proxy without a scheme");
@@ -230,7 +230,7 @@ async fn decryption(caller: &Caller) -> Result<()> {
         let message: Vec<u8> = (0..rng.random_range(24..400)).map(|_| rng.random()).collect();
         let (library, message) = (caller.library, STANDARD.encode(message));
         let fault = blocking(move || library.decrypt(&[b'k'; 88], &message)).await?.err().context("nothing to find")?;
-        ensure!([10_008, 10_005].contains(&code(fault.clone())), "{fault}");
+        ensure!([10_008, 10_005].contains(&code(&fault)), "{fault}");
     }
     // These would end the process: the binding does not hand them over.
     for short in ["", "a", "QUJDREVGR0hJ"] {
@@ -364,8 +364,7 @@ async fn the_daemon_drives_it_in_a_child() -> Result<()> {
     ensure!(real.standin.seen_at(TOKEN).len() == 2, "one new token");
 
     // Trouble of every kind, told in the history.
-    let mut next = 71;
-    for (path, reply, word) in [
+    let table = [
         (TOKEN, Reply::Errcode(40_001), "10001"),
         (CHAT, Reply::Errcode(45_009), "45009"),
         (CHAT, Reply::Body("no json".into()), ""),
@@ -373,7 +372,8 @@ async fn the_daemon_drives_it_in_a_child() -> Result<()> {
         (CHAT, Reply::Truncated, ""),
         (CHAT, Reply::Close, "10001"),
         (CHAT, Reply::Delay(Duration::from_secs(5)), "10001"),
-    ] {
+    ];
+    for (next, (path, reply, word)) in (71..).zip(table) {
         if path == TOKEN {
             real.standin.expire_tokens();
         }
@@ -387,7 +387,6 @@ async fn the_daemon_drives_it_in_a_child() -> Result<()> {
         let runs: Vec<_> = real.site.runs("sync").await?.into_iter().filter(|run| run.id > before).collect();
         let told: String = runs.iter().map(Run::complaints).collect();
         ensure!(!told.is_empty() && told.contains(word), "{path} {reply:?} is not told: {runs:?}");
-        next += 1;
     }
     ensure!(!real.site.log().contains(SECRET), "the secret is in the log");
     ensure!(!real.site.log().contains("geheim"), "the proxy's password is in the log");

@@ -6,6 +6,7 @@
 
 use crate::secret::Secret;
 use crate::vendor::{Egress, Fault, Handle, Vendor};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -14,6 +15,12 @@ use tokio::sync::Semaphore;
 const MARGIN_SECONDS: u64 = 5;
 /// Requests of one call: the access token, and the call itself.
 const REQUESTS_PER_CALL: u64 = 2;
+
+// Where a call is.
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const ENDED: u8 = 2;
+const ABANDONED: u8 = 3;
 
 /// Handles of one corp for one purpose; at most so many calls at once.
 #[derive(Clone)]
@@ -53,17 +60,37 @@ impl Handles {
     ) -> Result<T, Fault> {
         let patience = MARGIN_SECONDS + REQUESTS_PER_CALL * u64::from(self.egress.timeout_seconds);
         let this = self.clone();
+        let stage = Arc::new(AtomicU8::new(QUEUED));
+        let seen = Arc::clone(&stage);
         let work = async move {
             let permit = Arc::clone(&this.permits).acquire_owned().await;
             let blocking = tokio::task::spawn_blocking(move || {
                 // Whether or not anybody still waits: the permit and the handle stay with the call until it returns.
-                let _permit = permit;
-                this.call_blocking(call)
+                stage.store(RUNNING, Ordering::SeqCst);
+                let result = this.call_blocking(call);
+                if stage.swap(ENDED, Ordering::SeqCst) == ABANDONED
+                    && let Ok(permit) = permit
+                {
+                    // Another permit has taken its place.
+                    permit.forget();
+                }
+                result
             });
             blocking.await.unwrap_or_else(|_| Err(Fault::Unusable("a call was dropped".to_owned())))
         };
         // Twice the time: the call before may just have begun.
-        tokio::time::timeout(Duration::from_secs(2 * patience), work).await.unwrap_or(Err(Fault::Stuck(2 * patience)))
+        match tokio::time::timeout(Duration::from_secs(2 * patience), work).await {
+            Ok(result) => result,
+            Err(_) => {
+                // The library does not come back. Its thread and its handle are given up, so that others can go on.
+                let gave_up = seen.compare_exchange(RUNNING, ABANDONED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+                if gave_up {
+                    self.renew();
+                    self.permits.add_permits(1);
+                }
+                Err(Fault::Stuck(2 * patience))
+            }
+        }
     }
 
     /// Lets go of every handle, also of those in use: the next call fetches a new access token.

@@ -1,0 +1,85 @@
+//! A source that costs nothing: as many messages as its configuration says, made from the sentences of the generated
+//! corps. The size bench measures with it what the daemon takes in when nothing has to be decrypted.
+
+use rand::{SeedableRng, rngs::StdRng};
+use stele_plugin_api::{
+    Host, Plugin, Result, export_plugin,
+    model::{Conversation, ConversationKind, Message, Page},
+    ops::{Description, Empty, Partition, Partitions, PullRequest},
+};
+use stele_tests::corp::{TOPICS, sentence};
+
+/// Conversations the messages are spread over.
+const CONVERSATIONS: u64 = 200;
+/// Time of the first message, microseconds.
+const START: i64 = 1_704_067_200_000_000;
+
+struct Firehose {
+    messages: u64,
+}
+
+#[derive(serde::Deserialize)]
+struct Config {
+    messages: u64,
+}
+
+impl Plugin for Firehose {
+    type Config = Config;
+    const NAME: &'static str = "firehose";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn open(config: Config, _host: Host) -> Result<Self> {
+        Ok(Self { messages: config.messages })
+    }
+
+    fn describe(&self) -> Description {
+        let operations = ["describe", "health", "sync.discover", "sync.pull"].map(String::from).to_vec();
+        Description { name: Self::NAME.into(), version: Self::VERSION.into(), operations, ..Description::default() }
+    }
+
+    async fn sync_discover(&self, _: Empty) -> Result<Partitions> {
+        Ok(Partitions { partitions: vec![Partition { key: "all".into(), title: String::new() }] })
+    }
+
+    async fn sync_pull(&self, request: PullRequest) -> Result<Page> {
+        let cursor = request.cursor.as_deref().map(String::from_utf8_lossy);
+        let first: u64 = cursor.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let end = self.messages.min(first + u64::from(request.limit));
+        let mut rng = StdRng::seed_from_u64(first);
+        let messages = (first..end).map(|number| message(number, &mut rng)).collect();
+        let conversations = if first == 0 { (0..CONVERSATIONS).map(conversation).collect() } else { Vec::new() };
+        let cursor = Some(end.to_string().into());
+        Ok(Page { messages, conversations, cursor, caught_up: end == self.messages, ..Page::default() })
+    }
+}
+
+fn conversation(number: u64) -> Conversation {
+    Conversation {
+        native_id: format!("c{number}"),
+        partition: "all".into(),
+        kind: Some(ConversationKind::Direct),
+        ..Conversation::default()
+    }
+}
+
+fn message(number: u64, rng: &mut StdRng) -> Message {
+    let topic = usize::try_from(number).unwrap_or(0) % TOPICS.len();
+    let text = sentence(TOPICS[topic], rng);
+    let pair = number % CONVERSATIONS;
+    let (one, other) = (format!("p{pair}"), format!("q{pair}"));
+    let (sender, recipient) = if number.is_multiple_of(3) { (one, other) } else { (other, one) };
+    Message {
+        native_id: format!("m{number}"),
+        conversation: format!("c{pair}"),
+        seq: i64::try_from(number).ok(),
+        sender,
+        recipients: vec![recipient],
+        sent_at: START + i64::try_from(number).unwrap_or(0) * 1_000,
+        kind: "text".into(),
+        body: serde_json::json!({ "content": text }).to_string().into(),
+        text,
+        ..Message::default()
+    }
+}
+
+export_plugin!(Firehose);
