@@ -59,20 +59,21 @@ CREATE TABLE conversation (
     UNIQUE (instance, native_id)
 ) STRICT;
 
--- Who takes part in what: seen as sender or recipient, or told to be a member. last_at and last_id are the
--- conversation's, repeated, so that a person's list is one range of one index; so is the name it is filtered by.
+-- Who takes part in what: seen as sender or recipient, or told to be a member. The day of the conversation's latest
+-- message is repeated here, so that a person's list is a range of one index; the day and not the time, so that a row is
+-- rewritten once a day and not with every message. The order within a day is the conversation's. The name a list is
+-- filtered by is repeated too.
 CREATE TABLE participation (
     conversation INTEGER NOT NULL,
     person       INTEGER NOT NULL,
     kind         INTEGER NOT NULL,             -- the conversation's
     seen         INTEGER NOT NULL,
     member       INTEGER NOT NULL,
-    last_at      INTEGER NOT NULL DEFAULT (-9223372036854775807 - 1),
-    last_id      INTEGER NOT NULL DEFAULT 0,
+    day          INTEGER,                      -- days since 1970, UTC; NULL: no message yet
     label        TEXT    NOT NULL DEFAULT '',  -- folded name of the other one, or folded title
     PRIMARY KEY (conversation, person)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX participation_list ON participation (person, kind, last_at, last_id, label);
+CREATE INDEX participation_list ON participation (person, kind, day, conversation, label);
 
 -- How many conversations with messages a person takes part in, per kind.
 CREATE TABLE listed (
@@ -82,16 +83,16 @@ CREATE TABLE listed (
     PRIMARY KEY (person, kind)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TRIGGER participation_listed_new AFTER INSERT ON participation WHEN new.last_id > 0 BEGIN
+CREATE TRIGGER participation_listed_new AFTER INSERT ON participation WHEN new.day IS NOT NULL BEGIN
     INSERT INTO listed (person, kind, n) VALUES (new.person, new.kind, 1)
     ON CONFLICT (person, kind) DO UPDATE SET n = n + 1;
 END;
-CREATE TRIGGER participation_listed_first AFTER UPDATE OF last_id ON participation
-WHEN old.last_id = 0 AND new.last_id > 0 BEGIN
+CREATE TRIGGER participation_listed_first AFTER UPDATE OF day ON participation
+WHEN old.day IS NULL AND new.day IS NOT NULL BEGIN
     INSERT INTO listed (person, kind, n) VALUES (new.person, new.kind, 1)
     ON CONFLICT (person, kind) DO UPDATE SET n = n + 1;
 END;
-CREATE TRIGGER participation_listed_gone AFTER DELETE ON participation WHEN old.last_id > 0 BEGIN
+CREATE TRIGGER participation_listed_gone AFTER DELETE ON participation WHEN old.day IS NOT NULL BEGIN
     UPDATE listed SET n = n - 1 WHERE person = old.person AND kind = old.kind;
 END;
 

@@ -127,7 +127,8 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>) -> Result<(Committed, boo
 
     let rows =
         messages::number(txn, &fresh, &people, &conversations.ids, &mut conversations.standing, &reserved).await?;
-    messages::insert(txn, &rows).await?;
+    let mut entry = ledger::Entry::new(txn, commit.stream, &rows);
+    messages::insert(txn, &rows, entry.as_mut()).await?;
     let media = attachments::attach(txn, &rows).await?;
     txn.counters.messages += rows.len() as i64;
 
@@ -146,7 +147,9 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>) -> Result<(Committed, boo
     let parked = parked::park(txn, &page.parked).await?;
 
     txn.counters.conversations += conversations.standing.values().filter(|standing| standing.is_first()).count() as i64;
-    ledger::append(txn, commit, &rows).await?;
+    if let Some(entry) = entry {
+        entry.append(txn).await?;
+    }
     set_cursor(txn, commit).await?;
     let exists = add_counters(txn).await?;
 

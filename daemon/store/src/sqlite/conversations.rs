@@ -1,5 +1,6 @@
 //! The conversations of a page: given ids, described, and moved on by its messages.
 
+use super::DAY;
 use super::bulk::{Bulk, Values, id_list};
 use super::commit::{Ids, Txn};
 use super::error::Failure;
@@ -7,6 +8,7 @@ use super::fold::fold;
 use super::people::merge;
 use sqlx::Row;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 use stele_archive::model::{Conversation, ConversationKind, Message};
 
@@ -38,15 +40,12 @@ pub(super) struct Standing {
     pub last_seq: i64,
     pub last_at: i64,
     pub last_id: i64,
-    /// The latest message changed.
-    pub moved: bool,
-    /// Messages before the page.
-    before: i64,
+    /// The day of the latest message before the page.
+    day_before: Option<i64>,
 }
 
 impl Standing {
-    const NEW: Self =
-        Self { kind: 0, messages: 0, last_seq: 0, last_at: i64::MIN, last_id: 0, moved: false, before: 0 };
+    const NEW: Self = Self { kind: 0, messages: 0, last_seq: 0, last_at: i64::MIN, last_id: 0, day_before: None };
 
     /// One more message. Numbers it when the source did not.
     pub fn add(&mut self, id: i64, sent_at: i64, seq: Option<i64>) -> i64 {
@@ -54,14 +53,24 @@ impl Standing {
         self.messages += 1;
         self.last_seq = self.last_seq.max(seq);
         if self.last_id == 0 || (sent_at, id) > (self.last_at, self.last_id) {
-            (self.last_at, self.last_id, self.moved) = (sent_at, id, true);
+            (self.last_at, self.last_id) = (sent_at, id);
         }
         seq
     }
 
+    /// The UTC day of the latest message.
+    pub fn day(&self) -> Option<i64> {
+        (self.last_id > 0).then(|| self.last_at.div_euclid(DAY))
+    }
+
     /// Whether the page brought its first messages.
     pub fn is_first(&self) -> bool {
-        self.before == 0 && self.messages > 0
+        self.day_before.is_none() && self.messages > 0
+    }
+
+    /// Whether the page brought a latest message of another day, or the first.
+    pub fn another_day(&self) -> bool {
+        self.day_before != self.day()
     }
 }
 
@@ -109,31 +118,49 @@ pub(super) async fn intern<'a>(
             *ids.get_mut(row.get::<&str, _>(0)).expect("asked for") = row.get(1);
         }
     }
-    let mut standing = HashMap::new();
-    create(txn, &unknown, &mut ids, &told, &mut standing).await?;
-    let retitled = describe(txn, &ids, &told, &standing).await?;
+    let created = create(txn, &unknown, &mut ids, &told).await?;
+    let retitled = describe(txn, &ids, &told, &created).await?;
+    let standing = stand(txn, &ids, created, fresh).await?;
+    Ok(Interned { ids, standing, retitled, told })
+}
 
-    let touched: std::collections::HashSet<i64> =
-        fresh.iter().map(|message| ids[message.conversation.as_str()]).collect();
-    standing.retain(|id, _| touched.contains(id));
-    let stored = "SELECT id, kind, messages, last_seq, last_at, last_id FROM conversation \
-                  WHERE id IN (SELECT value FROM json_each(?))";
-    let to_read = id_list(touched.into_iter().filter(|id| !standing.contains_key(id)));
-    if to_read.len() > 2 {
-        for row in sqlx::query(stored).bind(to_read).fetch_all(&mut *txn.connection).await? {
-            let known = Standing {
-                kind: row.get(1),
-                messages: row.get(2),
-                last_seq: row.get(3),
-                last_at: row.get(4),
-                last_id: row.get(5),
-                moved: false,
-                before: row.get(2),
-            };
-            standing.insert(row.get(0), known);
+/// How the conversations stand that new messages go to: as created, as remembered, or as the file tells.
+async fn stand(
+    txn: &mut Txn<'_>,
+    ids: &Ids<'_>,
+    created: HashMap<i64, Standing>,
+    fresh: &[&Message],
+) -> Result<HashMap<i64, Standing>, Failure> {
+    let mut standing = HashMap::with_capacity(ids.len());
+    let mut unknown = Vec::new();
+    for message in fresh {
+        let id = ids[message.conversation.as_str()];
+        if let Entry::Vacant(place) = standing.entry(id) {
+            let known = created.get(&id).copied().or_else(|| txn.memory.standing.get(&id));
+            if known.is_none() {
+                unknown.push(id);
+            }
+            place.insert(known.unwrap_or(Standing::NEW));
         }
     }
-    Ok(Interned { ids, standing, retitled, told })
+    if unknown.is_empty() {
+        return Ok(standing);
+    }
+    let stored = "SELECT id, kind, messages, last_seq, last_at, last_id FROM conversation \
+                  WHERE id IN (SELECT value FROM json_each(?))";
+    for row in sqlx::query(stored).bind(id_list(unknown)).fetch_all(&mut *txn.connection).await? {
+        let mut known = Standing {
+            kind: row.get(1),
+            messages: row.get(2),
+            last_seq: row.get(3),
+            last_at: row.get(4),
+            last_id: row.get(5),
+            day_before: None,
+        };
+        known.day_before = known.day();
+        standing.insert(row.get(0), known);
+    }
+    Ok(standing)
 }
 
 /// Write down how far the page's messages moved their conversations.
@@ -148,6 +175,9 @@ pub(super) async fn advance(txn: &mut Txn<'_>, standing: &HashMap<i64, Standing>
             }
         }
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
+    }
+    for (id, standing) in rows {
+        txn.memory.standing.insert(*id, Standing { day_before: standing.day(), ..*standing });
     }
     Ok(())
 }
@@ -180,8 +210,8 @@ async fn create<'a>(
     unknown: &[&'a str],
     ids: &mut Ids<'a>,
     told: &HashMap<&'a str, Conversation>,
-    standing: &mut HashMap<i64, Standing>,
-) -> Result<(), Failure> {
+) -> Result<HashMap<i64, Standing>, Failure> {
+    let mut standing = HashMap::new();
     let mut created = Vec::new();
     for native in unknown {
         let id = ids.get_mut(native).expect("asked for");
@@ -214,7 +244,7 @@ async fn create<'a>(
         }
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
-    Ok(())
+    Ok(standing)
 }
 
 /// Merge what the page says into the conversations that were known. Returns those with another title.

@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
-use stele_archive::{Commit, Result, Stream};
+use stele_archive::{Result, Stream};
 
 /// What a check of the ledger found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,21 +95,59 @@ impl PageHash {
     }
 }
 
-/// Add the page to the chain.
-pub(super) async fn append(txn: &mut Txn<'_>, commit: &Commit<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
-    let stream: Stream = commit.stream;
-    let origin = Origin {
-        instance: txn.instance,
-        partition: txn.partition,
-        stream: stream.as_str(),
-        at: txn.now,
-        first_rev: first.rev,
-        last_rev: last.rev,
-        messages: rows.len() as i64,
-    };
-    let mut hash = PageHash::new(&txn.memory.hash, &origin);
-    for row in rows {
+/// A page's entry in the making. Its messages are hashed bit by bit, while the database is busy with others.
+pub(super) struct Entry<'r> {
+    origin: Origin<'r>,
+    hash: PageHash,
+    rows: std::slice::Iter<'r, NewMessage<'r>>,
+}
+
+impl<'r> Entry<'r> {
+    /// For a page of these messages; nothing for none.
+    pub fn new(txn: &Txn<'r>, stream: Stream, rows: &'r [NewMessage<'r>]) -> Option<Self> {
+        let origin = Origin {
+            instance: txn.instance,
+            partition: txn.partition,
+            stream: stream.as_str(),
+            at: txn.now,
+            first_rev: rows.first()?.rev,
+            last_rev: rows.last()?.rev,
+            messages: rows.len() as i64,
+        };
+        Some(Self { hash: PageHash::new(&txn.memory.hash, &origin), origin, rows: rows.iter() })
+    }
+
+    /// Hash at most so many more messages.
+    pub fn hash(&mut self, messages: usize) {
+        for row in self.rows.by_ref().take(messages) {
+            self.hash.row(row);
+        }
+    }
+
+    /// Hash the rest and add the page to the chain.
+    pub async fn append(mut self, txn: &mut Txn<'_>) -> Result<(), Failure> {
+        self.hash(usize::MAX);
+        let Self { origin, hash, .. } = self;
+        txn.memory.hash = hash.done();
+        let sql = "INSERT INTO ledger (instance, partition, stream, at, first_rev, last_rev, messages, hash) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        sqlx::query(sql)
+            .bind(origin.instance)
+            .bind(origin.partition)
+            .bind(origin.stream)
+            .bind(origin.at)
+            .bind(origin.first_rev)
+            .bind(origin.last_rev)
+            .bind(origin.messages)
+            .bind(&txn.memory.hash[..])
+            .execute(&mut *txn.connection)
+            .await?;
+        Ok(())
+    }
+}
+
+impl PageHash {
+    fn row(&mut self, row: &NewMessage<'_>) {
         let message = row.message;
         let leaf = Leaf {
             id: row.id,
@@ -127,23 +165,8 @@ pub(super) async fn append(txn: &mut Txn<'_>, commit: &Commit<'_>, rows: &[NewMe
         };
         let recipients: Vec<&str> =
             message.recipients.iter().map(String::as_str).filter(|native| !native.is_empty()).collect();
-        hash.message(&leaf, recipients.into_iter());
+        self.message(&leaf, recipients.into_iter());
     }
-    txn.memory.hash = hash.done();
-    let sql = "INSERT INTO ledger (instance, partition, stream, at, first_rev, last_rev, messages, hash) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    sqlx::query(sql)
-        .bind(origin.instance)
-        .bind(origin.partition)
-        .bind(origin.stream)
-        .bind(origin.at)
-        .bind(origin.first_rev)
-        .bind(origin.last_rev)
-        .bind(origin.messages)
-        .bind(&txn.memory.hash[..])
-        .execute(&mut *txn.connection)
-        .await?;
-    Ok(())
 }
 
 impl SqliteArchive {

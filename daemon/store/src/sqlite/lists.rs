@@ -1,4 +1,8 @@
-//! A person's conversations, latest first: ranges of one index, never a look at messages that are not shown.
+//! A person's conversations, latest first.
+//!
+//! The index of lists knows the day of a conversation's latest message, the conversation knows the moment. So a page is
+//! found in two steps: the days it spans, from the index alone, and then the conversations of those days in order. What
+//! is looked at and not shown is what else the person took part in on the first and last of these days, never more.
 
 use super::bulk::id_list;
 use super::error::Failure;
@@ -9,21 +13,38 @@ use std::collections::HashMap;
 use stele_archive::ops::{ConversationQuery, ConversationView, PersonView};
 use stele_archive::{ConversationList, InstanceId, ListedConversation};
 
-/// The statement for a person with so many kinds of conversations: one range per kind, merged in order by the database.
-/// Each range takes three parameters: person, kind, name; then follow limit and offset.
-pub(super) fn list_sql(kinds: usize, named: bool) -> String {
+/// The statement for the days of a page, for a person with so many kinds of conversations: one range per kind, merged in
+/// order by the database. Each range takes three parameters: person, kind, name; then follow limit and offset.
+pub(super) fn days_sql(kinds: usize, named: bool) -> String {
     let name = if named { " AND instr(label, ?) > 0" } else { "" };
     let range = format!(
-        "SELECT conversation, last_id, last_at FROM participation INDEXED BY participation_list \
-         WHERE person = ? AND kind = ? AND last_id > 0{name}"
+        "SELECT day FROM participation INDEXED BY participation_list \
+         WHERE person = ? AND kind = ? AND day IS NOT NULL{name}"
     );
     let ranges = vec![range; kinds].join(" UNION ALL ");
-    format!("{ranges} ORDER BY last_at DESC, last_id DESC LIMIT ? OFFSET ?")
+    format!("{ranges} ORDER BY day DESC LIMIT ? OFFSET ?")
 }
 
-/// How many there are under a name; the ranges of [`list_sql`] without order.
-pub(super) const COUNT_NAMED: &str = "SELECT count(*) FROM participation INDEXED BY participation_list \
-    WHERE person = ? AND kind IN (SELECT value FROM json_each(?)) AND last_id > 0 AND instr(label, ?) > 0";
+/// The statement for the conversations of some days, latest first. Parameters: person, kinds, first day, last day, name,
+/// limit, offset.
+pub(super) fn page_sql(named: bool) -> String {
+    let name = if named { " AND instr(l.label, ?) > 0" } else { "" };
+    format!(
+        "SELECT c.id, c.last_id FROM participation AS l INDEXED BY participation_list \
+         CROSS JOIN conversation AS c ON c.id = l.conversation WHERE l.person = ? \
+         AND l.kind IN (SELECT value FROM json_each(?)) AND l.day >= ? AND l.day <= ?{name} \
+         ORDER BY c.last_at DESC, c.last_id DESC LIMIT ? OFFSET ?"
+    )
+}
+
+/// The statement for how many there are after a day. Parameters: person, kinds, day, name.
+pub(super) fn count_sql(named: bool) -> String {
+    let name = if named { " AND instr(label, ?) > 0" } else { "" };
+    format!(
+        "SELECT count(*) FROM participation INDEXED BY participation_list \
+         WHERE person = ? AND kind IN (SELECT value FROM json_each(?)) AND day > ?{name}"
+    )
+}
 
 /// Answer the query.
 pub(super) async fn conversations(
@@ -49,37 +70,22 @@ pub(super) async fn conversations(
     .await?;
     let kinds: Vec<i64> = counted.iter().map(|(kind, _)| *kind).collect();
     let name = query.name.as_deref().map(fold).filter(|name| !name.is_empty());
-    let total: i64 = match &name {
+    let list = Listed { person, list: id_list(kinds.iter().copied()), kinds, name };
+    let total: i64 = match &list.name {
         None => counted.iter().map(|(_, n)| n).sum(),
-        Some(_) if kinds.is_empty() => 0,
-        Some(name) => {
-            sqlx::query_scalar(COUNT_NAMED)
-                .bind(person)
-                .bind(id_list(kinds.iter().copied()))
-                .bind(name)
-                .fetch_one(&mut *connection)
-                .await?
-        }
+        Some(_) if counted.is_empty() => 0,
+        Some(_) => list.count_after(connection, i64::MIN).await?,
     };
     let total = total.cast_unsigned();
     let limit = u64::from(query.limit).min(total.saturating_sub(query.offset));
     if limit == 0 {
         return Ok(ConversationList { rows: Vec::new(), total });
     }
-
-    let sql = list_sql(kinds.len(), name.is_some());
-    let mut page = sqlx::query_as::<_, (i64, i64, i64)>(AssertSqlSafe(sql));
-    for kind in &kinds {
-        page = page.bind(person).bind(*kind);
-        if let Some(name) = &name {
-            page = page.bind(name);
-        }
-    }
     // Below the total, which is a count of rows.
-    let page = page.bind(limit.cast_signed()).bind(query.offset.cast_signed()).fetch_all(&mut *connection).await?;
+    let page = list.page(connection, limit.cast_signed(), query.offset.cast_signed()).await?;
 
-    let ids: Vec<i64> = page.iter().map(|(conversation, ..)| *conversation).collect();
-    let last: Vec<i64> = page.iter().map(|(_, last, _)| *last).collect();
+    let ids: Vec<i64> = page.iter().map(|(conversation, _)| *conversation).collect();
+    let last: Vec<i64> = page.iter().map(|(_, last)| *last).collect();
     let mut views = views(connection, &ids).await?;
     let mut peers = peers(connection, &ids, person).await?;
     let messages = rows::messages(connection, &last).await?;
@@ -91,6 +97,57 @@ pub(super) async fn conversations(
         })
         .collect();
     Ok(ConversationList { rows, total })
+}
+
+/// A person's list under a filter.
+struct Listed {
+    person: i64,
+    kinds: Vec<i64>,
+    /// The kinds as a JSON array.
+    list: String,
+    /// A part of the folded name.
+    name: Option<String>,
+}
+
+impl Listed {
+    /// How many there are after a day.
+    async fn count_after(&self, connection: &mut SqliteConnection, day: i64) -> Result<i64, Failure> {
+        let sql = count_sql(self.name.is_some());
+        let mut count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(self.person).bind(&self.list).bind(day);
+        if let Some(name) = &self.name {
+            count = count.bind(name);
+        }
+        Ok(count.fetch_one(connection).await?)
+    }
+
+    /// The conversations of a page, and their latest messages. There are at least `offset + limit` of them.
+    async fn page(
+        &self,
+        connection: &mut SqliteConnection,
+        limit: i64,
+        offset: i64,
+    ) -> Result<Vec<(i64, i64)>, Failure> {
+        let mut days = sqlx::query_scalar(AssertSqlSafe(days_sql(self.kinds.len(), self.name.is_some())));
+        for kind in &self.kinds {
+            days = days.bind(self.person).bind(*kind);
+            if let Some(name) = &self.name {
+                days = days.bind(name);
+            }
+        }
+        let days: Vec<i64> = days.bind(limit).bind(offset).fetch_all(&mut *connection).await?;
+        let (Some(&latest), Some(&earliest)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
+        // The page may begin amid its latest day.
+        let skipped = if offset == 0 { 0 } else { offset - self.count_after(connection, latest).await? };
+        let mut page = sqlx::query_as(AssertSqlSafe(page_sql(self.name.is_some())))
+            .bind(self.person)
+            .bind(&self.list)
+            .bind(earliest)
+            .bind(latest);
+        if let Some(name) = &self.name {
+            page = page.bind(name);
+        }
+        Ok(page.bind(limit).bind(skipped).fetch_all(connection).await?)
+    }
 }
 
 async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> Result<HashMap<i64, ConversationView>, Failure> {

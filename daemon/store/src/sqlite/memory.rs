@@ -1,5 +1,6 @@
 //! What the writer remembers between commits.
 
+use super::conversations::Standing;
 use super::error::Failure;
 use super::recent::Recent;
 use sqlx::{Row, SqliteConnection};
@@ -8,6 +9,8 @@ use stele_archive::Result;
 
 /// People, and as many conversations, remembered per instance.
 const INTERNED: usize = 1 << 16;
+/// Conversations whose standing is remembered, over all instances.
+const STANDING: usize = 1 << 16;
 /// Pairs of conversation and participant remembered.
 const PARTICIPANTS: usize = 1 << 18;
 /// Kinds remembered; a plugin that invents more of them has lost its mind, and works on more slowly.
@@ -32,6 +35,8 @@ pub(super) struct Memory {
     pub hash: [u8; 32],
     words: HashMap<String, i64>,
     interned: HashMap<i64, Interned>,
+    /// How conversations stand, as of the last page that touched them.
+    pub standing: Recent<i64, Standing>,
     /// Who was seen in which conversation.
     pub taking_part: Recent<(i64, i64), ()>,
 }
@@ -76,6 +81,7 @@ impl Memory {
             hash,
             words: words.into_iter().collect(),
             interned: HashMap::new(),
+            standing: Recent::new(STANDING),
             taking_part: Recent::new(PARTICIPANTS),
         })
     }

@@ -4,6 +4,7 @@ use super::bulk::{Bulk, Values};
 use super::commit::{Ids, Txn};
 use super::conversations::Standing;
 use super::error::Failure;
+use super::ledger::Entry;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -94,12 +95,19 @@ pub(super) async fn number<'a>(
     Ok(rows)
 }
 
-/// Store them. While the database works on some rows, the next ones are made ready.
-pub(super) async fn insert(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
+/// Store them. While the database works on some rows, the next ones are made ready and hashed.
+pub(super) async fn insert(
+    txn: &mut Txn<'_>,
+    rows: &[NewMessage<'_>],
+    mut entry: Option<&mut Entry<'_>>,
+) -> Result<(), Failure> {
     let (plain, late): (Vec<&NewMessage>, Vec<&NewMessage>) = rows.iter().partition(|row| row.id == row.rev);
     for (bulk, rows) in [(&*INSERT, plain), (&*RECOVER, late)] {
         let mut statements = bulk.cut(&rows).map(|(sql, rows)| {
             let values = values(txn.instance, rows)?;
+            if let Some(entry) = &mut entry {
+                entry.hash(rows.len());
+            }
             Ok::<_, Failure>((sql, values))
         });
         let mut next = statements.next().transpose()?;

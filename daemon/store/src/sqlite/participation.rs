@@ -24,6 +24,14 @@ static MEMBERS: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+static MOVE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "WITH j (id, day) AS (VALUES",
+        "(?, ?)",
+        ") UPDATE OR FAIL participation SET day = j.day FROM j WHERE participation.conversation = j.id",
+    )
+});
+
 /// Senders and recipients take part. Adds the conversations that somebody joined to `joined`.
 pub(super) async fn see(
     txn: &mut Txn<'_>,
@@ -112,29 +120,36 @@ pub(super) async fn named_after(txn: &mut Txn<'_>, renamed: &[i64]) -> Result<Ve
     Ok(sqlx::query_scalar(sql).bind(id_list(renamed.iter().copied())).fetch_all(&mut *txn.connection).await?)
 }
 
-/// Bring the lists up to date: of `renewed` conversations everything, of those with a new latest message the place.
+/// Bring the lists up to date: of `renewed` conversations everything, of those with a latest message of another day the
+/// day. The others stand where they stood.
 pub(super) async fn refresh(
     txn: &mut Txn<'_>,
     standing: &HashMap<i64, Standing>,
     renewed: &HashSet<i64>,
 ) -> Result<(), Failure> {
-    let moved = standing.iter().filter(|(id, standing)| standing.moved && !renewed.contains(id)).map(|(id, _)| *id);
-    let moved = id_list(moved);
-    if moved.len() > 2 {
-        let sql = "UPDATE OR FAIL participation SET last_at = c.last_at, last_id = c.last_id \
-                   FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value \
-                   WHERE participation.conversation = c.id";
-        sqlx::query(sql).bind(moved).execute(&mut *txn.connection).await?;
+    let moved = standing.iter().filter(|(id, standing)| standing.another_day() && !renewed.contains(id));
+    let mut moved: Vec<(i64, Option<i64>)> = moved.map(|(id, standing)| (*id, standing.day())).collect();
+    moved.sort_unstable();
+    for (sql, moved) in MOVE.cut(&moved) {
+        let mut values = Values::with_capacity(moved.len() * 2);
+        for (conversation, day) in moved {
+            values.put(*conversation)?;
+            values.put(*day)?;
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
     if !renewed.is_empty() {
-        let sql = "UPDATE OR FAIL participation SET last_at = c.last_at, last_id = c.last_id, label = \
+        let mut renewed: Vec<i64> = renewed.iter().copied().collect();
+        renewed.sort_unstable();
+        let sql = "UPDATE OR FAIL participation SET day = CASE WHEN c.last_id > 0 THEN \
+                   c.last_at / 86400000000 - (c.last_at % 86400000000 < 0) END, label = \
                    CASE WHEN c.pair = 1 AND (SELECT count(*) FROM participation AS o WHERE o.conversation = c.id) = 2 \
                    THEN (SELECT other.folded FROM participation AS o JOIN person AS other ON other.id = o.person \
                          WHERE o.conversation = c.id AND o.person <> participation.person) \
                    ELSE c.folded END \
                    FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value \
                    WHERE participation.conversation = c.id";
-        sqlx::query(sql).bind(id_list(renewed.iter().copied())).execute(&mut *txn.connection).await?;
+        sqlx::query(sql).bind(id_list(renewed)).execute(&mut *txn.connection).await?;
     }
     Ok(())
 }
