@@ -101,12 +101,19 @@ pub struct Searcher<A: ?Sized = dyn Archive> {
     archive: Arc<A>,
     index: Arc<dyn SearchIndex>,
     overlay: Overlay,
+    window: u64,
 }
 
 impl<A: Feed + Queries + ?Sized> Searcher<A> {
     /// Searches this archive with this index of it.
     pub fn new(archive: Arc<A>, index: Arc<dyn SearchIndex>) -> Self {
-        Self { archive, index, overlay: Overlay::default() }
+        Self { archive, index, overlay: Overlay::default(), window: MAX_WINDOW }
+    }
+
+    /// With another deepest row than [`MAX_WINDOW`].
+    #[must_use]
+    pub fn with_window(self, window: u64) -> Self {
+        Self { window, ..self }
     }
 
     /// Finds messages, among all that were committed when this was called.
@@ -125,7 +132,12 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
     }
 
     async fn answer(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
-        let query = checked(request)?;
+        let mut query = checked(request)?;
+        // Beyond the window there is nothing to rank: it is an error only where there would be rows.
+        let beyond = request.offset.saturating_add(u64::from(request.limit)) > self.window;
+        if beyond {
+            (query.offset, query.limit) = (0, 0);
+        }
         let (ranks, total) = match (self.ranked(&query).await, &request.conversation) {
             (Ok(found), _) => found,
             (Err(SearchError::Unavailable { reason, .. }), Some(conversation)) => {
@@ -136,6 +148,12 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
             }
             (Err(error), _) => return Err(error),
         };
+        if beyond && request.limit > 0 && request.offset < total {
+            return Err(SearchError::Invalid(format!(
+                "only the first {} rows can be asked for; narrow the search by time",
+                self.window
+            )));
+        }
         self.rows(&query, &ranks, total).await
     }
 
@@ -267,11 +285,6 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
     if request.limit > MAX_ROWS {
         return Err(SearchError::Invalid(format!("at most {MAX_ROWS} rows can be asked for at once")));
     }
-    if request.offset.saturating_add(u64::from(request.limit)) > MAX_WINDOW {
-        return Err(SearchError::Invalid(format!(
-            "only the first {MAX_WINDOW} rows can be asked for; narrow the search by time"
-        )));
-    }
     Ok(IndexQuery {
         phrase,
         instances: request.instances.clone(),
@@ -281,7 +294,7 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
         since: request.since,
         until: request.until,
         sort: request.sort,
-        offset: usize::try_from(request.offset).expect("checked against the window"),
+        offset: usize::try_from(request.offset).unwrap_or(usize::MAX),
         limit: request.limit as usize,
     })
 }

@@ -8,7 +8,7 @@ use super::render::{MessageItem, Session};
 use super::values::{self, Paging};
 use super::{ApiState, reply, scope};
 use stele_plugin_api::ErrorCode;
-use stele_plugin_api::ops::{ArchiveSearch, HttpReply, MessagePage, SearchQuery};
+use stele_plugin_api::ops::{ArchiveSearch, HttpReply, SearchQuery};
 
 /// The rows found.
 pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &str) -> Result<HttpReply, ApiError> {
@@ -26,27 +26,13 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
         limit: paging.page_size,
         ..SearchQuery::default()
     };
-    let offset = query.offset;
-    let found = match find(state, query.clone()).await {
-        // Either nobody can look for this, or the page is deeper than searches go.
-        Err(error) if error.code == 400 && offset > 0 => {
-            let first = find(state, SearchQuery { offset: 0, limit: 1, ..query }).await?;
-            if offset < first.total {
-                return Err(ApiError::paging("page"));
-            }
-            MessagePage { rows: Vec::new(), total: first.total }
-        }
-        found => found?,
-    };
+    let found = state.try_call::<ArchiveSearch>(query).await.map_err(|error| match error.code {
+        // The index knows best what can be looked for: a page deeper than it goes, or a keyword it does not take.
+        ErrorCode::Invalid if paging.offset() > 0 => ApiError::paging("page"),
+        ErrorCode::Invalid => ApiError::parameter("keyword"),
+        _ => ApiError::from_host(&error),
+    })?;
     let session = Session::new(state, corp, base_url, &conversation);
     let items: Vec<_> = found.rows.iter().map(|message| MessageItem::new(&session, message)).collect();
     reply::success(reply::Rows { items, total: found.total })
-}
-
-async fn find(state: &ApiState, query: SearchQuery) -> Result<MessagePage, ApiError> {
-    state.try_call::<ArchiveSearch>(query).await.map_err(|error| match error.code {
-        // The index knows best what can be looked for; a keyword it refuses is the caller's.
-        ErrorCode::Invalid => ApiError::parameter("keyword"),
-        _ => ApiError::from_host(&error),
-    })
 }
