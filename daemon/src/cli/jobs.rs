@@ -68,7 +68,7 @@ fn tables(shown: &Value) -> String {
             "STORED",
             "KNOWN",
             "PARKED",
-            "ERROR",
+            "ERROR OR NOTES",
         ];
         text.push('\n');
         text.push_str(&table::render(&heads, &runs));
@@ -109,6 +109,32 @@ fn run_row(run: &Value) -> Vec<String> {
         table::text(&report["stored"]),
         table::text(&report["known"]),
         table::text(&report["parked"]),
-        table::text(&report["error"]),
+        remarks(report),
     ]
+}
+
+/// Why it failed; of a run that did not, what it noted: a gap, sealed messages, files that are lost.
+fn remarks(report: &Value) -> String {
+    let notices: Vec<&str> = report["notices"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match report["error"].as_str() {
+        None if !notices.is_empty() => notices.join("; "),
+        _ => table::text(&report["error"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_noted_is_shown() {
+        let check = |report: Value, expected: &str| assert_eq!(remarks(&report), expected, "{report}");
+        check(json!({ "error": null, "notices": [] }), "-");
+        check(
+            json!({ "error": null, "notices": ["gap: 9 days", "sealed: 2 messages"] }),
+            "gap: 9 days; sealed: 2 messages",
+        );
+        check(json!({ "error": "denied: 301042", "notices": ["attempt 1 failed"] }), "denied: 301042");
+        check(Value::Null, "-");
+    }
 }
