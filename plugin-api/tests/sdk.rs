@@ -266,7 +266,12 @@ async fn an_instance_that_cannot_open_says_why_without_secrets() {
     };
     check(serde_json::json!({ "refuse": "the key is wrong" }), ErrorCode::Denied, "the key is wrong").await;
     check(serde_json::json!({ "panic": true }), ErrorCode::Internal, "the plugin panicked while it opened").await;
-    check(serde_json::json!({ "retries": "hunter2" }), ErrorCode::Invalid, "unusable configuration: expected u8").await;
+    check(
+        serde_json::json!({ "retries": "hunter2" }),
+        ErrorCode::Invalid,
+        "unusable configuration: retries: expected u8",
+    )
+    .await;
 }
 
 #[tokio::test]

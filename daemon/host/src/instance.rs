@@ -161,6 +161,11 @@ impl Instance {
         }
     }
 
+    /// What went wrong with the plugin last, as it said it: why it does not start, or how it ended.
+    pub fn last_error(&self) -> Option<Error> {
+        self.shared.last_error()
+    }
+
     /// Starts the plugin anew, from its file as it is now, and then ends the old one: calls in flight finish there, new ones go
     /// to the new one, and none is lost. When the new one does not start, the old one goes on. Also brings back an instance
     /// that has failed or was stopped by crashes.

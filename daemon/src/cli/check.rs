@@ -2,14 +2,15 @@
 
 use crate::config::{Config, ConfigErrors, DEFAULT_FILE, find_plugin};
 use crate::http::Tls;
-use crate::lifecycle::plugin_not_found;
+use crate::lifecycle::{examine, plugin_not_found};
 use anyhow::Result;
 use std::path::Path;
 use std::process::ExitCode;
+use stele_plugin_api::ErrorCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Print the effective configuration, secrets masked
+    /// Print the effective configuration, secrets masked, and ask no plugin about it
     #[arg(long)]
     print: bool,
     /// Print the commented default configuration instead of checking anything
@@ -17,9 +18,10 @@ pub struct Arguments {
     default: bool,
 }
 
-/// Mistakes of the configuration end it (see the exit codes). What it refers to and is not there is said, but is no reason
-/// not to start: one instance that is not well stops no other.
-pub fn run(
+/// Mistakes of the configuration end it (see the exit codes), those a plugin finds in its own part included. What it refers
+/// to and is not there, or not fit for use, is said, but is no reason not to start: one instance that is not well stops
+/// no other.
+pub async fn run(
     arguments: &Arguments,
     load: impl Fn() -> Result<Config, ConfigErrors>,
     file: Option<&Path>,
@@ -29,7 +31,11 @@ pub fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let config = load()?;
-    for warning in warnings(&config) {
+    let mut warnings = warnings(&config);
+    if !arguments.print {
+        ask_plugins(&config, file, &mut warnings).await?;
+    }
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
     match arguments.print {
@@ -44,6 +50,46 @@ pub fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn ask_plugins(config: &Config, file: Option<&Path>, warnings: &mut Vec<String>) -> Result<(), ConfigErrors> {
+    let folders = config.plugins.folders();
+    let mut mistakes = Vec::new();
+    for (index, instance) in config.instances.iter().enumerate().filter(|(_, instance)| instance.enabled) {
+        let Some(plugin) = find_plugin(&instance.plugin, &folders) else { continue };
+        match examine(instance, config, plugin).await {
+            Ok(findings) => {
+                warnings.extend(findings.iter().map(|finding| format!("instance {}: {finding}", instance.name)));
+            }
+            Err(error) if error.code == ErrorCode::Invalid => {
+                mistakes.extend(mistakes_of(&error.message).map(|(key, message)| (index, key, message)));
+            }
+            Err(error) => warnings.push(format!("instance {}: its plugin does not start: {error}", instance.name)),
+        }
+    }
+    ConfigErrors::of_plugins(file, mistakes)
+}
+
+/// Key and sentence of each mistake: plugins tell `key: sentence; key: sentence`. What begins with no key goes on with the
+/// sentence before it.
+fn mistakes_of(message: &str) -> impl Iterator<Item = (String, String)> {
+    let message = message.strip_prefix("unusable configuration: ").unwrap_or(message);
+    let mut mistakes: Vec<(String, String)> = Vec::new();
+    for part in message.split("; ") {
+        let is_key = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.[]".contains(c))
+        };
+        match (part.split_once(": ").filter(|(key, _)| is_key(key)), mistakes.last_mut()) {
+            (Some((key, sentence)), _) => mistakes.push((key.to_owned(), sentence.to_owned())),
+            (None, Some((_, sentence))) => {
+                sentence.push_str("; ");
+                sentence.push_str(part);
+            }
+            (None, None) => mistakes.push((String::new(), part.to_owned())),
+        }
+    }
+    mistakes.into_iter()
 }
 
 fn warnings(config: &Config) -> Vec<String> {
@@ -62,4 +108,25 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugins_sentences_are_taken_apart() {
+        let check = |message: &str, expected: &[(&str, &str)]| {
+            let mistakes: Vec<_> = mistakes_of(message).collect();
+            let mistakes: Vec<_> = mistakes.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+            assert_eq!(mistakes, expected, "{message}");
+        };
+        check("unusable configuration: expected a table", &[("", "expected a table")]);
+        check(
+            "unusable configuration: corp[0].id: expected a string; zone: is odd; very odd: so",
+            &[("corp[0].id", "expected a string"), ("zone", "is odd; very odd: so")],
+        );
+        check("api_keys: at least one key is needed", &[("api_keys", "at least one key is needed")]);
+        check("it is broken", &[("", "it is broken")]);
+    }
 }

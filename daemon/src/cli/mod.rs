@@ -101,7 +101,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let load = || Config::load(file.as_deref());
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(load()?, file).await,
-        Command::Check(arguments) => check::run(&arguments, load, file.as_deref()),
+        Command::Check(arguments) => check::run(&arguments, load, file.as_deref()).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sync(arguments) => sync::run(&arguments, load()?).await,
         Command::Jobs(arguments) => jobs::run(&arguments, &load()?).await,

@@ -1,5 +1,7 @@
 //! Mistakes of a configuration, and how they are shown.
 
+use super::places::Places;
+use super::reader::steps_of;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +65,31 @@ impl ConfigErrors {
     pub(super) fn of_file(file: &Path, message: &str) -> Self {
         let place = Place::File(file.to_owned());
         Self(vec![Problem { place, key: String::new(), message: message.to_owned() }])
+    }
+
+    /// What plugins find wrong with their part of the file: instance by index, key within `config`, sentence. `Ok` when that
+    /// is nothing.
+    ///
+    /// # Errors
+    ///
+    /// All of them, each where its key stands, or where the nearest table around it does.
+    pub fn of_plugins(file: Option<&Path>, mistakes: Vec<(usize, String, String)>) -> Result<(), Self> {
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        // The file was read a moment ago; should it be gone by now, the keys still tell.
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let places = Places::parse(file, &text)?;
+        let mut problems: Vec<Problem> = mistakes
+            .into_iter()
+            .map(|(index, key, message)| {
+                let dot = if key.is_empty() { "" } else { "." };
+                let key = format!("instance[{index}].config{dot}{key}");
+                Problem { place: places.key(&steps_of(&key)), key, message }
+            })
+            .collect();
+        problems.sort();
+        Err(Self(problems))
     }
 
     pub(super) fn of_whole(file: Option<&Path>, message: &str) -> Self {

@@ -184,7 +184,8 @@ pub fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn steps_of(path: &str) -> Vec<Step> {
+/// The steps of a dotted path.
+pub(super) fn steps_of(path: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for part in path.split('.') {
         let (key, index) = part.split_once('[').map_or((part, None), |(key, rest)| (key, rest.strip_suffix(']')));

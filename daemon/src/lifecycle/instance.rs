@@ -331,7 +331,8 @@ fn media_router(parts: &Parts) -> axum::Router {
     media::router(parts.links.clone(), parts.media.clone(), Arc::clone(&parts.archive), Arc::clone(&parts.clock))
 }
 
-fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<InstanceSpec, String> {
+/// How its plugin is started.
+pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<InstanceSpec, String> {
     let host_program =
         std::env::current_exe().map_err(|error| format!("the daemon's program is not known: {error}"))?;
     Ok(InstanceSpec {

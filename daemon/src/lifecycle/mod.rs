@@ -12,6 +12,7 @@
 
 mod app;
 mod error;
+mod examine;
 mod instance;
 mod instances;
 mod listeners;
@@ -24,6 +25,7 @@ mod serve;
 
 pub use app::{App, Mode};
 pub use error::StartError;
+pub use examine::examine;
 pub use instance::not_found as plugin_not_found;
 pub use instances::{Changes, plugins_of};
 pub use lock::{DataLock, LockError};

@@ -2,7 +2,7 @@
 
 use super::{Host, Plugin, hook};
 use crate::abi::{self, Port, Remote, SteleDescriptor, StelePeer};
-use crate::codec::{self, Encoding};
+use crate::codec::Encoding;
 use crate::error::Error;
 use crate::hello::{Config, Hello, Limits};
 use crate::ops::{Describe, DirectoryPull, Health, HttpHandle, MediaFetch, Op, SyncDiscover, SyncPull, SyncRecover};
@@ -197,11 +197,7 @@ impl<P: Plugin> Handler for Served<P> {
 }
 
 async fn open_instance<P: Plugin>(config: serde_json::Value, host: Host) -> Result<P, Error> {
-    // An instance without configuration has an empty one, not none.
-    let config = if config.is_null() { serde_json::Value::Object(serde_json::Map::new()) } else { config };
-    let config = serde_json::from_value(config)
-        // What serde says may repeat a secret.
-        .map_err(|error| Error::invalid(format!("unusable configuration: {}", codec::reason(&error.to_string()))))?;
+    let config = super::config::read(config)?;
     P::open(config, host).await
 }
 

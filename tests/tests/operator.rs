@@ -1,0 +1,75 @@
+//! What an operator who makes mistakes is told, by the real program with the real plugin.
+
+use anyhow::{Result, ensure};
+use std::{fs, process::Output};
+use stele_tests::places;
+
+/// `steled check` on a configuration with this part for the wecom plugin, which begins in line 9.
+fn check(part: &str) -> Result<(i32, String, String)> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("steled.toml");
+    let head =
+        "data_dir = \"data\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[[instance]]\nname = \"hq\"\nplugin = \"wecom\"\n";
+    fs::write(&file, format!("{head}{part}"))?;
+    places::plugin("wecom")?;
+    let mut command = std::process::Command::new(places::program("steled")?);
+    command.args(["check", "--config", "steled.toml"]).current_dir(folder.path()).env_clear();
+    let Output { status, stdout, stderr } = command.output()?;
+    ensure!(!folder.path().join("data").exists(), "a check leaves nothing behind");
+    Ok((status.code().unwrap_or(-1), String::from_utf8(stdout)?, String::from_utf8(stderr)?))
+}
+
+#[test]
+fn check_asks_the_plugin_and_names_the_line_of_each_mistake() -> Result<()> {
+    let (code, stdout, stderr) = check(concat!(
+        "[instance.config]\n",
+        "libary = \"/opt/wecom/lib.so\"\n",
+        "page_limit = \"hunter2\"\n",
+        "[[instance.config.corp]]\n",
+        "id = \"corp123\"\n",
+        "[[instance.config.corp]]\n",
+        "name = \"no id\"\n",
+    ))?;
+    ensure!((code, stdout.as_str()) == (78, ""), "{code} {stdout}");
+    let lines: Vec<&str> = stderr.lines().map(str::trim).collect();
+    ensure!(lines.len() == 4 && lines[0] == "3 errors in the configuration", "{stderr}");
+    ensure!(lines[1].starts_with("steled.toml:10:1: instance[0].config.libary: unknown key, "), "{stderr}");
+    ensure!(lines[2] == "steled.toml:11:1: instance[0].config.page_limit: expected u32", "{stderr}");
+    ensure!(lines[3].starts_with("steled.toml:14:1: instance[0].config.corp[1]: missing field `id`"), "{stderr}");
+
+    let (code, _, stderr) = check(concat!(
+        "[instance.config]\n",
+        "api_keys = []\n",
+        "time_zone = \"Asia/Shangai\"\n",
+        "corp = [{ id = \"corp123\" }, { id = \"corp123\" }]\n",
+    ))?;
+    let lines: Vec<&str> = stderr.lines().map(str::trim).collect();
+    ensure!(code == 78 && lines.len() == 4, "{code} {stderr}");
+    ensure!(lines[1] == "steled.toml:10:1: instance[0].config.api_keys: at least one key is needed", "{stderr}");
+    ensure!(lines[2].contains("steled.toml:11:1: instance[0].config.time_zone: `Asia/Shangai` is not"), "{stderr}");
+    ensure!(lines[3].contains(":12:") && lines[3].contains("corp[1].id: `corp123` is there twice"), "{stderr}");
+    Ok(())
+}
+
+#[test]
+fn check_warns_of_what_keeps_a_right_configuration_from_working() -> Result<()> {
+    let (code, stdout, stderr) = check(concat!(
+        "[instance.config]\n",
+        "library = \"/nowhere/libWeWorkFinanceSdk_C.so\"\n",
+        "api_keys = [{ key = \"hunter2\" }]\n",
+        "[[instance.config.corp]]\n",
+        "id = \"corp123\"\n",
+        "private_keys = [{ version = 1, pem = \"no key\" }]\n",
+    ))?;
+    ensure!((code, stdout.as_str()) == (0, "steled.toml: ok, 1 instance\n"), "{code} {stdout} {stderr}");
+    for warning in [
+        "warning: instance hq: the vendor library cannot be used: /nowhere/libWeWorkFinanceSdk_C.so",
+        "warning: instance hq: corp corp123: archive_secret is not set",
+        "warning: instance hq: corp corp123: private key of version 1: it holds no PEM private key",
+        "warning: instance hq: corp corp123: app_secret is not set",
+    ] {
+        ensure!(stderr.contains(warning), "{warning:?} is not in {stderr}");
+    }
+    ensure!(!stderr.contains("hunter2"), "{stderr}");
+    Ok(())
+}
