@@ -91,6 +91,7 @@ async fn put(archive: &SqliteArchive, instance: InstanceId, page: &Page) {
 }
 
 async fn raw(path: &Path, pages: &[Page], durability: Durability) -> Cost {
+    let options = Options::default();
     let synchronous = if durability == Durability::Full { "FULL" } else { "NORMAL" };
     let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(path)
@@ -98,8 +99,9 @@ async fn raw(path: &Path, pages: &[Page], durability: Durability) -> Cost {
         .page_size(8192)
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
         .pragma("synchronous", synchronous)
-        .pragma("cache_size", "-32768")
-        .pragma("wal_autocheckpoint", "2048")
+        .pragma("cache_size", format!("-{}", options.writer_cache_kib))
+        .pragma("wal_autocheckpoint", options.checkpoint_pages.to_string())
+        .pragma("journal_size_limit", "134217728")
         .disable_statement_logging()
         .connect()
         .await

@@ -56,6 +56,7 @@ CREATE TABLE conversation (
     last_seq   INTEGER NOT NULL DEFAULT 0,     -- greatest seq given or seen
     last_at    INTEGER NOT NULL DEFAULT (-9223372036854775807 - 1),
     last_id    INTEGER NOT NULL DEFAULT 0,     -- latest message by (sent_at, id); 0: none
+    own_order  INTEGER NOT NULL DEFAULT 0,     -- 1: the order by seq is not that by id; see message_by_seq
     UNIQUE (instance, native_id)
 ) STRICT;
 
@@ -119,8 +120,18 @@ CREATE UNIQUE INDEX message_native ON message (instance, native_id);
 -- What is filtered by rides along, so that a filter never touches the rows it passes over.
 CREATE INDEX message_by_time ON message (conversation, sent_at, id, kind);
 CREATE INDEX message_by_id ON message (conversation, id, kind, sent_at);
-CREATE INDEX message_by_seq ON message (conversation, seq, id, kind, sent_at);
 CREATE INDEX message_late ON message (late) WHERE late IS NOT NULL;
+
+-- The order by number, of conversations whose numbers do not ascend with the ids (conversation.own_order): few sources
+-- number in another order than they tell, and an index of all messages for their sake would be the fifth to keep.
+CREATE TABLE message_by_seq (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    id           INTEGER NOT NULL,
+    kind         INTEGER NOT NULL,
+    sent_at      INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq, id)
+) STRICT, WITHOUT ROWID;
 
 -- Messages per conversation, UTC day they were sent, and kind: exact totals without counting rows.
 CREATE TABLE tally (

@@ -129,6 +129,7 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>) -> Result<(Committed, boo
         messages::number(txn, &fresh, &people, &conversations.ids, &mut conversations.standing, &reserved).await?;
     let mut entry = ledger::Entry::new(txn, commit.stream, &rows);
     messages::insert(txn, &rows, entry.as_mut()).await?;
+    messages::keep_order(txn, &rows, &conversations.standing).await?;
     let media = attachments::attach(txn, &rows).await?;
     txn.counters.messages += rows.len() as i64;
 

@@ -25,10 +25,10 @@ static CREATE: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static ADVANCE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "WITH j (id, messages, last_seq, last_at, last_id) AS (VALUES",
-        "(?, ?, ?, ?, ?)",
+        "WITH j (id, messages, last_seq, last_at, last_id, own_order) AS (VALUES",
+        "(?, ?, ?, ?, ?, ?)",
         ") UPDATE OR FAIL conversation SET messages = j.messages, last_seq = j.last_seq, last_at = j.last_at, \
-         last_id = j.last_id FROM j WHERE conversation.id = j.id",
+         last_id = j.last_id, own_order = j.own_order FROM j WHERE conversation.id = j.id",
     )
 });
 
@@ -40,22 +40,46 @@ pub(super) struct Standing {
     pub last_seq: i64,
     pub last_at: i64,
     pub last_id: i64,
+    /// Whether the order by number is not that by id.
+    pub own_order: bool,
+    /// The same, before the page.
+    own_order_before: bool,
     /// The day of the latest message before the page.
     day_before: Option<i64>,
 }
 
 impl Standing {
-    const NEW: Self = Self { kind: 0, messages: 0, last_seq: 0, last_at: i64::MIN, last_id: 0, day_before: None };
+    const NEW: Self = Self {
+        kind: 0,
+        messages: 0,
+        last_seq: 0,
+        last_at: i64::MIN,
+        last_id: 0,
+        own_order: false,
+        own_order_before: false,
+        day_before: None,
+    };
 
-    /// One more message. Numbers it when the source did not.
-    pub fn add(&mut self, id: i64, sent_at: i64, seq: Option<i64>) -> i64 {
+    /// One more message. Numbers it when the source did not. The `newest` has a greater id than all before.
+    pub fn add(&mut self, (id, newest): (i64, bool), sent_at: i64, seq: Option<i64>) -> i64 {
         let seq = seq.unwrap_or(self.last_seq + 1);
+        self.own_order |= self.messages > 0 && !(newest && seq > self.last_seq);
         self.messages += 1;
         self.last_seq = self.last_seq.max(seq);
         if self.last_id == 0 || (sent_at, id) > (self.last_at, self.last_id) {
             (self.last_at, self.last_id) = (sent_at, id);
         }
         seq
+    }
+
+    /// Whether the page brought a number out of order, the first of its conversation.
+    pub fn is_first_astray(&self) -> bool {
+        self.own_order && !self.own_order_before
+    }
+
+    /// How it stands when the next page comes.
+    fn settled(self) -> Self {
+        Self { day_before: self.day(), own_order_before: self.own_order, ..self }
     }
 
     /// The UTC day of the latest message.
@@ -146,19 +170,19 @@ async fn stand(
     if unknown.is_empty() {
         return Ok(standing);
     }
-    let stored = "SELECT id, kind, messages, last_seq, last_at, last_id FROM conversation \
+    let stored = "SELECT id, kind, messages, last_seq, last_at, last_id, own_order FROM conversation \
                   WHERE id IN (SELECT value FROM json_each(?))";
     for row in sqlx::query(stored).bind(id_list(unknown)).fetch_all(&mut *txn.connection).await? {
-        let mut known = Standing {
+        let known = Standing {
             kind: row.get(1),
             messages: row.get(2),
             last_seq: row.get(3),
             last_at: row.get(4),
             last_id: row.get(5),
-            day_before: None,
+            own_order: row.get(6),
+            ..Standing::NEW
         };
-        known.day_before = known.day();
-        standing.insert(row.get(0), known);
+        standing.insert(row.get(0), known.settled());
     }
     Ok(standing)
 }
@@ -168,16 +192,17 @@ pub(super) async fn advance(txn: &mut Txn<'_>, standing: &HashMap<i64, Standing>
     let mut rows: Vec<_> = standing.iter().collect();
     rows.sort_unstable_by_key(|(id, _)| **id);
     for (sql, rows) in ADVANCE.cut(&rows) {
-        let mut values = Values::with_capacity(rows.len() * 5);
+        let mut values = Values::with_capacity(rows.len() * 6);
         for (id, standing) in rows {
             for number in [**id, standing.messages, standing.last_seq, standing.last_at, standing.last_id] {
                 values.put(number)?;
             }
+            values.put(standing.own_order)?;
         }
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
     for (id, standing) in rows {
-        txn.memory.standing.insert(*id, Standing { day_before: standing.day(), ..*standing });
+        txn.memory.standing.insert(*id, standing.settled());
     }
     Ok(())
 }

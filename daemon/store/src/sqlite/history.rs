@@ -32,16 +32,16 @@ pub(super) struct Shape {
 /// The statement that finds a page's ids. Parameters: conversation, then one per filter in the order of [`Shape`], then
 /// limit and offset. The index holds all that is filtered by; no row is touched.
 pub(super) fn page_sql(walk: Walk, shape: Shape) -> String {
-    let (index, column) = match walk.order {
-        MessageOrder::SentAt => ("message_by_time", "sent_at"),
-        MessageOrder::Id => ("message_by_id", "id"),
+    let (place, column) = match walk.order {
+        MessageOrder::SentAt => ("message INDEXED BY message_by_time", "sent_at"),
+        MessageOrder::Id => ("message INDEXED BY message_by_id", "id"),
         MessageOrder::Seq => ("message_by_seq", "seq"),
     };
     let direction = if walk.descending { "DESC" } else { "ASC" };
     let tie = if walk.order == MessageOrder::Id { String::new() } else { format!(", id {direction}") };
     let filter = filter_sql(shape);
     format!(
-        "SELECT id FROM message INDEXED BY {index} WHERE conversation = ?{filter} \
+        "SELECT id FROM {place} WHERE conversation = ?{filter} \
          ORDER BY {column} {direction}{tie} LIMIT ? OFFSET ?"
     )
 }
@@ -75,13 +75,13 @@ pub(super) async fn messages(
     instance: InstanceId,
     query: &MessageQuery,
 ) -> Result<MessageList, Failure> {
-    let found: Option<(i64, i64)> =
-        sqlx::query_as("SELECT id, messages FROM conversation WHERE instance = ? AND native_id = ?")
+    let found: Option<(i64, i64, bool)> =
+        sqlx::query_as("SELECT id, messages, own_order FROM conversation WHERE instance = ? AND native_id = ?")
             .bind(instance.0)
             .bind(&query.conversation)
             .fetch_optional(&mut *connection)
             .await?;
-    let Some((conversation, messages)) = found else { return Ok(MessageList::default()) };
+    let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
     let kinds = match kinds(connection, &query.kinds).await? {
         Kinds::All => None,
         Kinds::None => return Ok(MessageList::default()),
@@ -97,7 +97,9 @@ pub(super) async fn messages(
     if limit == 0 {
         return Ok(MessageList { rows: Vec::new(), total });
     }
-    let (walk, in_order) = walk(query);
+    // Where numbers ascend with ids, the order by number is that by id.
+    let by = if query.order == MessageOrder::Seq && !own_order { MessageOrder::Id } else { query.order };
+    let (walk, in_order) = walk(query, by);
     let mut paging = (limit.cast_signed(), query.offset.cast_signed());
     let sort_first = !in_order && query.after.is_some() && query.before.is_some();
     if sort_first {
@@ -122,12 +124,12 @@ pub(super) async fn messages(
 }
 
 /// How to find the page, and whether it comes in the order asked for.
-fn walk(query: &MessageQuery) -> (Walk, bool) {
-    let asked = Walk { order: query.order, descending: query.descending };
+fn walk(query: &MessageQuery, order: MessageOrder) -> (Walk, bool) {
+    let asked = Walk { order, descending: query.descending };
     match (query.after, query.before) {
         (None, None) => (asked, true),
         (Some(after), Some(before)) => {
-            if query.order == MessageOrder::Id || before.saturating_sub(after) > NARROW {
+            if order == MessageOrder::Id || before.saturating_sub(after) > NARROW {
                 (asked, true)
             } else {
                 (Walk { order: MessageOrder::Id, descending: false }, false)

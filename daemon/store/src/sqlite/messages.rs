@@ -1,6 +1,6 @@
 //! The messages of a page: which are new, and how they are stored.
 
-use super::bulk::{Bulk, Values};
+use super::bulk::{Bulk, Values, id_list};
 use super::commit::{Ids, Txn};
 use super::conversations::Standing;
 use super::error::Failure;
@@ -31,6 +31,10 @@ static RECOVER: LazyLock<Bulk> = LazyLock::new(|| {
 
 // OR FAIL here and elsewhere: a statement that fails ends the transaction anyway, so SQLite need not keep what would undo
 // the statement alone.
+
+static ASTRAY: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new("INSERT OR FAIL INTO message_by_seq (conversation, seq, id, kind, sent_at) VALUES", "(?, ?, ?, ?, ?)", "")
+});
 
 /// A message on its way into the table.
 pub(super) struct NewMessage<'a> {
@@ -83,7 +87,7 @@ pub(super) async fn number<'a>(
             id,
             rev,
             conversation,
-            seq: standing.add(id, message.sent_at, message.seq),
+            seq: standing.add((id, id == rev), message.sent_at, message.seq),
             sender: people.get(message.sender.as_str()).copied(),
             recipients: message.recipients.iter().filter_map(|native| people.get(native.as_str()).copied()).collect(),
             kind,
@@ -117,6 +121,37 @@ pub(super) async fn insert(
             stored?;
             next = prepared?;
         }
+    }
+    Ok(())
+}
+
+/// Keep the order by number of conversations where it is not that by id. A conversation that had none of its own until
+/// now gets it for all its messages.
+pub(super) async fn keep_order(
+    txn: &mut Txn<'_>,
+    rows: &[NewMessage<'_>],
+    standing: &HashMap<i64, Standing>,
+) -> Result<(), Failure> {
+    let first = id_list(standing.iter().filter(|(_, standing)| standing.is_first_astray()).map(|(id, _)| *id));
+    if first.len() > 2 {
+        let sql = "INSERT OR FAIL INTO message_by_seq (conversation, seq, id, kind, sent_at) \
+                   SELECT m.conversation, m.seq, m.id, m.kind, m.sent_at FROM json_each(?) AS j \
+                   CROSS JOIN message AS m INDEXED BY message_by_id ON m.conversation = j.value";
+        sqlx::query(sql).bind(first).execute(&mut *txn.connection).await?;
+    }
+    let astray = |row: &&NewMessage<'_>| {
+        let standing = &standing[&row.conversation];
+        standing.own_order && !standing.is_first_astray()
+    };
+    let rows: Vec<&NewMessage> = rows.iter().filter(astray).collect();
+    for (sql, rows) in ASTRAY.cut(&rows) {
+        let mut values = Values::with_capacity(rows.len() * 5);
+        for row in rows {
+            for number in [row.conversation, row.seq, row.id, row.kind, row.message.sent_at] {
+                values.put(number)?;
+            }
+        }
+        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ const APPLICATION_ID: i32 = 0x5354_454c;
 /// Bytes of a page of the file.
 const PAGE_SIZE: u32 = 8192;
 /// Bytes of the log that stay on disk after a checkpoint.
-const LOG_LIMIT: i64 = 64 << 20;
+const LOG_LIMIT: i64 = 128 << 20;
 /// Prepared statements a connection keeps.
 const STATEMENTS: usize = 200;
 
@@ -64,7 +64,7 @@ impl Default for Options {
             writer_cache_kib: 32 << 10,
             reader_cache_kib: 4 << 10,
             mmap_bytes: 1 << 30,
-            checkpoint_pages: 2048,
+            checkpoint_pages: 16_384,
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(10),
         }
