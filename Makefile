@@ -6,6 +6,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 RELEASE := target/release
 
+.DEFAULT_GOAL := build
 .PHONY: demo demo-check build test lint doc bench size install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002.
@@ -34,14 +35,19 @@ doc:
 bench:
 	$(CARGO) bench --locked --workspace
 
-install: build
+# Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
+install:
+	@test -x $(RELEASE)/steled || { echo "nothing is built yet: run 'make build' first" >&2; exit 1; }
 	install -Dm755 $(RELEASE)/steled $(DESTDIR)$(PREFIX)/bin/steled
 	install -Dm755 $(RELEASE)/libstele_wecom.so $(DESTDIR)$(PREFIX)/lib/stele/plugins/libstele_wecom.so
-	install -Dm640 config/steled.toml $(DESTDIR)/etc/stele/steled.toml
+	test -e $(DESTDIR)/etc/stele/steled.toml || install -Dm640 config/steled.toml $(DESTDIR)/etc/stele/steled.toml
 	install -Dm644 config/systemd/steled.service $(DESTDIR)/usr/lib/systemd/system/steled.service
 	sed -i 's#/usr/bin/steled#$(PREFIX)/bin/steled#' $(DESTDIR)/usr/lib/systemd/system/steled.service
 	install -Dm644 config/systemd/steled.sysusers $(DESTDIR)/usr/lib/sysusers.d/stele.conf
 	install -Dm644 config/systemd/steled.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/stele.conf
+	install -Dm644 README.md $(DESTDIR)/usr/share/doc/stele/README.md
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
+		systemd-sysusers stele.conf && systemd-tmpfiles --create stele.conf && systemctl daemon-reload; fi
 
 clean:
 	$(CARGO) clean

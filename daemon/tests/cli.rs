@@ -115,6 +115,10 @@ fn the_daemon_lives_by_its_signals() {
     let (mut child, file) = serve(folder.path());
     let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
 
+    // The archive is for nobody else on this machine.
+    let data = std::fs::metadata(folder.path().join("data")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777, 0o700);
+
     // Commands find the daemon that holds the folder.
     let (code, stdout, stderr) = run(&["jobs", "--config", &file]);
     assert_eq!(code, 0, "{stderr}");

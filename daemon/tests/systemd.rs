@@ -63,7 +63,8 @@ fn sysusers_and_tmpfiles_accept_theirs() {
     for line in entries.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         assert!(
-            matches!(fields[..], ["d", path, "0750", "root", "stele", "-"] if path.starts_with("/etc/stele")),
+            matches!(fields[..], ["d", path, "0750", "root", "stele", "-"] if path.starts_with("/etc/stele"))
+                || fields == ["z", "/etc/stele/steled.toml", "0640", "root", "stele", "-"],
             "{line}"
         );
     }

@@ -73,3 +73,50 @@ fn check_warns_of_what_keeps_a_right_configuration_from_working() -> Result<()> 
     ensure!(!stderr.contains("hunter2"), "{stderr}");
     Ok(())
 }
+
+/// `make` in the project's folder.
+fn make(arguments: &[String]) -> Result<Output> {
+    let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    Ok(std::process::Command::new("make").arg("-C").arg(top).args(arguments).output()?)
+}
+
+#[test]
+fn make_install_needs_no_compiler_and_keeps_a_configuration() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let built = folder.path().join("built");
+    let installed = folder.path().join("installed");
+    let install = [
+        "install".to_owned(),
+        "CARGO=/nowhere/cargo".to_owned(),
+        format!("RELEASE={}", built.display()),
+        format!("DESTDIR={}", installed.display()),
+    ];
+    let output = make(&install)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains("run 'make build' first"), "{said}");
+
+    fs::create_dir(&built)?;
+    fs::copy(places::program("steled")?, built.join("steled"))?;
+    fs::copy(places::plugin("wecom")?, built.join("libstele_wecom.so"))?;
+    ensure!(make(&install)?.status.success());
+    let config = installed.join("etc/stele/steled.toml");
+    let unit = fs::read_to_string(installed.join("usr/lib/systemd/system/steled.service"))?;
+    ensure!(unit.contains("ExecStart=/usr/local/bin/steled serve"), "{unit}");
+    // The installed program finds the installed plugin, and takes the installed configuration.
+    let mut command = std::process::Command::new(installed.join("usr/local/bin/steled"));
+    let output = command.args(["plugins", "--config"]).arg(&config).env_clear().output()?;
+    let listed = String::from_utf8(output.stdout)?;
+    ensure!(listed.lines().any(|line| line.starts_with("wecom ")), "{listed}");
+
+    fs::write(&config, "data_dir = \"mine\"\n")?;
+    ensure!(make(&install)?.status.success());
+    ensure!(fs::read_to_string(&config)? == "data_dir = \"mine\"\n", "an operator's configuration is theirs");
+    Ok(())
+}
+
+#[test]
+fn make_alone_builds_and_ends() -> Result<()> {
+    let said = String::from_utf8(make(&["-n".to_owned()])?.stdout)?;
+    ensure!(said.contains("build --release") && !said.contains("steled demo"), "{said}");
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Name of the lock in the data folder.
@@ -47,7 +48,8 @@ impl DataLock {
     /// Makes the folder when it is not there, and holds it.
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Folder { folder: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(unusable)?;
+        // What people write is for nobody else on this machine. A folder that is there keeps its rights.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
         let path = folder.join(FILE);
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(unusable)?;
