@@ -89,11 +89,22 @@ pub fn main() -> ExitCode {
                 ExitCode::from(EXIT_CONFIG)
             }
             None => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", told(&error));
                 ExitCode::FAILURE
             }
         },
     }
+}
+
+/// An error and its causes, each once: some sentences hold that of their cause already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 async fn run(cli: Cli) -> Result<ExitCode> {
@@ -108,5 +119,23 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Plugins(arguments) => plugins::run(&arguments, &load()?).await,
         Command::Reindex => reindex::run(&load()?).await,
         Command::Completions { .. } | Command::PluginHost => unreachable!("handled before there is a runtime"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("it cannot be opened: {source}")]
+        struct Holding {
+            source: std::io::Error,
+        }
+        let cause = || std::io::Error::other("the disk is gone");
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(told(&error), expected);
+        check(Holding { source: cause() }.into(), "it cannot be opened: the disk is gone");
+        check(anyhow::Error::new(cause()).context("no archive"), "no archive: the disk is gone");
     }
 }

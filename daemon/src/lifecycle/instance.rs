@@ -49,6 +49,7 @@ struct State {
     id: Option<InstanceId>,
     plugin: Option<Instance>,
     description: Option<Description>,
+    front: Option<Arc<Front>>,
     mount: Option<Mount>,
     problem: Option<String>,
 }
@@ -177,12 +178,7 @@ impl Managed {
         parts.services.register(self.name(), archive_id);
         self.state().id = Some(archive_id);
         let plugin = self.plugin(config, parts)?;
-        let front = Arc::new(Front::new(
-            self.name(),
-            Arc::new(Plugin(plugin.clone())),
-            media_router(parts),
-            self.bounds(config),
-        ));
+        let front = self.front(config, parts, &plugin);
         // Callers of a configured address get an answer in every state of the plugin.
         if let (Some(address), Some(listeners)) = (self.config.listen, listeners) {
             self.mount(listeners, address, &front).await?;
@@ -220,14 +216,23 @@ impl Managed {
         Ok(plugin)
     }
 
+    /// What its callers meet; the same one at every attempt to bring it up.
+    fn front(&self, config: &Config, parts: &Parts, plugin: &Instance) -> Arc<Front> {
+        let front =
+            || Front::new(self.name(), Arc::new(Plugin(plugin.clone())), media_router(parts), self.bounds(config));
+        Arc::clone(self.state().front.get_or_insert_with(|| Arc::new(front())))
+    }
+
     async fn mount(
         &self,
         listeners: &Listeners,
         address: std::net::SocketAddr,
         front: &Arc<Front>,
     ) -> Result<(), String> {
-        // Tried again after a failure: on the port it was given, when it had the choice.
-        let address = self.state().mount.as_ref().map_or(address, |mount| mount.address);
+        if self.state().mount.is_some() {
+            // Another attempt to bring it up, after it was mounted.
+            return Ok(());
+        }
         let tls = self.config.tls_files().map(|(cert, key)| (cert.clone(), key.clone()));
         let mount = listeners.mount(self.name(), address, &self.config.prefix, tls, Arc::clone(front)).await;
         self.state().mount = Some(mount.map_err(|error| error.to_string())?);
