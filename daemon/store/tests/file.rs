@@ -7,7 +7,7 @@ use common::options;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::path::Path;
 use stele_archive::model::{Message, Page};
-use stele_archive::ops::MessageQuery;
+use stele_archive::ops::{ConversationQuery, MessageOrder, MessageQuery};
 use stele_archive::{ArchiveError, Commit, InstanceId, MessageId, Pages, Queries, Stream};
 use stele_store::SqliteArchive;
 
@@ -187,4 +187,88 @@ async fn a_commit_that_is_given_up_leaves_no_trace() {
     }
     let report = archive.verify_ledger().await.expect("verifies");
     assert_eq!((report.messages, report.broken, report.uncovered), (total, None, 0));
+}
+
+#[tokio::test]
+async fn a_list_is_cut_alike_wherever_its_days_end() {
+    const DAY: i64 = 86_400_000_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = open(&folder.path().join("archive.db")).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    // Days of one conversation and of many, one before 1970, some of one moment; later pages move some of them on.
+    let mut latest = std::collections::HashMap::new();
+    for (round, times) in [
+        vec![-DAY, -1, 0, 0, 5, DAY - 1, DAY, DAY + 1, DAY + 1, 4 * DAY],
+        vec![4 * DAY + 7, -DAY, 3],
+        vec![5 * DAY, 2 * DAY],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let messages = times.iter().enumerate().map(|(at, sent_at)| Message {
+            native_id: format!("{round}/{at}"),
+            conversation: format!("c{at}"),
+            sender: "a".to_owned(),
+            sent_at: *sent_at,
+            kind: "text".to_owned(),
+            ..Message::default()
+        });
+        let page = Page { messages: messages.collect(), ..Page::default() };
+        let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+        for stored in archive.commit(commit).await.expect("stored").stored {
+            let (_, at) = stored.native_id.split_once('/').expect("as written");
+            let moment = (times[at.parse::<usize>().expect("a number")], stored.id);
+            let known = latest.entry(format!("c{at}")).or_insert(moment);
+            *known = moment.max(*known);
+        }
+    }
+    let mut expected: Vec<_> = latest.into_iter().map(|(native, moment)| (moment, native)).collect();
+    expected.sort_unstable();
+    let expected: Vec<_> = expected.into_iter().rev().map(|(_, native)| native).collect();
+    for offset in 0..=expected.len() {
+        for limit in 1..=expected.len() {
+            let query = ConversationQuery {
+                person: "a".to_owned(),
+                offset: offset as u64,
+                limit: limit as u32,
+                ..ConversationQuery::default()
+            };
+            let found = archive.conversations(instance, &query).await.expect("answers");
+            let natives: Vec<_> = found.rows.iter().map(|row| row.conversation.native_id.as_str()).collect();
+            let end = expected.len().min(offset + limit);
+            assert_eq!(natives, &expected[offset..end], "{limit} from {offset}");
+            assert_eq!(found.total, expected.len() as u64);
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_may_go_astray_at_any_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let mut archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    let mut expected: Vec<(i64, i64)> = Vec::new();
+    for (round, numbers) in [vec![4, 5], vec![9], vec![2, 11, 5], vec![12, -3]].iter().enumerate() {
+        let messages = numbers.iter().enumerate().map(|(at, seq)| Message {
+            native_id: format!("{round}/{at}"),
+            conversation: "c".to_owned(),
+            seq: Some(*seq),
+            kind: "text".to_owned(),
+            ..Message::default()
+        });
+        let page = Page { messages: messages.collect(), ..Page::default() };
+        let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+        expected.extend(archive.commit(commit).await.expect("stored").stored.iter().map(|row| (row.seq, row.id)));
+        expected.sort_unstable();
+        if round == 1 {
+            archive.close().await.expect("closes");
+            archive = open(&path).await;
+        }
+        let (conversation, order) = ("c".to_owned(), MessageOrder::Seq);
+        let query = MessageQuery { conversation, order, limit: 100, ..MessageQuery::default() };
+        let found = archive.messages(instance, &query).await.expect("answers");
+        let found: Vec<_> = found.rows.iter().map(|row| (row.seq, row.id.0)).collect();
+        assert_eq!(found, expected, "round {round}");
+    }
 }
