@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::memory::Memory;
 use super::{attachments, conversations, ledger, messages, parked, participation, people, revocations, tallies};
 use bytes::Bytes;
-use sqlx::SqliteConnection;
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 use std::collections::{HashMap, HashSet};
 use stele_archive::ops::AppendedMessage;
 use stele_archive::{ArchiveError, Commit, Committed, Result, Rev};
@@ -43,7 +43,7 @@ impl SqliteArchive {
         let mut writer = self.writer().await?;
         let remembered = writer.memory.take();
         let super::writer::Writer { connection, memory } = &mut *writer;
-        let mut transaction = sqlx::Connection::begin_with(connection, "BEGIN IMMEDIATE").await.map_err(Failure)?;
+        let mut transaction = begin(connection).await?;
         let mut known = match remembered {
             Some(known) => known,
             None => Memory::load(&mut transaction).await?,
@@ -53,21 +53,35 @@ impl SqliteArchive {
             *memory = Some(known);
             return Err(ArchiveError::CursorMoved { partition: commit.partition.to_owned() });
         }
-        let mut txn = Txn {
-            connection: &mut transaction,
-            memory: &mut known,
-            instance: commit.instance.0,
-            partition: commit.partition,
-            now: commit.now,
-            counters: Counters::default(),
-        };
-        let committed = write(&mut txn, &commit).await?;
-        if !committed.1 {
+        let instance = commit.instance.0;
+        let trusted = known.interned(instance).novelty.expected();
+        let mut written = write(&mut Txn::new(&mut transaction, &mut known, &commit), &commit, trusted).await;
+        if trusted && written.as_ref().is_err_and(Failure::is_duplicate) {
+            // Something was known after all: nothing of this attempt stays, neither in the file nor in memory.
+            transaction.rollback().await.map_err(Failure)?;
+            transaction = begin(connection).await?;
+            known = Memory::load(&mut transaction).await?;
+            written = write(&mut Txn::new(&mut transaction, &mut known, &commit), &commit, false).await;
+        }
+        let (committed, exists) = written?;
+        if !exists {
             return Err(ArchiveError::Invalid(format!("there is no instance {}", commit.instance)));
         }
         transaction.commit().await.map_err(Failure)?;
+        known.interned(instance).novelty.note(committed.known > 0);
         *memory = Some(known);
-        Ok(committed.0)
+        Ok(committed)
+    }
+}
+
+async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>> {
+    Ok(sqlx::Connection::begin_with(connection, "BEGIN IMMEDIATE").await.map_err(Failure)?)
+}
+
+impl<'t> Txn<'t> {
+    fn new(connection: &'t mut SqliteConnection, memory: &'t mut Memory, commit: &Commit<'t>) -> Self {
+        let Commit { instance, partition, now, .. } = *commit;
+        Self { connection, memory, instance: instance.0, partition, now, counters: Counters::default() }
     }
 }
 
@@ -116,10 +130,11 @@ async fn stored_cursor(connection: &mut SqliteConnection, commit: &Commit<'_>) -
     Ok(value.map(Bytes::from))
 }
 
-/// Write the page. Also says whether the instance exists.
-async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>) -> Result<(Committed, bool), Failure> {
+/// Write the page, looking up none of its messages if they are `trusted` to be new. Also says whether the instance
+/// exists.
+async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<(Committed, bool), Failure> {
     let page = commit.page;
-    let fresh = messages::fresh(txn, &page.messages).await?;
+    let fresh = messages::fresh(txn, &page.messages, trusted).await?;
     let people = people::intern(txn, page, &fresh).await?;
     let renamed = people::describe(txn, &page.people, &people).await?;
     let mut conversations = conversations::intern(txn, &page.conversations, &fresh).await?;

@@ -18,6 +18,13 @@ impl From<Failure> for ArchiveError {
     }
 }
 
+impl Failure {
+    /// Whether a unique key refused a row.
+    pub fn is_duplicate(&self) -> bool {
+        self.0.as_database_error().is_some_and(|error| error.is_unique_violation())
+    }
+}
+
 /// Busy, locked, out of memory, read-only, i/o error, disk full, cannot open: a later attempt can meet a better day.
 fn is_transient(error: &sqlx::Error) -> bool {
     const PRIMARY: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];

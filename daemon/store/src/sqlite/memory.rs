@@ -41,11 +41,36 @@ pub(super) struct Memory {
     pub taking_part: Recent<(i64, i64), ()>,
 }
 
-/// Ids by native id, of one instance.
+/// Ids by native id, of one instance, and what its pages are like.
 #[derive(Debug)]
 pub(super) struct Interned {
     pub people: Recent<Box<str>, i64>,
     pub conversations: Recent<Box<str>, i64>,
+    pub novelty: Novelty,
+}
+
+/// Whether a page of an instance is likely to bring nothing that is known. Most pages are behind a cursor and all new:
+/// looking up their native ids costs as much as one index more. Pages that overlap come in rows, so after one of them
+/// the next ones are looked up.
+#[derive(Debug, Default)]
+pub(super) struct Novelty {
+    /// Pages to look up before pages are trusted again.
+    wary: u8,
+}
+
+impl Novelty {
+    /// Pages in a row that must have been all new.
+    const PROOF: u8 = 64;
+
+    /// Whether the next page may be taken for new.
+    pub fn expected(&self) -> bool {
+        self.wary == 0
+    }
+
+    /// A page was stored. Did it bring something that was known?
+    pub fn note(&mut self, known: bool) {
+        self.wary = if known { Self::PROOF } else { self.wary.saturating_sub(1) };
+    }
 }
 
 impl Memory {
@@ -88,9 +113,11 @@ impl Memory {
 
     /// What is remembered of an instance.
     pub fn interned(&mut self, instance: i64) -> &mut Interned {
-        self.interned
-            .entry(instance)
-            .or_insert_with(|| Interned { people: Recent::new(INTERNED), conversations: Recent::new(INTERNED) })
+        self.interned.entry(instance).or_insert_with(|| Interned {
+            people: Recent::new(INTERNED),
+            conversations: Recent::new(INTERNED),
+            novelty: Novelty::default(),
+        })
     }
 
     /// The number of a kind, given when it is new.

@@ -49,8 +49,16 @@ pub(super) struct NewMessage<'a> {
 }
 
 /// The messages the archive does not have, in the order of the page; of those with one native id only the first.
-pub(super) async fn fresh<'a>(txn: &mut Txn<'_>, messages: &'a [Message]) -> Result<Vec<&'a Message>, Failure> {
+/// `trusted` ones are taken for new: the unique key of the table catches those that are not.
+pub(super) async fn fresh<'a>(
+    txn: &mut Txn<'_>,
+    messages: &'a [Message],
+    trusted: bool,
+) -> Result<Vec<&'a Message>, Failure> {
     let mut seen = HashSet::with_capacity(messages.len());
+    if trusted {
+        return Ok(messages.iter().filter(|message| seen.insert(message.native_id.as_str())).collect());
+    }
     let natives: Vec<&str> =
         messages.iter().map(|message| message.native_id.as_str()).filter(|native| seen.insert(*native)).collect();
     for (sql, natives) in KNOWN.cut(&natives) {
