@@ -192,10 +192,18 @@ impl Daemon {
         .await
     }
 
+    /// SIGHUP: the configuration is read again.
+    pub fn reload(&self) -> Result<()> {
+        Ok(kill_process(self.process()?, Signal::HUP)?)
+    }
+
+    fn process(&self) -> Result<Pid> {
+        self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).context("it has ended already")
+    }
+
     /// SIGTERM; returns how it ended.
     pub async fn stop(mut self) -> Result<ExitStatus> {
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).context("it has ended already")?;
-        kill_process(pid, Signal::TERM)?;
+        kill_process(self.process()?, Signal::TERM)?;
         tokio::time::timeout(PATIENCE, self.child.wait()).await.context("it does not stop")?.map_err(Into::into)
     }
 }

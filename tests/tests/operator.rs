@@ -2,7 +2,12 @@
 
 use anyhow::{Result, ensure};
 use std::{fs, process::Output};
-use stele_tests::places;
+use stele_tests::{
+    corp::{CorpFolder, CorpSpec},
+    daemon::{Site, wait_for},
+    places,
+    settings::Settings,
+};
 
 /// `steled check` on a configuration with this part for the wecom plugin, which begins in line 9.
 fn check(part: &str) -> Result<(i32, String, String)> {
@@ -71,6 +76,35 @@ fn check_warns_of_what_keeps_a_right_configuration_from_working() -> Result<()> 
         ensure!(stderr.contains(warning), "{warning:?} is not in {stderr}");
     }
     ensure!(!stderr.contains("hunter2"), "{stderr}");
+    Ok(())
+}
+
+/// Waits until the daemon's log has this.
+async fn logged(site: &Site, words: &str) -> Result<()> {
+    wait_for(words, || async { if site.log().contains(words) { Ok(()) } else { Err(site.log_tail()) } }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_the_plugin_refuses_changes_nothing() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let mut site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    let daemon = site.start().await?;
+    let plugins = daemon.children();
+
+    site.settings.config = "time_zone = \"Nowhere\"".into();
+    fs::write(site.config_file(), site.settings.toml())?;
+    daemon.reload()?;
+    logged(&site, "keeping the configuration in use: a plugin refuses the new one").await?;
+    ensure!(site.log().contains("`Nowhere` is not an IANA time zone"), "{}", site.log_tail());
+    ensure!(daemon.children() == plugins, "the plugin was started again");
+
+    site.settings.config = "time_zone = \"Asia/Shanghai\"".into();
+    fs::write(site.config_file(), site.settings.toml())?;
+    daemon.reload()?;
+    logged(&site, "configuration read again").await?;
+    ensure!(daemon.children() != plugins, "the plugin has the new configuration");
+    ensure!(daemon.stop().await?.success());
     Ok(())
 }
 

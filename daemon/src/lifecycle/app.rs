@@ -1,16 +1,18 @@
 //! The running daemon.
 
 use super::error::StartError;
+use super::examine::examine;
 use super::instances::{Changes, Instances};
 use super::listeners::Listeners;
 use super::metrics;
 use super::parts::Parts;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::admin::{Admin, AdminHandler, Overview, Readiness};
 use crate::http::{Listener, Running};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use stele_plugin_api::{Error, ErrorCode};
 use tokio_cron_scheduler::JobScheduler;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -128,6 +130,22 @@ impl App {
     /// Where an instance is served, once it is.
     pub fn instance_address(&self, name: &str) -> Option<SocketAddr> {
         self.instances.address(name)
+    }
+
+    /// The first instance whose plugin refuses what a new configuration has for it; only those that differ are asked.
+    pub async fn refused_by(&self, config: &Config) -> Option<(String, Error)> {
+        let folders = config.plugins.folders();
+        for instance in config.instances.iter().filter(|instance| instance.enabled) {
+            if self.config.instances.contains(instance) {
+                continue;
+            }
+            let Some(plugin) = config::find_plugin(&instance.plugin, &folders) else { continue };
+            match examine(instance, config, plugin).await {
+                Err(error) if error.code == ErrorCode::Invalid => return Some((instance.name.clone(), error)),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Makes instances so as in a new configuration, touching only those that differ. Other sections need a restart: the

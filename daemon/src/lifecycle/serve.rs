@@ -126,6 +126,10 @@ async fn reload(app: &mut App, source: &ConfigSource, filter: Option<&LogFilter>
         Ok(config) => config,
         Err(errors) => return tracing::error!(%errors, "keeping the configuration in use"),
     };
+    // An instance that works is not given up for a mistake.
+    if let Some((instance, error)) = app.refused_by(&config).await {
+        return tracing::error!(instance, %error, "keeping the configuration in use: a plugin refuses the new one");
+    }
     let reloading = NotifyState::monotonic_usec_now().map(|now| [NotifyState::Reloading, now]);
     reloading.iter().for_each(|states| notify::tell(states));
     if let Some(filter) = filter {
