@@ -4,7 +4,7 @@
 mod support;
 
 use std::time::{Duration, Instant};
-use stele_archive::model::Page;
+use stele_archive::model::{Message, Page};
 use stele_archive::ops::{ConversationQuery, MessageQuery};
 use stele_archive::{Commit, InstanceId, Pages, Queries, Stream};
 use stele_store::{Durability, Options, SqliteArchive};
@@ -14,6 +14,8 @@ use support::{Random, conversation, message, person};
 const ASKED: usize = 2_000;
 /// Messages of a page while the archive is filled.
 const PAGE: u64 = 10_000;
+/// Conversations a machine writes in on one day.
+const BUSY: u64 = 5_000;
 const DAY: i64 = 86_400_000_000;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -31,6 +33,7 @@ async fn main() {
             put(&archive, instance, &Page { messages, ..Page::default() }).await;
             stored += PAGE;
         }
+        put(&archive, instance, &busy(stored)).await;
         println!("{stored} messages");
         measure(&archive, instance, stored).await;
     }
@@ -40,6 +43,20 @@ async fn main() {
 async fn put(archive: &SqliteArchive, instance: InstanceId, page: &Page) {
     let commit = Commit { instance, partition: "corp", stream: Stream::Messages, from: None, page, now: 0 };
     archive.commit(commit).await.expect("stored");
+}
+
+/// The worst day of a person's list: a machine that wrote in thousands of conversations on the day of these messages.
+fn busy(stored: u64) -> Page {
+    let messages = (0..BUSY)
+        .map(|at| Message {
+            native_id: format!("busy/{stored}/{at}"),
+            conversation: conversation(at),
+            sender: person(support::PEOPLE),
+            sent_at: (support::NEW_YEAR + stored as i64 * 500_000) / DAY * DAY + at as i64,
+            ..message(at, support::CONVERSATIONS)
+        })
+        .collect();
+    Page { messages, ..Page::default() }
 }
 
 async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
@@ -66,7 +83,16 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
         }
         report(name, times);
     }
-    let newest = (1_704_067_200_000_000 + stored as i64 * 500_000) / DAY * DAY;
+    let mut times = Vec::with_capacity(ASKED);
+    for at in 0..ASKED {
+        let offset = at as u64 % 5 * 20;
+        let query = ConversationQuery { person: person(support::PEOPLE), offset, limit: 20, ..Default::default() };
+        let start = Instant::now();
+        archive.conversations(instance, &query).await.expect("answers");
+        times.push(start.elapsed());
+    }
+    report("conversations, busy day", times);
+    let newest = (support::NEW_YEAR + stored as i64 * 500_000) / DAY * DAY;
     type Shape = Box<dyn Fn(MessageQuery, &mut Random) -> MessageQuery>;
     let messages: Vec<(&str, Shape)> = vec![
         ("messages", Box::new(|query, _| query)),

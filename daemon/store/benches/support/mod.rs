@@ -4,7 +4,7 @@ use bytes::Bytes;
 use stele_archive::model::{Conversation, ConversationKind, Message, Page, Person};
 
 /// 2024-01-01T00:00:00Z in microseconds.
-const NEW_YEAR: i64 = 1_704_067_200_000_000;
+pub const NEW_YEAR: i64 = 1_704_067_200_000_000;
 /// People of the company and its customers.
 pub const PEOPLE: u64 = 4_000;
 /// Conversations; one in five is a group.
