@@ -61,7 +61,7 @@ impl Default for Options {
         Self {
             durability: Durability::Full,
             readers: 4,
-            writer_cache_kib: 32 << 10,
+            writer_cache_kib: 64 << 10,
             reader_cache_kib: 4 << 10,
             mmap_bytes: 1 << 30,
             checkpoint_pages: 16_384,
