@@ -57,13 +57,17 @@ impl RunError {
     }
 }
 
-/// Keeps a notice, within the bound.
-pub(super) fn note(report: &mut RunReport, notice: String) {
+/// Keeps a notice, once and within the bound. Whether it is a new one.
+pub(super) fn note(report: &mut RunReport, notice: String) -> bool {
+    if report.notices.contains(&notice) {
+        return false;
+    }
     if report.notices.len() < MAX_NOTICES {
         report.notices.push(notice);
     } else if report.notices.len() == MAX_NOTICES {
         report.notices.push("further notices are in the log".to_owned());
     }
+    true
 }
 
 /// Runs until caught up, stopped, or failed. `progress` sees the report after every page. Returns whether it caught up.
@@ -81,8 +85,16 @@ pub(super) async fn run(
     let mut page = pull(work, stream, cursor.clone(), last_commit, report).await?;
     loop {
         for notice in &page.notices {
-            tracing::warn!(instance = work.name, partition = work.partition, code = notice.code, "{}", notice.message);
-            note(report, format!("{}: {}", notice.code, notice.message));
+            // A page after the other may have the same to say.
+            if note(report, format!("{}: {}", notice.code, notice.message)) {
+                tracing::warn!(
+                    instance = work.name,
+                    partition = work.partition,
+                    code = notice.code,
+                    "{}",
+                    notice.message
+                );
+            }
         }
         let now = work.clock.now();
         let commit = Commit {
@@ -110,7 +122,7 @@ pub(super) async fn run(
         report.parked += committed.parked;
         report.pages += 1;
         report.retries += ahead.retries;
-        ahead.notices.into_iter().for_each(|notice| note(report, notice));
+        ahead.notices.into_iter().for_each(|notice| _ = note(report, notice));
         progress(report, &committed);
         if page.caught_up {
             return Ok(true);

@@ -90,15 +90,13 @@ impl Sync {
             });
             return Ok(Page { caught_up: true, notices: Vec::from_iter(repeats), ..Page::default() });
         };
-        let fit = Self::fit(&ready.outcomes);
-        if fit < ready.outcomes.len() {
-            // The rest is asked for again, and so is what was prefetched after it.
-            ready.outcomes.truncate(fit);
-        } else {
-            *slot = Some(pipeline);
-        }
-        drop(slot);
+        let rest = ready.outcomes.split_off(Self::fit(&ready.outcomes));
         let highest = ready.outcomes.last().map_or(highest, |(seq, _)| *seq);
+        if !rest.is_empty() {
+            pipeline.put_back(highest, rest);
+        }
+        *slot = Some(pipeline);
+        drop(slot);
 
         let mut page = Builder::after(cursor.latest);
         page.notice(Self::gap(cursor, request.last_commit, &ready.outcomes, now));
@@ -124,12 +122,16 @@ impl Sync {
         Ok(Page { caught_up: true, ..page.finish() })
     }
 
-    /// How many of these fit into one page; at least one.
+    /// How many of these fit into one page; at least one. The archive numbers the messages of a page first, then what it
+    /// parks: so that both keep their places in the order, nothing readable follows what is parked.
     fn fit(outcomes: &[(u64, Outcome)]) -> usize {
-        let mut bytes = 0;
+        let (mut bytes, mut parks) = (0, false);
         let is_over = |(_, outcome): &(u64, Outcome)| {
             bytes += outcome.size();
-            bytes > MAX_PAGE_BYTES
+            let is_parked = matches!(outcome, Outcome::Parked(_));
+            let ends = parks && !is_parked;
+            parks |= is_parked;
+            ends || bytes > MAX_PAGE_BYTES
         };
         outcomes.iter().position(is_over).unwrap_or(outcomes.len()).max(1)
     }

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::opener::Outcome;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use stele_plugin_api::model::{Micros, Notice, Page};
 
 /// Rows of a page, from what became of its envelopes.
@@ -11,8 +11,8 @@ pub struct Builder {
     page: Page,
     people: HashSet<String>,
     conversations: HashSet<String>,
-    /// Reasons without seq, and how often each.
-    sealed: BTreeMap<String, u64>,
+    /// Reasons without seq.
+    sealed: BTreeSet<String>,
     /// When the latest message was sent.
     latest: Micros,
 }
@@ -30,7 +30,7 @@ impl Builder {
                 Outcome::Entry(entry) => self.add_entry(*entry),
                 Outcome::Parked(parked) => {
                     let reason = parked.reason.split_once(": ").map_or(parked.reason.as_str(), |(_, reason)| reason);
-                    *self.sealed.entry(reason.to_owned()).or_default() += 1;
+                    self.sealed.insert(reason.to_owned());
                     self.page.parked.push(parked);
                 }
             }
@@ -67,8 +67,9 @@ impl Builder {
 
     /// A page that leaves the cursor where it is.
     pub fn finish(mut self) -> Page {
-        for (reason, count) in self.sealed {
-            let message = format!("{count} messages are kept sealed: {reason}");
+        for reason in self.sealed {
+            // How many is counted by the daemon; without it every page says the same, which is told once.
+            let message = format!("messages are kept sealed: {reason}");
             self.page.notices.push(Notice { code: "sealed".to_owned(), message });
         }
         self.page

@@ -36,6 +36,8 @@ pub struct Pipeline {
     after: u64,
     limit: u32,
     touched: Instant,
+    /// What did not go into the page before.
+    rest: Option<Ready>,
     pages: mpsc::Receiver<Result<Ready, Error>>,
     _stages: JoinSet<()>,
 }
@@ -71,7 +73,7 @@ impl Pipeline {
                 });
             }
         });
-        Self { after, limit, touched: Instant::now(), pages, _stages: stages }
+        Self { after, limit, touched: Instant::now(), rest: None, pages, _stages: stages }
     }
 
     /// Whether its next page is what this pull asks for.
@@ -81,7 +83,10 @@ impl Pipeline {
 
     /// The next page; `None` when it has ended.
     pub async fn next(&mut self) -> Option<Result<Ready, Error>> {
-        let page = self.pages.recv().await?;
+        let page = match self.rest.take() {
+            Some(rest) => Ok(rest),
+            None => self.pages.recv().await?,
+        };
         self.touched = Instant::now();
         if let Ok(Ready { outcomes, .. }) = &page
             && let Some((seq, _)) = outcomes.last()
@@ -89,5 +94,11 @@ impl Pipeline {
             self.after = *seq;
         }
         Some(page)
+    }
+
+    /// Takes back what did not fit, of the page it gave last; `after` is the last seq that did.
+    pub fn put_back(&mut self, after: u64, outcomes: Vec<(u64, Outcome)>) {
+        self.after = after;
+        self.rest = Some(Ready { outcomes, repeats: false });
     }
 }
