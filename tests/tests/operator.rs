@@ -108,6 +108,24 @@ async fn a_reload_the_plugin_refuses_changes_nothing() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_tells_what_the_plugin_lacks() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let mut site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    let daemon = site.start().await?;
+    ensure!(site.admin("/ready").await?["status"] == "ready", "{}", site.log_tail());
+    ensure!(daemon.stop().await?.success());
+    site.settings.library = "/nowhere/lib.so".into();
+    let daemon = site.start().await?;
+    let ready = site.admin("/ready").await?;
+    ensure!(ready["ready"] == true && ready["status"] == "degraded", "it still serves what it has: {ready}");
+    let finding = ready["findings"][0].as_str().unwrap_or_default();
+    ensure!(finding.starts_with("instance wecom: the vendor library cannot be used: /nowhere/lib.so"), "{ready}");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
 /// `make` in the project's folder.
 fn make(arguments: &[String]) -> Result<Output> {
     let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -52,6 +52,8 @@ struct State {
     front: Option<Arc<Front>>,
     mount: Option<Mount>,
     problem: Option<String>,
+    /// What the plugin finds wrong with what it was given; it works as far as it can.
+    findings: Vec<String>,
 }
 
 impl Managed {
@@ -91,6 +93,11 @@ impl Managed {
             let status = crashed?;
             Some(status.last_error.unwrap_or_else(|| format!("the plugin is {}", status.state)))
         })
+    }
+
+    /// What keeps it from doing all its work, as its plugin says.
+    pub fn findings(&self) -> Vec<String> {
+        self.state().findings.clone()
     }
 
     /// Brings it up, and goes on trying until it is up or stopped.
@@ -186,6 +193,11 @@ impl Managed {
         let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
         let description = plugin.ready(timeout).await.map_err(|error| error.message)?;
         front.describe(&description);
+        if let Ok(report) = plugin.call::<ops::Health>(ops::Empty {}, timeout).await
+            && !report.ok
+        {
+            self.state().findings = report.findings;
+        }
         let recommended = description.default_listen.as_deref().map(str::parse);
         if let (None, Some(listeners), Some(address)) = (self.config.listen, listeners, recommended) {
             let address = address.map_err(|_| "the plugin recommends a listen address that is none".to_owned())?;

@@ -154,6 +154,7 @@ impl Overview for Instances {
             if let Some(problem) = problem.or_else(|| (!up).then(|| "not up yet".to_owned())) {
                 findings.push(format!("instance {}: {problem}", instance.name()));
             }
+            findings.extend(instance.findings().iter().map(|what| format!("instance {}: {what}", instance.name())));
         }
         let status = match (self.stopping.load(Ordering::SeqCst), self.started.load(Ordering::SeqCst)) {
             (true, _) => "stopping",
