@@ -49,6 +49,7 @@ pub use ledger::LedgerReport;
 pub use open::{Durability, Options};
 
 use error::Failure;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct SqliteArchive(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    /// How the connection that writes is made.
+    writing: SqliteConnectOptions,
     /// `None` once closed.
     writer: tokio::sync::Mutex<Option<Writer>>,
     readers: SqlitePool,

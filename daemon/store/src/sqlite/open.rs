@@ -78,14 +78,21 @@ impl SqliteArchive {
     /// [`ArchiveError::Invalid`] when the file belongs to another program or to a newer Stele, or a migration was
     /// changed after it ran; [`ArchiveError::Unavailable`] when the file cannot be opened.
     pub async fn open(path: &Path, options: &Options) -> Result<Self> {
-        let writer = open_writer(path.display().to_string(), writer_options(path, options)).await?;
+        let writing = writer_options(path, options);
+        let writer = open_writer(path.display().to_string(), writing.clone()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers.max(1))
             .min_connections(0)
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
             .connect_lazy_with(reader_options(path, options));
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), writer: tokio::sync::Mutex::new(Some(writer)), readers })))
+        let writer = tokio::sync::Mutex::new(Some(writer));
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), writing, writer, readers })))
+    }
+
+    /// A new connection that writes, instead of one that is broken.
+    pub(super) async fn reopen_writer(&self) -> Result<Writer> {
+        open_writer(self.0.path.display().to_string(), self.0.writing.clone()).await
     }
 
     /// Move the log into the file and close it. Calls made later fail as unavailable.
