@@ -133,7 +133,7 @@ impl Source for Script {
 }
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     archive: Arc<dyn Archive>,
     clock: Arc<ManualClock>,
     store: MediaStore,
@@ -148,7 +148,7 @@ impl Bench {
         let store = MediaStore::open(&dir.path().join("media")).await.unwrap();
         let id = archive.instance("hq").await.unwrap();
         let clock = Arc::new(ManualClock::new(1_800_000_000_000_000));
-        Self { _dir: dir, archive, clock, store, id }
+        Self { dir, archive, clock, store, id }
     }
 
     fn jobs(&self, owner: &str) -> Jobs {
@@ -307,12 +307,76 @@ async fn shutdown_stops_at_a_page_and_the_next_daemon_goes_on() {
     tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
     let before = bench.stored().await.len();
     assert!(before >= 10 && before % 10 == 0, "whole pages only: {before}");
+    assert_eq!(bench.history("sync").await[0].outcome, Outcome::Cancelled);
+    // Nobody asks for it and no pattern is due: what a stop has left is taken up by itself.
     let next = bench.jobs("one");
-    next.start().await.unwrap();
-    gate.add_permits(100);
     bench.add(&next, Arc::new(Script { messages: 50, page: 10, ..Script::default() })).await;
-    bench.run(&next, "sync").await;
+    let mut events = next.subscribe();
+    let _scheduler = next.start().await.unwrap();
+    let done = async { while events.recv().await.unwrap().outcome != Outcome::Succeeded {} };
+    tokio::time::timeout(PATIENCE, done).await.expect("it goes on by itself");
     assert_eq!(bench.stored().await, (1..=50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_source_that_hangs_does_not_keep_the_daemon_from_ending() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let gate = Arc::new(tokio::sync::Semaphore::new(1));
+    let source = Script { messages: 50, page: 10, gate: Some(gate.clone()), ..Script::default() };
+    bench.add(&jobs, Arc::new(source)).await;
+    let mut events = jobs.subscribe();
+    jobs.request("hq", "sync", None).unwrap();
+    // The first page is here; the second one never comes.
+    tokio::time::timeout(PATIENCE, events.recv()).await.expect("progress").unwrap();
+    tokio::time::timeout(PATIENCE, jobs.shutdown()).await.expect("nobody waits for the page");
+    assert_eq!(bench.history("sync").await[0].outcome, Outcome::Cancelled);
+    assert_eq!(bench.stored().await.len(), 10);
+    assert!(bench.archive.jobs().await.unwrap().iter().all(|job| job.lease.is_none()));
+}
+
+#[tokio::test]
+async fn an_instance_that_hangs_keeps_no_other_waiting() {
+    let bench = Bench::new().await;
+    let options = JobOptions { concurrency: 1, ..JobOptions::default() };
+    let clock: Arc<dyn Clock> = bench.clock.clone();
+    let jobs = Jobs::new(Arc::clone(&bench.archive), bench.store.clone(), clock, options, || ());
+    let hangs = Script { gate: Some(Arc::new(tokio::sync::Semaphore::new(0))), ..Script::default() };
+    let plans = BTreeMap::from([("sync", KindPlan::default())]);
+    let id = bench.archive.instance("hangs").await.unwrap();
+    let (source, media) = (Arc::new(hangs), FetchOptions::default());
+    jobs.add_instance(InstanceJobs { name: "hangs".into(), id, source, plans, media }).await;
+    jobs.request("hangs", "sync", None).unwrap();
+    bench.add(&jobs, Arc::new(Script { messages: 10, page: 10, ..Script::default() })).await;
+    let mut events = jobs.subscribe();
+    jobs.request("hq", "sync", None).unwrap();
+    let done = async { while events.recv().await.unwrap().outcome != Outcome::Succeeded {} };
+    tokio::time::timeout(PATIENCE, done).await.expect("the other instance has its own turns");
+    jobs.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_costs_no_file_an_attempt() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let drafts = bench.dir.path().join("media/drafts");
+    std::fs::remove_dir(&drafts).unwrap();
+    let files = HashMap::from([("good".to_owned(), b"hello, world".to_vec())]);
+    bench.add(&jobs, Arc::new(Script { messages: 10, page: 10, files, ..Script::default() })).await;
+    bench.run(&jobs, "sync").await;
+    bench.idle(&jobs).await;
+    let failed = &bench.history("media").await[0];
+    assert_eq!(failed.outcome, Outcome::Failed);
+    let error = failed.report.error.as_deref().unwrap();
+    assert!(error.starts_with("files cannot be written: "), "{error}");
+    let due = bench.archive.media_due(bench.id, bench.clock.now(), 10).await.unwrap();
+    assert_eq!((due.len(), due[0].attempts), (1, 0));
+    // It is not asked for again before its time.
+    jobs.wake("hq", "media");
+    assert!(jobs.is_idle(&["media"]));
+    std::fs::create_dir(&drafts).unwrap();
+    bench.run(&jobs, "media").await;
+    assert_eq!(bench.archive.media_totals(Some(bench.id)).await.unwrap().stored, 1);
 }
 
 #[tokio::test]

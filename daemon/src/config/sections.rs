@@ -133,7 +133,7 @@ section! {
     pub struct Jobs {
         /// Zone of cron patterns.
         pub zone: Zone = Zone(chrono_tz::UTC);
-        /// Runs at the same time, over all instances.
+        /// Runs of one instance at the same time; files are fetched beside them.
         pub concurrency: usize = 4, within(1..=256);
         /// Messages asked for per page.
         pub page_limit: u32 = 1000, within(1..=10_000);

@@ -4,6 +4,11 @@ use super::Schedule;
 use stele_archive::JobRecord;
 use stele_archive::model::Micros;
 
+/// No pause after a failure is as long: a day and what it is spread by.
+const FARTHEST_RETRY: Micros = 2 * 86_400_000_000;
+/// A clock is set back by so much without further ado: what was due is not due a second time.
+const CLOCK_STEP: Micros = 60_000_000;
+
 /// A run that should begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -29,6 +34,17 @@ pub fn due(record: &JobRecord, schedule: Option<&Schedule>, jitter: Micros, now:
     }
     let latest = schedule.latest_at(now)?.max(next);
     Some(Due { trigger: if latest > next { "catch-up" } else { "schedule" }, at: Some(latest) })
+}
+
+/// Takes back times that only a clock which was wrong can have written: without this a job that ran while the clock was
+/// years ahead would not run again for years.
+pub(super) fn set_right(record: &mut JobRecord, schedule: Option<&Schedule>, now: Micros) {
+    if record.retry_at.is_some_and(|retry_at| retry_at - now > FARTHEST_RETRY) {
+        record.retry_at = Some(now);
+    }
+    if record.last_due.is_some_and(|due| due - now > CLOCK_STEP) {
+        record.last_due = Some(schedule.and_then(|schedule| schedule.latest_at(now)).unwrap_or(now));
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +81,31 @@ mod tests {
         check(Some(5), None, 31, Some(("catch-up", Some(30))));
         check(Some(5), Some(20), 15, None);
         check(Some(5), Some(20), 20, Some(("retry", None)));
+    }
+
+    #[test]
+    fn times_of_a_clock_that_was_wrong_are_taken_back() {
+        const YEAR: Micros = 365 * 24 * 60;
+        let schedule = Schedule::parse("*/5 * * * *", "UTC").unwrap();
+        let check = |last_due: Option<Micros>, retry_at: Option<Micros>, expected: (Option<Micros>, Option<Micros>)| {
+            let minutes = |at: Option<Micros>| at.map(|minutes| minutes * MINUTE);
+            let mut record = JobRecord {
+                key: JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() },
+                pattern: String::new(),
+                zone: String::new(),
+                last_due: minutes(last_due),
+                failures: 0,
+                retry_at: minutes(retry_at),
+                lease: None,
+            };
+            set_right(&mut record, Some(&schedule), 12 * MINUTE);
+            assert_eq!((record.last_due, record.retry_at), (minutes(expected.0), minutes(expected.1)));
+        };
+        check(Some(YEAR), None, (Some(10), None));
+        check(Some(10), Some(YEAR), (Some(10), Some(12)));
+        // An ordinary step back, and an ordinary pause.
+        check(Some(13), None, (Some(13), None));
+        check(Some(10), Some(27), (Some(10), Some(27)));
     }
 
     #[test]

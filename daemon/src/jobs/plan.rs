@@ -13,7 +13,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 pub struct JobOptions {
     /// Name of this daemon in leases; the same after a restart.
     pub owner: String,
-    /// Jobs that run at the same time.
+    /// Runs of one instance at the same time, files not counted.
     pub concurrency: usize,
     /// How long a lease is good for without being renewed, in microseconds.
     pub lease: Micros,

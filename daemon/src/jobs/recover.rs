@@ -24,7 +24,9 @@ pub(super) async fn run(
         }
         after = last.reserved;
         let parked = rows.into_iter().map(|row| row.parked).collect();
-        let mut page = work.source.recover(RecoverRequest { partition: work.partition.clone(), parked }).await?;
+        let recovered = work.source.recover(RecoverRequest { partition: work.partition.clone(), parked });
+        let Some(recovered) = stop.run_until_cancelled(recovered).await else { return Ok(false) };
+        let mut page = recovered?;
         // A recovery reads again what was pulled long ago: it moves no cursor.
         page.cursor = None;
         for notice in &page.notices {

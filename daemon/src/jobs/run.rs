@@ -17,12 +17,14 @@ const LEASE_BEATS: u64 = 4;
 const PROGRESS_EVERY: Micros = 1_000_000;
 /// Shortest pause when a person must act (a credential, a right): probing a wrong secret can block our address.
 const DENIED_PAUSE: Micros = 300_000_000;
+/// Longest pause, whatever a source asks for.
+const MAX_PAUSE: Micros = 86_400_000_000;
 
 impl Jobs {
     /// Runs a job that was marked as running, and unmarks it.
     pub(super) async fn run(&self, begun: Begun) {
         let key = begun.key.clone();
-        let ended = self.run_leased(&begun).await;
+        let ended = self.run_in_turn(&begun).await;
         let again = {
             let mut table = self.table();
             let Some(entry) = table.jobs.get_mut(&key) else { return };
@@ -33,8 +35,15 @@ impl Jobs {
                     entry.record.retry_at = done.retry_at;
                     entry.record.last_due = begun.due.or(entry.record.last_due);
                 }
-                // Another daemon has the lease, or the table does not answer: look again after a pause.
-                Err(_) => entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min),
+                // It is due as it was.
+                Err(NotRun::Stopped) => {}
+                Err(NotRun::Elsewhere) => {
+                    entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min)
+                }
+                Err(NotRun::Failed { failures, retry_at, .. }) => {
+                    entry.record.failures = failures;
+                    entry.record.retry_at = Some(retry_at);
+                }
             }
             std::mem::take(&mut entry.again)
         };
@@ -43,31 +52,52 @@ impl Jobs {
                 let event = RunEvent { job: key.clone(), run: done.run, outcome: done.outcome, report: done.report };
                 let _ = self.inner.events.send(event);
             }
-            Err(Some(error)) => {
+            Err(NotRun::Failed { error, .. }) => {
                 tracing::error!(instance = key.instance, kind = key.kind, partition = key.partition, %error, "cannot run the job")
             }
-            Err(None) => {}
+            Err(NotRun::Stopped | NotRun::Elsewhere) => {}
         }
         if again {
             self.begin(&key, "request", None);
         }
     }
 
-    /// `Err(None)`: another daemon runs it.
-    async fn run_leased(&self, begun: &Begun) -> Result<Done, Option<ArchiveError>> {
+    /// Waits for its turn and for the lease, and gives the lease back whatever happens.
+    async fn run_in_turn(&self, begun: &Begun) -> Result<Done, NotRun> {
         let inner = &self.inner;
         let _slot = match begun.key.kind.as_str() {
             // Files never wait for messages, nor messages for files.
             MEDIA => None,
-            _ => Some(Arc::clone(&inner.slots).acquire_owned().await.expect("the semaphore is never closed")),
+            _ => {
+                let slot = begun.stop.run_until_cancelled(begun.slots.acquire()).await.ok_or(NotRun::Stopped)?;
+                Some(slot.expect("the semaphore is never closed"))
+            }
         };
-        let archive = &inner.archive;
-        let lease = archive
-            .lease_acquire(&begun.key, &inner.options.owner, inner.clock.now(), inner.options.lease)
-            .await?
-            .ok_or(None)?;
+        let failed = |error: ArchiveError| {
+            let error = RunError::from(error);
+            let (failures, retry_at) = self.again_after(begun, &error);
+            NotRun::Failed { error, failures, retry_at }
+        };
+        let now = inner.clock.now();
+        let lease = inner.archive.lease_acquire(&begun.key, &inner.options.owner, now, inner.options.lease).await;
+        let lease = lease.map_err(failed)?.ok_or(NotRun::Elsewhere)?;
+        // Also when the run could not be written down: the next attempt must not wait until the lease expires.
+        let ended = self.run_leased(begun, &lease).await.map_err(failed);
+        let (failures, retry_at) = match &ended {
+            Err(NotRun::Failed { failures, retry_at, .. }) => (*failures, Some(*retry_at)),
+            Ok(done) => (done.failures, done.retry_at),
+            Err(NotRun::Stopped | NotRun::Elsewhere) => (begun.failures, None),
+        };
+        match inner.archive.lease_release(&lease, failures, retry_at).await {
+            Ok(()) | Err(ArchiveError::LeaseLost { .. }) => ended,
+            Err(error) => ended.and(Err(failed(error))),
+        }
+    }
+
+    async fn run_leased(&self, begun: &Begun, lease: &Lease) -> Result<Done, ArchiveError> {
+        let (inner, archive) = (&self.inner, &self.inner.archive);
         let start = RunStart { trigger: begun.trigger.to_owned(), now: inner.clock.now() };
-        let run = archive.run_begin(&lease, &start).await?;
+        let run = archive.run_begin(lease, &start).await?;
         let span_key = &begun.key;
         tracing::debug!(instance = span_key.instance, kind = span_key.kind, partition = span_key.partition, %run, trigger = begun.trigger, "run begins");
 
@@ -75,7 +105,7 @@ impl Jobs {
         let mut report = RunReport::default();
         let result = {
             let body = self.body(begun, run, &stop, &mut report);
-            let beat = self.keep_lease(&lease, &stop);
+            let beat = self.keep_lease(lease, &stop);
             tokio::pin!(body);
             tokio::select! {
                 result = &mut body => result,
@@ -125,10 +155,6 @@ impl Jobs {
         if let Some(due) = begun.due {
             archive.job_mark_due(&begun.key, due).await?;
         }
-        match archive.lease_release(&lease, failures, retry_at).await {
-            Ok(()) | Err(ArchiveError::LeaseLost { .. }) => {}
-            Err(error) => return Err(Some(error)),
-        }
         Ok(Done { run, outcome, report, failures, retry_at })
     }
 
@@ -150,20 +176,27 @@ impl Jobs {
     fn judge(&self, begun: &Begun, result: &Result<bool, RunError>) -> (Outcome, u32, Option<Micros>) {
         match result {
             Ok(true) => (Outcome::Succeeded, 0, None),
-            Ok(false) => (Outcome::Cancelled, begun.failures, None),
+            // What is left is due at once: after a restart nobody would think of it before the pattern comes round again.
+            Ok(false) => (Outcome::Cancelled, begun.failures, Some(self.inner.clock.now())),
             Err(error) => {
-                let failures = begun.failures.saturating_add(1);
-                let options = &self.inner.options;
-                let mut pause = options.retry_min.saturating_mul(1 << (failures - 1).min(30)).min(options.retry_max);
-                if error.is_denied() {
-                    pause = pause.max(DENIED_PAUSE);
-                }
-                pause = pause.max(error.retry_after().unwrap_or(0));
-                // A tenth more or less, so that many failed jobs do not come back as one.
-                pause += spread(&begun.key, pause / 10);
-                (Outcome::Failed, failures, Some(self.inner.clock.now() + pause))
+                let (failures, retry_at) = self.again_after(begun, error);
+                (Outcome::Failed, failures, Some(retry_at))
             }
         }
+    }
+
+    /// Failures in a row with this one, and when to try again.
+    fn again_after(&self, begun: &Begun, error: &RunError) -> (u32, Micros) {
+        let failures = begun.failures.saturating_add(1);
+        let options = &self.inner.options;
+        let mut pause = options.retry_min.saturating_mul(1 << (failures - 1).min(30)).min(options.retry_max);
+        if error.is_denied() {
+            pause = pause.max(DENIED_PAUSE);
+        }
+        pause = pause.max(error.retry_after().unwrap_or(0)).min(MAX_PAUSE);
+        // A tenth more or less, so that many failed jobs do not come back as one.
+        pause += spread(&begun.key, pause / 10);
+        (failures, self.inner.clock.now() + pause)
     }
 
     async fn body(
@@ -191,7 +224,7 @@ impl Jobs {
                     .increment(committed.stored.len() as u64);
             }
             if committed.media > 0 {
-                self.request(&begun.key.instance, MEDIA, None);
+                self.wake(&begun.key.instance, MEDIA);
             }
             shown.show(report);
         };
@@ -209,11 +242,21 @@ impl Jobs {
                     instance: work.instance,
                     options: begun.instance.media,
                 };
-                *report = Arc::new(fetcher).run(stop, |report| shown.show(report)).await?;
+                Arc::new(fetcher).run(stop, report, |report| shown.show(report)).await?;
                 Ok(!stop.is_cancelled())
             }
         }
     }
+}
+
+/// Why there was no run.
+enum NotRun {
+    /// Its instance or the daemon stops.
+    Stopped,
+    /// Another daemon runs it.
+    Elsewhere,
+    /// The job table does not answer.
+    Failed { error: RunError, failures: u32, retry_at: Micros },
 }
 
 struct Done {

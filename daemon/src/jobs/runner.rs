@@ -1,5 +1,6 @@
 //! The job runner: which jobs there are, which are due, and what runs.
 
+use super::due::set_right;
 use super::plan::{InstanceJobs, JobOptions, JobView, KindPlan, RunEvent, StartError};
 use super::sync::RunError;
 use super::{Due, MEDIA, RECOVER, due};
@@ -34,7 +35,6 @@ pub(super) struct Inner {
     pub(super) options: JobOptions,
     pub(super) wake_index: Box<dyn Fn() + Send + Sync>,
     pub(super) table: Mutex<Table>,
-    pub(super) slots: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) events: broadcast::Sender<RunEvent>,
@@ -48,6 +48,8 @@ pub(super) struct Table {
 
 struct Registered {
     jobs: InstanceJobs,
+    /// Turns of its runs. Every instance has its own: one that hangs keeps no other waiting.
+    slots: Arc<Semaphore>,
     stop: CancellationToken,
     discover_at: Micros,
 }
@@ -67,6 +69,7 @@ pub(super) struct Begun {
     pub(super) key: JobKey,
     pub(super) instance: InstanceJobs,
     pub(super) plan: KindPlan,
+    pub(super) slots: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) trigger: &'static str,
     pub(super) due: Option<Micros>,
@@ -82,7 +85,6 @@ impl Jobs {
         options: JobOptions,
         wake_index: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(options.concurrency.max(1)));
         let inner = Inner {
             archive,
             store,
@@ -90,7 +92,6 @@ impl Jobs {
             options,
             wake_index: Box::new(wake_index),
             table: Mutex::default(),
-            slots,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             events: broadcast::channel(EVENT_BUFFER).0,
@@ -121,15 +122,20 @@ impl Jobs {
     pub async fn add_instance(&self, jobs: InstanceJobs) {
         let name = jobs.name.clone();
         self.remove_instance(&name).await;
-        let registered = Registered { jobs, stop: self.inner.stop.child_token(), discover_at: Micros::MAX };
+        let slots = Arc::new(Semaphore::new(self.inner.options.concurrency.max(1)));
+        let registered = Registered { jobs, slots, stop: self.inner.stop.child_token(), discover_at: Micros::MAX };
         self.table().instances.insert(name.clone(), registered);
         self.discover(&name).await;
     }
 
     /// Stops an instance's jobs at the next page and forgets them; their history stays.
     pub async fn remove_instance(&self, name: &str) {
-        let Some(registered) = self.table().instances.remove(name) else { return };
-        registered.stop.cancel();
+        {
+            // Cancelled before anybody else sees the table, so that a discovery that goes on adds no job any more.
+            let mut table = self.table();
+            let Some(registered) = table.instances.remove(name) else { return };
+            registered.stop.cancel();
+        }
         let mut events = self.subscribe();
         while self.table().jobs.iter().any(|(key, entry)| key.instance == name && entry.running) {
             // An event follows every end of a run; a closed or overrun channel only means to look again.
@@ -156,6 +162,19 @@ impl Jobs {
             }
         }
         (!keys.is_empty()).then_some(answer)
+    }
+
+    /// Starts a job that has something to do, unless it failed and its time to be tried again has not come.
+    pub fn wake(&self, instance: &str, kind: &str) {
+        let now = self.inner.clock.now();
+        let pauses = |entry: &Entry| entry.record.retry_at.is_some_and(|retry_at| retry_at > now);
+        let ours = |key: &&JobKey| key.instance == instance && key.kind == kind;
+        let keys: Vec<JobKey> = {
+            let table = self.table();
+            let ready = table.jobs.iter().filter(|(_, entry)| !pauses(entry)).map(|(key, _)| key);
+            ready.filter(ours).cloned().collect()
+        };
+        keys.iter().for_each(|key| _ = self.begin(key, "request", None));
     }
 
     /// Every job, by name.
@@ -216,9 +235,10 @@ impl Jobs {
             }
             let due_jobs: Vec<(JobKey, Due)> = table
                 .jobs
-                .iter()
+                .iter_mut()
                 .filter(|(_, entry)| !entry.running)
                 .filter_map(|(key, entry)| {
+                    set_right(&mut entry.record, entry.plan.schedule.as_ref(), now);
                     let due = due(&entry.record, entry.plan.schedule.as_ref(), entry.jitter, now)?;
                     Some((key.clone(), due))
                 })
@@ -241,7 +261,7 @@ impl Jobs {
         else {
             return;
         };
-        let found = match stop.run_until_cancelled(self.define(&instance)).await {
+        let found = match stop.run_until_cancelled(self.define(&instance, &stop)).await {
             None => return,
             Some(Ok(())) => DISCOVER_EVERY,
             Some(Err(error)) => {
@@ -255,7 +275,7 @@ impl Jobs {
         }
     }
 
-    async fn define(&self, instance: &InstanceJobs) -> Result<(), RunError> {
+    async fn define(&self, instance: &InstanceJobs, stop: &CancellationToken) -> Result<(), RunError> {
         let partitions = instance.source.discover().await?.partitions;
         for (&kind, plan) in &instance.plans {
             let names: Vec<String> = match kind {
@@ -277,7 +297,13 @@ impl Jobs {
                     again: false,
                     report: RunReport::default(),
                 };
-                self.table().jobs.insert(key.clone(), entry);
+                {
+                    let mut table = self.table();
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    table.jobs.insert(key.clone(), entry);
+                }
                 // The configuration may have brought the key that parked envelopes wait for.
                 if kind == RECOVER
                     && !self.inner.archive.parked(instance.id, &key.partition, Default::default(), 1).await?.is_empty()
@@ -310,6 +336,7 @@ impl Jobs {
                 key: key.clone(),
                 instance: registered.jobs.clone(),
                 plan: entry.plan.clone(),
+                slots: Arc::clone(&registered.slots),
                 stop: registered.stop.clone(),
                 trigger,
                 due,

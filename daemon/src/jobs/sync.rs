@@ -2,8 +2,12 @@
 //!
 //! While a page is committed the next one is pulled: its cursor is in the page already. If the commit fails, what was
 //! pulled ahead is dropped, and the next run starts from the cursor that is stored.
+//!
+//! A stop waits for the commit that goes on, never for the source: one that hangs would keep the daemon from ending, and
+//! the page that was asked of it is pulled again, from the same cursor.
 
 use super::Source;
+use crate::media::FetchError;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +42,8 @@ pub(super) enum RunError {
     Plugin(#[from] Error),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Media(#[from] FetchError),
 }
 
 impl RunError {
@@ -52,7 +58,7 @@ impl RunError {
             Self::Plugin(error) => {
                 error.retry_after_ms.map(|ms| Micros::try_from(ms).unwrap_or(Micros::MAX / 1000) * 1000)
             }
-            Self::Archive(_) => None,
+            Self::Archive(_) | Self::Media(_) => None,
         }
     }
 }
@@ -82,7 +88,9 @@ pub(super) async fn run(
         Some((cursor, at)) => (Some(cursor), Some(at)),
         None => (None, None),
     };
-    let mut page = pull(work, stream, cursor.clone(), last_commit, report).await?;
+    let first = pull(work, stream, cursor.clone(), last_commit, report);
+    let Some(first) = stop.run_until_cancelled(first).await else { return Ok(false) };
+    let mut page = first?;
     loop {
         for notice in &page.notices {
             // A page after the other may have the same to say.
@@ -108,22 +116,28 @@ pub(super) async fn run(
         let next_cursor = page.cursor.clone().or_else(|| cursor.clone());
         // A page that neither ends the run nor moves the cursor would be pulled for ever.
         let stuck = !page.caught_up && next_cursor == cursor;
-        let go_on = !page.caught_up && !stuck && !stop.is_cancelled();
+        let go_on = !page.caught_up && !stuck;
         let mut ahead = RunReport::default();
-        let (committed, next) = tokio::join!(work.archive.commit(commit), async {
-            if go_on { Some(pull(work, stream, next_cursor.clone(), Some(now), &mut ahead).await) } else { None }
-        });
-        let committed = committed?;
-        report.stored += match stream {
-            Stream::Messages => committed.stored.len() as u64,
-            Stream::Directory => (page.people.len() + page.conversations.len()) as u64,
+        let storing = async {
+            let committed = work.archive.commit(commit).await?;
+            report.stored += match stream {
+                Stream::Messages => committed.stored.len() as u64,
+                Stream::Directory => (page.people.len() + page.conversations.len()) as u64,
+            };
+            report.known += committed.known;
+            report.parked += committed.parked;
+            report.pages += 1;
+            // Told now, not when the next page is here: that may take its time.
+            progress(report, &committed);
+            Ok::<_, RunError>(())
         };
-        report.known += committed.known;
-        report.parked += committed.parked;
-        report.pages += 1;
+        let (stored, next) = tokio::join!(storing, async {
+            let next = pull(work, stream, next_cursor.clone(), Some(now), &mut ahead);
+            if go_on { stop.run_until_cancelled(next).await } else { None }
+        });
         report.retries += ahead.retries;
         ahead.notices.into_iter().for_each(|notice| _ = note(report, notice));
-        progress(report, &committed);
+        stored?;
         if page.caught_up {
             return Ok(true);
         }

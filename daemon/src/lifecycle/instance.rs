@@ -149,6 +149,11 @@ impl Managed {
         }
     }
 
+    /// Whether nobody tries to bring its plugin back any more: it does not start, or crashes too often.
+    pub fn is_given_up(&self) -> bool {
+        self.state().plugin.as_ref().is_some_and(|plugin| plugin.status().state == InstanceState::Failed)
+    }
+
     /// As others see it.
     pub fn view(&self) -> InstanceView {
         let problem = self.problem();
@@ -312,7 +317,7 @@ impl Managed {
         loop {
             match parts.archive.media_next(id).await {
                 Ok(Some(due)) if due <= parts.clock.now() => {
-                    parts.jobs.request(self.name(), jobs::MEDIA, None);
+                    parts.jobs.wake(self.name(), jobs::MEDIA);
                 }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(instance = self.name(), %error, "cannot look for pending files"),

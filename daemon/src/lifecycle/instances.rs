@@ -61,7 +61,8 @@ impl Instances {
         self.started.store(true, Ordering::SeqCst);
     }
 
-    /// Makes it so as in a new configuration, touching only what differs.
+    /// Makes it so as in a new configuration, touching only what differs, and what was given up: whoever reloads has
+    /// mended something, be it the configuration or a file it names.
     pub async fn reload(&self, config: Arc<Config>) -> Changes {
         let wanted: BTreeMap<&str, &config::Instance> = config
             .instances
@@ -73,7 +74,7 @@ impl Instances {
         let mut to_stop = Vec::new();
         for instance in self.running() {
             match wanted.get(instance.name()) {
-                Some(wanted) if **wanted == instance.config => continue,
+                Some(wanted) if **wanted == instance.config && !instance.is_given_up() => continue,
                 Some(_) => changes.restarted.push(instance.name().to_owned()),
                 None => changes.stopped.push(instance.name().to_owned()),
             }

@@ -74,6 +74,29 @@ pub struct Fetcher {
     pub options: FetchOptions,
 }
 
+/// What ends the job before its files do. No file is to blame, so none of them has spent an attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The archive does not answer.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Files cannot be written: the disk is full, or the folder is not ours.
+    #[error("files cannot be written: {0}")]
+    Folder(std::io::Error),
+}
+
+/// Why a file is not here.
+enum Fault {
+    Source(Error),
+    Folder(std::io::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Source(error)
+    }
+}
+
 /// What became of one file.
 enum Fetched {
     /// With what is wrong with it.
@@ -89,13 +112,13 @@ impl Fetcher {
     pub async fn run(
         self: Arc<Self>,
         stop: &CancellationToken,
+        report: &mut RunReport,
         mut progress: impl FnMut(&RunReport) + Send,
-    ) -> Result<RunReport, ArchiveError> {
-        let mut report = RunReport::default();
+    ) -> Result<(), FetchError> {
         loop {
             let due = self.archive.media_due(self.instance, self.clock.now(), BATCH).await?;
             if due.is_empty() || stop.is_cancelled() {
-                return Ok(report);
+                return Ok(());
             }
             let slots = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
             let mut running = JoinSet::new();
@@ -110,28 +133,28 @@ impl Fetcher {
                 match ended {
                     Ok(Some(Ok(Fetched::Stored(flaw)))) => {
                         report.stored += 1;
-                        flaw.into_iter().for_each(|flaw| note(&mut report, flaw));
+                        flaw.into_iter().for_each(|flaw| note(report, flaw));
                     }
                     Ok(Some(Ok(Fetched::Retry(reason)))) => {
                         report.retries += 1;
-                        note(&mut report, reason);
+                        note(report, reason);
                     }
                     Ok(Some(Ok(Fetched::Parked(reason)))) => {
                         report.parked += 1;
-                        note(&mut report, reason);
+                        note(report, reason);
                     }
                     Ok(Some(Err(error))) => return Err(error),
                     // Stopped: the file stays pending and is due again.
                     Ok(None) => {}
-                    Err(panic) => return Err(ArchiveError::Backend(panic.into())),
+                    Err(panic) => return Err(ArchiveError::Backend(panic.into()).into()),
                 }
-                progress(&report);
+                progress(report);
             }
             report.pages += 1;
         }
     }
 
-    async fn fetch(&self, task: &MediaTask) -> Result<Fetched, ArchiveError> {
+    async fn fetch(&self, task: &MediaTask) -> Result<Fetched, FetchError> {
         if let Some(blob) = self.known(task).await? {
             self.archive.media_stored(task.id, &blob, None, self.clock.now()).await?;
             return Ok(Fetched::Stored(None));
@@ -139,10 +162,7 @@ impl Fetcher {
         match self.download_checked(task).await {
             Ok((draft, flaw)) => {
                 let size = draft.size();
-                let blob = match draft.keep(&self.store).await {
-                    Ok(blob) => blob,
-                    Err(error) => return self.failed(task, &unwritable(&error)).await,
-                };
+                let blob = draft.keep(&self.store).await.map_err(FetchError::Folder)?;
                 if let Some(flaw) = &flaw {
                     tracing::warn!(media = %task.id, kind = task.kind, "stored a file with a flaw: {flaw}");
                 }
@@ -150,13 +170,14 @@ impl Fetcher {
                 metrics::counter!("stele_media_bytes_total").increment(size);
                 Ok(Fetched::Stored(flaw.map(|flaw| format!("{} {} stored with a flaw: {flaw}", task.kind, task.id))))
             }
-            Err(error) => self.failed(task, &error).await,
+            Err(Fault::Source(error)) => Ok(self.failed(task, &error).await?),
+            Err(Fault::Folder(error)) => Err(FetchError::Folder(error)),
         }
     }
 
     /// A download whose MD5 is the announced one, or the same wrong one twice: then the announcement is wrong (sources
     /// do that), and the file is kept with that flaw. Two downloads that differ are a broken transfer.
-    async fn download_checked(&self, task: &MediaTask) -> Result<(Draft, Option<String>), Error> {
+    async fn download_checked(&self, task: &MediaTask) -> Result<(Draft, Option<String>), Fault> {
         let first = self.download(task).await?;
         let Some(flaw) = flaw(task, &first) else { return Ok((first, None)) };
         let again = self.download(task).await?;
@@ -165,7 +186,7 @@ impl Fetcher {
         }
         match self::flaw(task, &again) {
             None => Ok((again, None)),
-            Some(_) => Err(Error::new(ErrorCode::Unavailable, format!("two downloads differ; {flaw}"))),
+            Some(_) => Err(Error::new(ErrorCode::Unavailable, format!("two downloads differ; {flaw}")).into()),
         }
     }
 
@@ -178,8 +199,8 @@ impl Fetcher {
         Ok(blob.filter(|blob| on_disk && task.size.is_none_or(|size| size == blob.size)))
     }
 
-    async fn download(&self, task: &MediaTask) -> Result<Draft, Error> {
-        let mut draft = self.store.draft().await.map_err(|error| unwritable(&error))?;
+    async fn download(&self, task: &MediaTask) -> Result<Draft, Fault> {
+        let mut draft = self.store.draft().await.map_err(Fault::Folder)?;
         let mut resume = String::new();
         let mut resumes = 0;
         loop {
@@ -191,9 +212,11 @@ impl Fetcher {
                         Some(Ok((chunk, bytes))) => {
                             if draft.size() + bytes.len() as u64 > self.options.max_bytes {
                                 let limit = self.options.max_bytes;
-                                return Err(Error::new(ErrorCode::TooLarge, format!("larger than {limit} bytes")));
+                                return Err(
+                                    Error::new(ErrorCode::TooLarge, format!("larger than {limit} bytes")).into()
+                                );
                             }
-                            draft.write(&bytes).await.map_err(|error| unwritable(&error))?;
+                            draft.write(&bytes).await.map_err(Fault::Folder)?;
                             resume = chunk.resume;
                             if chunk.last {
                                 return Ok(draft);
@@ -206,7 +229,7 @@ impl Fetcher {
                 Err(error) => error,
             };
             if !broken.is_transient() || resumes == MAX_RESUMES {
-                return Err(broken);
+                return Err(broken.into());
             }
             resumes += 1;
             tokio::time::sleep(Duration::from_millis(200 << resumes)).await;
@@ -241,10 +264,6 @@ fn note(report: &mut RunReport, notice: String) {
     if report.notices.len() < MAX_NOTICES {
         report.notices.push(notice);
     }
-}
-
-fn unwritable(error: &std::io::Error) -> Error {
-    Error::new(ErrorCode::Unavailable, format!("cannot write the file: {error}"))
 }
 
 /// What is wrong with a content.

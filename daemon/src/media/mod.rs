@@ -9,7 +9,7 @@ mod links;
 mod serve;
 mod store;
 
-pub use fetch::{FetchOptions, Fetcher, MediaSource, MediaStream};
+pub use fetch::{FetchError, FetchOptions, Fetcher, MediaSource, MediaStream};
 pub use links::{Links, file_name};
 pub use serve::router;
 pub use store::{Draft, MediaStore};
