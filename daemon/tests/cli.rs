@@ -139,14 +139,21 @@ fn the_daemon_lives_by_its_signals() {
     write(folder.path(), "nonsense = 1");
     signal(&child, Signal::HUP);
     wait_for("refusal", || log().contains("keeping the configuration in use").then_some(()));
+    let junk = folder.path().join("junk.so");
+    std::fs::write(&junk, "no plugin").unwrap();
+    let junk = format!("[[instance]]\nname = 'junk'\nplugin = '{}'\n", junk.display());
     write(
         folder.path(),
-        &format!("{right}[jobs]\nconcurrency = 2\n[[instance]]\nname = 'new'\nplugin = '/nowhere.so'\n"),
+        &format!("{right}[jobs]\nconcurrency = 2\n[[instance]]\nname = 'new'\nplugin = '/nowhere.so'\n{junk}"),
     );
     signal(&child, Signal::HUP);
     wait_for("reload", || log().contains("\"message\":\"configuration read again\"").then_some(()));
     wait_for("a word about a restart", || log().contains("\"sections\":\"jobs\"").then_some(()));
-    assert!(log().contains("\"started\":\"new\""), "{}", log());
+    assert!(log().contains("\"started\":\"junk,new\""), "{}", log());
+
+    // What was given up is tried again by a reload, also when the configuration is the same.
+    signal(&child, Signal::HUP);
+    wait_for("another try", || log().contains("\"restarted\":\"junk\"").then_some(()));
 
     signal(&child, Signal::TERM);
     let status = wait_for("end", || child.try_wait().unwrap());

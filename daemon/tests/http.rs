@@ -319,6 +319,22 @@ async fn stopping_finishes_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn stopping_does_not_wait_for_those_who_asked_nothing() {
+    let site = site_with(Http { header_timeout_seconds: 600, ..http() }, |_| {}, None).await;
+    let mut silent = TcpStream::connect(site.running.address()).await.unwrap();
+    let mut halfway = TcpStream::connect(site.running.address()).await.unwrap();
+    halfway.write_all(b"GET / HTTP/1.1\r\nHost").await.unwrap();
+    // A round trip, so that both are accepted by now.
+    site.check("/", 200, "/").await;
+    let patient = Duration::from_secs(600);
+    let stopped = tokio::time::timeout(Duration::from_secs(30), site.running.stop(patient));
+    assert!(stopped.await.expect("it does not wait for the head of a request"));
+    for stream in [&mut silent, &mut halfway] {
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
+    }
+}
+
+#[tokio::test]
 async fn stopping_does_not_wait_for_ever() {
     let site = site_with(Http { request_timeout_seconds: 60, ..http() }, |_| {}, None).await;
     let slow = tokio::spawn(site.client.get(site.url("/slow")).send());

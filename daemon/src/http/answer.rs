@@ -28,7 +28,7 @@ impl Answers {
     /// An answer with this status and sentence.
     pub fn render(&self, status: StatusCode, message: &str) -> Response<Body> {
         let quoted = serde_json::Value::from(message).to_string();
-        let escaped = quoted.trim_matches('"');
+        let escaped = &quoted[1..quoted.len() - 1];
         let text = self.template.replace("{status}", status.as_str()).replace("{message}", escaped);
         let content_type = match text.starts_with(['{', '[']) {
             true => "application/json; charset=utf-8",
@@ -64,6 +64,7 @@ mod tests {
                 "application/json; charset=utf-8",
                 r#"{"errcode":429,"errmsg":"请求过多"}"#,
             ),
+            (None, "\"quoted\"", "application/json; charset=utf-8", r#"{"code":429,"message":"\"quoted\""}"#),
             (Some("error {status}: {message}"), "no", "text/plain; charset=utf-8", "error 429: no"),
         ] {
             let answers = Answers::new(template);

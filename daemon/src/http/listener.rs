@@ -16,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +26,8 @@ use tokio_util::task::TaskTracker;
 
 /// Pause after the system refused a connection (out of file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time a connection that has asked nothing gets when the listener stops: what is on its way may still come in.
+const LAST_CALL: Duration = Duration::from_millis(250);
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 128;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
@@ -175,19 +178,32 @@ impl Connections {
     }
 
     async fn http1(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            self.answer(request, peer)
+        });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(self.max_header_bytes)
             .max_headers(self.max_headers)
-            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request, peer)));
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended, peer),
             () = self.soft.cancelled() => connection.as_mut().graceful_shutdown(),
         }
+        // hyper ends idle connections at once, but waits for the first request of those that have made none.
+        let silent = async {
+            tokio::time::sleep(LAST_CALL).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending().await
+            }
+        };
         tokio::select! {
             ended = connection.as_mut() => log_end(ended, peer),
+            () = silent => {}
             () = self.hard.cancelled() => {}
         }
     }

@@ -115,7 +115,14 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return tracing::info!(signal = "SIGTERM", "stopping"),
                 _ = self.interrupt.recv() => return tracing::info!(signal = "SIGINT", "stopping"),
-                _ = self.hangup.recv() => reload(app, source, filter).await,
+                _ = self.hangup.recv() => {
+                    // An instance that hangs makes a reload take its time; that must not keep the daemon from stopping.
+                    tokio::select! {
+                        () = reload(app, source, filter) => {}
+                        _ = self.terminate.recv() => return tracing::info!(signal = "SIGTERM", "stopping during a reload"),
+                        _ = self.interrupt.recv() => return tracing::info!(signal = "SIGINT", "stopping during a reload"),
+                    }
+                }
             }
         }
     }
