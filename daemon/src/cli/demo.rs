@@ -19,8 +19,6 @@ use tokio::process::{Child, Command};
 
 /// Name of the kit's program.
 const KIT: &str = "stele-demo-kit";
-/// Name of the instance the kit configures.
-const INSTANCE: &str = "wecom";
 /// Longest wait for the kit's company.
 const KIT_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -67,12 +65,13 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
     let file = folder.join("steled.toml");
     let source = Box::new(move || Config::load(Some(&file)));
     let served = lifecycle::serve(config, source, filter, |app| {
-        let listen = app.instance_address(INSTANCE).map(|address| address.to_string()).unwrap_or_default();
+        let addresses = app.overview().instances().into_iter().filter_map(|instance| instance.listen);
+        let listen = addresses.map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ");
         let admin = app.admin_address().map(|address| address.to_string()).unwrap_or_default();
         println!(
             "{examples}\n# the daemon's own API\ncurl 'http://{admin}/api/v1/archive/search?q=%E4%BA%A7%E5%93%81'"
         );
-        println!("curl 'http://{admin}/api/v1/jobs'\n\nserving on http://{listen}; end with Ctrl-C");
+        println!("curl 'http://{admin}/api/v1/jobs'\n\nserving on {listen}; end with Ctrl-C");
     });
     served.await?;
     Ok(ExitCode::SUCCESS)
@@ -80,6 +79,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
 
 /// Messages, people, files, and how long that took.
 async fn archive(arguments: &Arguments, config: Config) -> Result<Value> {
+    let instances: Vec<String> = config.instances.iter().map(|instance| instance.name.clone()).collect();
     let app = App::start(config, Mode::Jobs).await?;
     let readiness = app.settled().await;
     let port = JobPort::Here(Box::new(app));
@@ -88,17 +88,19 @@ async fn archive(arguments: &Arguments, config: Config) -> Result<Value> {
     let style = ProgressStyle::with_template(template).expect("the template is well-formed");
     let bar = ProgressBar::new(arguments.messages.into()).with_style(style);
     let begun = Instant::now();
-    let runs = follow(&port, INSTANCE, SYNC, None, |stored| bar.set_position(stored)).await?;
+    for instance in &instances {
+        check(&follow(&port, instance, SYNC, None, |stored| bar.set_position(stored)).await?)?;
+    }
     let seconds = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let offered = port.snapshot(INSTANCE).await?;
-    let offered =
-        |kind: &&str| offered["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["key"]["kind"] == *kind));
-    for kind in [DIRECTORY, MEDIA].into_iter().filter(offered) {
-        let further = follow(&port, INSTANCE, kind, None, |_| {}).await?;
-        check(&further)?;
+    for instance in &instances {
+        let jobs = port.snapshot(instance).await?["jobs"].take();
+        let offered =
+            |kind: &&str| jobs.as_array().is_some_and(|jobs| jobs.iter().any(|job| job["key"]["kind"] == *kind));
+        for kind in [DIRECTORY, MEDIA].into_iter().filter(offered) {
+            check(&follow(&port, instance, kind, None, |_| {}).await?)?;
+        }
     }
-    check(&runs)?;
     let JobPort::Here(app) = port else { unreachable!("it was made here") };
     app.parts().tailer.catch_up().await?;
     let stats = app.parts().archive.stats(None).await?;

@@ -61,6 +61,14 @@ async fn serve(
         }
     };
     let Ok(mut response) = ServeFile::new(path).oneshot(request).await.map(|r| r.map(Body::new));
+    if response.status() == StatusCode::NOT_FOUND || response.status().is_server_error() {
+        // Somebody else was in the data folder. Not to be remembered by anybody: the file may be put back.
+        tracing::error!(md5, "a stored file is not on disk");
+        return refuse(StatusCode::NOT_FOUND, "this file is not here any more");
+    }
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return response;
+    }
     let headers = response.headers_mut();
     let inline = INLINE.iter().any(|allowed| blob.mime.starts_with(allowed));
     let disposition = if inline { "inline" } else { "attachment" };

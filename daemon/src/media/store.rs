@@ -9,6 +9,8 @@ use tokio::io::AsyncWriteExt;
 
 /// Bytes at the start of a content that are looked at to tell its type.
 const SNIFF_LEN: usize = 4096;
+/// Folders above a content, up to and with the root of contents.
+const FOLDERS: usize = 3;
 
 /// The folder of contents.
 #[derive(Clone, Debug)]
@@ -81,12 +83,19 @@ impl Draft {
         self.file.sync_all().await?;
         let md5 = self.md5();
         let path = store.path(&md5).expect("an MD5 in lower-case hex has a path");
-        let folder = path.parent().expect("contents live in folders").to_owned();
-        fs::create_dir_all(&folder).await?;
+        let folders: Vec<PathBuf> = path.ancestors().skip(1).take(FOLDERS).map(Path::to_owned).collect();
         let draft = self.path;
         tokio::task::spawn_blocking(move || -> io::Result<()> {
+            let [folder, above @ ..] = &folders[..] else { unreachable!("contents live in folders") };
+            let is_new = !folder.is_dir();
+            std::fs::create_dir_all(folder)?;
             draft.persist(&path)?;
-            std::fs::File::open(folder)?.sync_all()
+            std::fs::File::open(folder)?.sync_all()?;
+            // A folder is as durable as its entry in the one above.
+            for above in above.iter().filter(|_| is_new) {
+                std::fs::File::open(above)?.sync_all()?;
+            }
+            Ok(())
         })
         .await
         .map_err(io::Error::other)??;

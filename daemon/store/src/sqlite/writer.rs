@@ -39,8 +39,7 @@ impl SqliteArchive {
         {
             *writer = self.reopen_writer().await?;
         }
-        MutexGuard::try_map(slot, Option::as_mut)
-            .map_err(|_| ArchiveError::Unavailable("the archive is closed".into()))
+        MutexGuard::try_map(slot, Option::as_mut).map_err(|_| ArchiveError::Unavailable("the archive is closed".into()))
     }
 }
 
