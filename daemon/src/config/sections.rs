@@ -104,7 +104,7 @@ section! {
         /// Connections that read.
         pub readers: u32 = 4, within(1..=64);
         /// Page cache of the connection that writes, in MiB.
-        pub writer_cache_mib: u32 = 32, within(1..=4096);
+        pub writer_cache_mib: u32 = 64, within(1..=4096);
         /// Page cache of each connection that reads, in MiB.
         pub reader_cache_mib: u32 = 4, within(1..=4096);
     }
