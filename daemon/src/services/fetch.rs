@@ -42,13 +42,15 @@ impl HttpClient {
         Ok(Self { client, limits })
     }
 
-    /// Makes one request. Errors name no URL: its query may hold a token.
+    /// Makes one request. Errors name the host, and nothing else of the URL: its query may hold a token.
     pub async fn fetch(&self, request: FetchRequest) -> Result<FetchReply, Error> {
         let invalid = |what: &str| Error::new(ErrorCode::Invalid, what);
         let url = reqwest::Url::parse(&request.url).map_err(|_| invalid("the URL is not absolute"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(invalid("only http and https URLs can be fetched"));
         }
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let fault = |error| fault(&host, error);
         let method: http::Method = request.method.parse().map_err(|_| invalid("not an HTTP method"))?;
         let timeout = match request.timeout_ms {
             0 => DEFAULT_TIMEOUT,
@@ -79,13 +81,32 @@ impl HttpClient {
     }
 }
 
-fn fault(error: reqwest::Error) -> Error {
+fn fault(host: &str, error: reqwest::Error) -> Error {
     let code = match () {
         () if error.is_timeout() => ErrorCode::Deadline,
         () if error.is_builder() => ErrorCode::Invalid,
         () => ErrorCode::Unavailable,
     };
     let error = error.without_url();
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Error::new(code, format!("{error}{cause}"))
+    // The last cause is the one people can do something about: refused, unknown host, a certificate.
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    let cause = causes.last().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Error::new(code, format!("{host}: {error}{cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_names_host_and_cause_and_nothing_else_of_the_url() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = format!("http://user:hunter2@{closed}/cgi-bin/gettoken?corpsecret=hunter2");
+        let request = FetchRequest { method: "GET".into(), url, ..FetchRequest::default() };
+        let error = HttpClient::new(FetchLimits::default()).unwrap().fetch(request).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.starts_with("127.0.0.1: ") && error.message.contains("refused"), "{error}");
+        assert!(!error.message.contains("hunter2"), "{error}");
+    }
 }
