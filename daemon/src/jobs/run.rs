@@ -78,6 +78,16 @@ impl Jobs {
             let (failures, retry_at) = self.again_after(begun, &error);
             NotRun::Failed { error, failures, retry_at }
         };
+        let kept = self.table().jobs.get_mut(&begun.key).and_then(|entry| entry.kept.take());
+        if let Some(kept) = kept {
+            match inner.archive.lease_release(&kept, begun.failures, None).await {
+                Ok(()) | Err(ArchiveError::LeaseLost { .. }) => {}
+                Err(error) => {
+                    self.keep(kept);
+                    return Err(failed(error));
+                }
+            }
+        }
         let now = inner.clock.now();
         let lease = inner.archive.lease_acquire(&begun.key, &inner.options.owner, now, inner.options.lease).await;
         let lease = lease.map_err(failed)?.ok_or(NotRun::Elsewhere)?;
@@ -90,7 +100,17 @@ impl Jobs {
         };
         match inner.archive.lease_release(&lease, failures, retry_at).await {
             Ok(()) | Err(ArchiveError::LeaseLost { .. }) => ended,
-            Err(error) => ended.and(Err(failed(error))),
+            Err(error) => {
+                self.keep(lease);
+                ended.and(Err(failed(error)))
+            }
+        }
+    }
+
+    /// Remembers a lease that could not be given back, so that the next run does and need not wait until it expires.
+    fn keep(&self, lease: Lease) {
+        if let Some(entry) = self.table().jobs.get_mut(&lease.key) {
+            entry.kept = Some(lease);
         }
     }
 

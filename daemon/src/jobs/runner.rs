@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, Clock, JobKey, JobRecord, RunReport};
+use stele_archive::{Archive, Clock, JobKey, JobRecord, Lease, RunReport};
 use stele_plugin_api::ops::JobStarted;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -61,6 +61,8 @@ pub(super) struct Entry {
     pub(super) running: bool,
     /// Somebody asked for a run while one went on: what they are after may have come after the run looked.
     pub(super) again: bool,
+    /// A lease of ours that could not be given back.
+    pub(super) kept: Option<Lease>,
     pub(super) report: RunReport,
 }
 
@@ -295,6 +297,7 @@ impl Jobs {
                     jitter: spread(&key, plan.jitter),
                     running: false,
                     again: false,
+                    kept: None,
                     report: RunReport::default(),
                 };
                 {
