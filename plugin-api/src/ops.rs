@@ -4,10 +4,11 @@
 //! for a plugin that says so); bulk bytes travel beside it in the frame's body: see [`HttpRequest`], [`HttpReply`],
 //! [`MediaChunk`], [`FetchRequest`], [`FetchReply`].
 
+mod shown;
+
 use crate::model::{ConversationKind, Micros, Page, Parked, PersonKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fmt;
 
 /// An operation: ties a name to the types of its request and its reply.
 pub trait Op {
@@ -610,132 +611,4 @@ pub struct StateEntry {
     pub key: String,
     /// The value, at most 64 KiB.
     pub value: Option<Bytes>,
-}
-
-/// Shows neither the query nor header values: signatures and keys of callers are in them.
-impl fmt::Debug for HttpRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpRequest")
-            .field("method", &self.method)
-            .field("path", &self.path)
-            .field("query", &self.query.as_ref().map(|_| Hidden))
-            .field("headers", &HeaderNames(&self.headers))
-            .field("remote", &self.remote)
-            .field("request_id", &self.request_id)
-            .field("base_url", &self.base_url)
-            .field("body", &format_args!("{} bytes", self.body.len()))
-            .finish()
-    }
-}
-
-/// Shows neither the query, nor credentials in the authority, nor header values: access tokens are in them.
-impl fmt::Debug for FetchRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FetchRequest")
-            .field("method", &self.method)
-            .field("url", &format_args!("{:?}", public_part(&self.url)))
-            .field("headers", &HeaderNames(&self.headers))
-            .field("timeout_ms", &self.timeout_ms)
-            .field("body", &format_args!("{} bytes", self.body.len()))
-            .finish()
-    }
-}
-
-/// Shows no header values and no body: cookies are in them.
-impl fmt::Debug for HttpReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_reply(f, "HttpReply", self.status, &self.headers, &self.body)
-    }
-}
-
-/// Shows no header values and no body: access tokens are in them.
-impl fmt::Debug for FetchReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_reply(f, "FetchReply", self.status, &self.headers, &self.body)
-    }
-}
-
-fn show_reply(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    status: u16,
-    headers: &[(String, String)],
-    body: &Bytes,
-) -> fmt::Result {
-    f.debug_struct(name)
-        .field("status", &status)
-        .field("headers", &HeaderNames(headers))
-        .field("body", &format_args!("{} bytes", body.len()))
-        .finish()
-}
-
-/// Hides the value: a plugin may keep a token.
-impl fmt::Debug for StateValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateValue").field("value", &self.value.as_ref().map(|_| Hidden)).finish()
-    }
-}
-
-/// Hides the value: a plugin may keep a token.
-impl fmt::Debug for StateEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateEntry")
-            .field("key", &self.key)
-            .field("value", &self.value.as_ref().map(|_| Hidden))
-            .finish()
-    }
-}
-
-struct Hidden;
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hidden")
-    }
-}
-
-struct HeaderNames<'a>(&'a [(String, String)]);
-
-impl fmt::Debug for HeaderNames<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
-    }
-}
-
-/// A URL without user, password, query and fragment.
-fn public_part(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_no_credentials() {
-        let headers = vec![("authorization".to_owned(), "hunter2".to_owned())];
-        let fetch =
-            |url: &str| FetchRequest { url: url.to_owned(), headers: headers.clone(), ..FetchRequest::default() };
-        let check = |shown: String, visible: &str| {
-            assert!(!shown.contains("hunter2"), "{shown}");
-            assert!(shown.contains(visible), "{shown} lacks {visible}");
-        };
-        check(format!("{:?}", fetch("https://a.example/token?secret=hunter2")), "\"https://a.example/token\"");
-        check(format!("{:?}", fetch("https://user:hunter2@a.example/x#hunter2")), "\"https://a.example/x\"");
-        check(format!("{:?}", fetch("https://user:hunter2@a.example?x")), "\"https://a.example\"");
-        check(format!("{:?}", fetch("/relative?hunter2")), "authorization");
-        let request =
-            HttpRequest { query: Some("signature=hunter2".into()), headers: headers.clone(), ..HttpRequest::default() };
-        check(format!("{request:?}"), "query: Some(hidden)");
-        let body = Bytes::from_static(b"hunter2");
-        let reply = FetchReply { status: 200, headers: headers.clone(), body: body.clone() };
-        check(format!("{reply:?}"), "7 bytes");
-        check(format!("{:?}", HttpReply { status: 200, headers, body: body.clone() }), "authorization");
-        check(format!("{:?}", StateValue { value: Some(body.clone()) }), "Some(hidden)");
-        check(format!("{:?}", StateEntry { key: "token".into(), value: Some(body) }), "token");
-    }
 }
