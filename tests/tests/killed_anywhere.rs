@@ -14,12 +14,15 @@ use stele_tests::{
     settings::Settings,
 };
 
-/// How often the daemon is killed.
-const KILLS: usize = 50;
+/// How many kills have to hit a running job.
+const HITS: usize = 50;
+/// Most kills until then.
+const MAX_KILLS: usize = 160;
 /// Messages that arrive before each start, so that there is always something to fetch.
-const FRESH: usize = 24;
-/// Longest time from a request to its kill, milliseconds.
-const MAX_LIFE_MS: u64 = 260;
+const FRESH: usize = 16;
+/// Longest time from a request to its kill, milliseconds. It follows the speed of the machine: shorter after a kill that
+/// came when all was done, longer after one that hit.
+const LIFE_MS: std::ops::RangeInclusive<f64> = 15.0..=400.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled() -> Result<()> {
@@ -31,13 +34,13 @@ async fn nothing_is_lost_or_doubled() -> Result<()> {
 
 async fn run(seed: u64) -> Result<()> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let spec = CorpSpec { seed, ..CorpSpec::recent(200 + KILLS * FRESH) };
+    let spec = CorpSpec { seed, ..CorpSpec::recent(200 + MAX_KILLS * FRESH) };
     let upstream = tempfile::tempdir()?;
     let mut folder = CorpFolder::empty(&spec, upstream.path())?;
     let mut story = Story::new(&spec);
     folder.extend(&mut story, 200)?;
     // Slow enough that a page and a file take a while each.
-    folder.set_faults(&["chat delay 4", "media delay 3"])?;
+    folder.set_faults(&["chat delay 15", "media delay 8"])?;
     let site = Site::new(|dir| {
         let mut settings = Settings::of(&folder, dir, "", "");
         settings.instance = "rate_limit = 0".into();
@@ -45,12 +48,15 @@ async fn run(seed: u64) -> Result<()> {
         settings.sections = "[search]\ncommit_messages = 40\ncommit_milliseconds = 100\n".into();
         Ok(settings)
     })?;
-    let (mut in_sync, mut before_ready) = (0, 0);
-    for kill in 0..KILLS {
+    let (mut kills, mut in_sync, mut before_ready) = (0, 0, 0);
+    let mut longest = 200.0;
+    while in_sync < HITS {
+        ensure!(kills < MAX_KILLS, "only {in_sync} of {kills} kills hit a running job");
         folder.extend(&mut story, FRESH)?;
-        let life = Duration::from_millis(rng.random_range(0..MAX_LIFE_MS));
+        let life = Duration::from_secs_f64(rng.random_range(0.0..longest) / 1000.0);
+        kills += 1;
         // Now and then it does not even get to be ready.
-        if kill % 8 == 7 {
+        if kills % 8 == 0 {
             let daemon = site.spawn()?;
             tokio::time::sleep(life).await;
             daemon.kill().await?;
@@ -62,16 +68,17 @@ async fn run(seed: u64) -> Result<()> {
         let requested = site.request_run("sync").await.is_ok();
         tokio::time::sleep(life).await;
         let running = requested && site.is_running("sync").await.unwrap_or(false);
-        in_sync += usize::from(running || site.is_running("media").await.unwrap_or(false));
+        let hit = running || site.is_running("media").await.unwrap_or(false);
         daemon.kill().await?;
+        in_sync += usize::from(hit);
+        longest = (longest * if hit { 1.1 } else { 0.85 }).clamp(*LIFE_MS.start(), *LIFE_MS.end());
     }
-    ensure!(in_sync >= KILLS / 4, "only {in_sync} of {KILLS} kills hit a running job");
     folder.extend(&mut story, usize::MAX)?;
     folder.set_faults(&[])?;
     let daemon = site.start().await?;
     site.sync().await?;
     site.media_done().await?;
-    println!("{KILLS} kills, {in_sync} of them while a job ran, {before_ready} before it was ready");
+    println!("{kills} kills, {in_sync} of them while a job ran, {before_ready} before it was ready");
     let entries: Vec<_> = Story::new(&spec).collect();
     let count = site.stat("messages").await?;
     ensure!(count == entries.len() as u64, "{count} messages, {} written\n{}", entries.len(), site.log_tail());
