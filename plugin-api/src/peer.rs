@@ -273,6 +273,29 @@ impl Peer {
     ) -> Result<(Encoding, Parts), Error> {
         let deadline = Instant::now() + timeout;
         let slot = self.slot(deadline).await?;
+        self.ask(op, write, deadline, slot).await
+    }
+
+    /// [`Peer::call`] whose time counts from when it is sent: a turn that does not come is no fault of the other side. Whoever
+    /// judges the other side by its silence calls so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Peer::call`].
+    pub async fn call_in_turn<O: Op>(&self, request: O::Request, timeout: Duration) -> Result<O::Reply, Error> {
+        let write = |encoding| typed::encode_request::<O>(encoding, request);
+        let slot = self.0.slots.clone().acquire_owned().await.map_err(|_| self.gone())?;
+        let (encoding, parts) = self.ask(Cow::Borrowed(O::NAME), write, Instant::now() + timeout, slot).await?;
+        typed::decode_reply::<O>(encoding, parts)
+    }
+
+    async fn ask(
+        &self,
+        op: Cow<'static, str>,
+        write: impl FnOnce(Encoding) -> Result<Parts, Error>,
+        deadline: Instant,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(Encoding, Parts), Error> {
         let (sender, receiver) = oneshot::channel();
         let request = self.request(op, write, deadline, None)?;
         let mut guard = self.begin(request, Waiter::Reply(sender), slot)?;

@@ -52,7 +52,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// What the plugin offers.
     fn describe(&self) -> Description;
 
-    /// Whether the instance can work, with reasons.
+    /// Whether the instance can work, with reasons. Answers at once and calls nothing that may block: the daemon takes a plugin
+    /// that is silent when asked for this, again and again, for one that hangs, and kills it.
     fn health(&self) -> impl Future<Output = Result<HealthReport, Error>> + Send {
         async { Ok(HealthReport { ok: true, findings: Vec::new() }) }
     }

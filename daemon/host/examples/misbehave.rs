@@ -6,7 +6,7 @@ use bytes::Bytes;
 use stele_plugin_api::{
     Error, ErrorCode, Host, Plugin, Result, export_plugin,
     notify::Level,
-    ops::{Description, Empty, HttpReply, HttpRequest, MediaChunk, MediaRequest, StateGet, StateKey},
+    ops::{Description, Empty, HealthReport, HttpReply, HttpRequest, MediaChunk, MediaRequest, StateGet, StateKey},
     peer::ItemSink,
 };
 
@@ -45,6 +45,11 @@ impl Plugin for Misbehave {
         Description { name: Self::NAME.into(), version: Self::VERSION.into(), operations, ..Description::default() }
     }
 
+    async fn health(&self) -> Result<HealthReport> {
+        self.host.counter("healths_total", 1);
+        Ok(HealthReport { ok: true, findings: Vec::new() })
+    }
+
     async fn http_handle(&self, request: HttpRequest) -> Result<HttpReply> {
         let path = request.path.trim_start_matches('/');
         let (deed, number) = path.split_once('/').unwrap_or((path, "0"));
@@ -61,6 +66,14 @@ impl Plugin for Misbehave {
             "block" => loop {
                 std::thread::park();
             },
+            // The thread of the runtime waits for the file that the body names.
+            "block-until" => {
+                let file = String::from_utf8_lossy(&request.body).into_owned();
+                while !std::path::Path::new(&file).exists() {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                Bytes::new()
+            }
             "huge" => vec![b'x'; number].into(),
             "noise" => {
                 for line in 0..number {

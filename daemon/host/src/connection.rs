@@ -8,7 +8,10 @@ use crate::{
     spec::{Carrier, InstanceSpec},
 };
 use std::{
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use stele_plugin_api::{
@@ -31,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) link: Arc<dyn Link>,
     /// One token for each call in flight.
     users: TaskTracker,
+    /// Frames the plugin has sent.
+    heard: Arc<AtomicU64>,
     description: OnceCell<Description>,
 }
 
@@ -74,7 +79,8 @@ impl Connection {
     pub(crate) async fn open(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Self>, OpenError> {
         let deadline = Instant::now() + spec.limits.start_timeout;
         let slot = Arc::new(OnceLock::<Peer>::new());
-        let link = timeout(spec.limits.start_timeout, start(spec, deliver_to(slot.clone())));
+        let heard = Arc::<AtomicU64>::default();
+        let link = timeout(spec.limits.start_timeout, start(spec, deliver_to(slot.clone(), heard.clone())));
         let link = link.await.unwrap_or(Err(StartError::Timeout))?;
 
         // Weak, because the carrier holds the session: who holds the connection decides how long both live.
@@ -93,7 +99,7 @@ impl Connection {
         });
         let _ = slot.set(peer.clone());
         peer.start(deadline.saturating_duration_since(Instant::now()));
-        let connection = Self { peer, link, users: TaskTracker::new(), description: OnceCell::new() };
+        let connection = Self { peer, link, users: TaskTracker::new(), heard, description: OnceCell::new() };
         match connection.greeted().await {
             Ok(()) => Ok(Arc::new(connection)),
             Err(error) => {
@@ -118,6 +124,11 @@ impl Connection {
     /// Marks the connection as used by a call.
     pub(crate) fn enter(self: &Arc<Self>) -> InUse {
         InUse { connection: self.clone(), _token: self.users.token() }
+    }
+
+    /// Frames the plugin has sent so far, whatever is in them: its signs of life.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// What the plugin offers; asked once.
@@ -162,8 +173,10 @@ impl Connection {
 }
 
 /// Hands what the carrier brings to the session, once there is one.
-fn deliver_to(slot: Arc<OnceLock<Peer>>) -> Deliver {
+fn deliver_to(slot: Arc<OnceLock<Peer>>, heard: Arc<AtomicU64>) -> Deliver {
     Arc::new(move |decoded| {
+        // First, so that whoever is woken by an answer finds it counted.
+        heard.fetch_add(1, Ordering::Relaxed);
         // Before the host has spoken a plugin has nothing to say.
         let Some(peer) = slot.get() else { return };
         match decoded {

@@ -234,6 +234,11 @@ impl Shared {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
+    /// What callers see of it now.
+    pub(crate) fn state(&self) -> InstanceState {
+        self.view.borrow().state
+    }
+
     /// Makes a state and its connection visible, and returns the connection before.
     pub(crate) fn show(&self, state: InstanceState, connection: Option<Arc<Connection>>) -> Option<Arc<Connection>> {
         self.measures.state(state);

@@ -26,6 +26,7 @@ mod services;
 mod spec;
 mod stream;
 mod supervisor;
+mod watchdog;
 
 pub use backoff::RestartPolicy;
 pub use child::plugin_host_main;
@@ -39,3 +40,4 @@ pub use stele_plugin_api::{
     peer::Outgoing,
 };
 pub use stream::ItemStream;
+pub use watchdog::Watchdog;

@@ -1,6 +1,6 @@
 //! What an instance is started from, and what is seen of it from outside.
 
-use crate::backoff::RestartPolicy;
+use crate::{backoff::RestartPolicy, watchdog::Watchdog};
 use serde_json::Value;
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -31,6 +31,8 @@ pub struct Limits {
     pub stop_grace: Duration,
     /// What follows a crash.
     pub restart: RestartPolicy,
+    /// When a plugin that says nothing counts as one that hangs.
+    pub watchdog: Watchdog,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             wait_for_start: Duration::from_secs(2),
             stop_grace: Duration::from_secs(10),
             restart: RestartPolicy::default(),
+            watchdog: Watchdog::default(),
         }
     }
 }
@@ -84,6 +87,9 @@ pub enum InstanceState {
     Starting,
     /// Calls are answered.
     Running,
+    /// It runs in this process and does not answer, which nobody can end. Calls are still sent, and it is running again once it
+    /// says something; [`crate::Instance::restart`] puts a new one beside it.
+    Unresponsive,
     /// It crashed and is started again after a while.
     Restarting,
     /// It cannot be started, or crashed too often; [`crate::Instance::restart`] tries again.
@@ -98,6 +104,7 @@ impl InstanceState {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Unresponsive => "unresponsive",
             Self::Restarting => "restarting",
             Self::Failed => "failed",
             Self::Stopped => "stopped",

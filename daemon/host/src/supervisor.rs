@@ -1,6 +1,6 @@
 //! Keeps a plugin alive.
 //!
-//! One task per instance: it starts the plugin, notices its end, starts it again after a while, and gives up when that is no
+//! One task per instance: it starts the plugin, notices its end and its [silence](crate::watchdog), starts it again after a while, and gives up when that is no
 //! use. What is not worth a second try (a file that is no plugin, a configuration the plugin refuses) fails at once.
 //!
 //! A reload starts a second life of the plugin, moves new calls to it, lets the calls of the first one finish, and then ends
@@ -11,6 +11,7 @@ use crate::{
     connection::{Connection, OpenError},
     instance::Shared,
     spec::InstanceState,
+    watchdog,
 };
 use std::{
     pin::pin,
@@ -156,25 +157,36 @@ impl Supervisor {
         }
     }
 
-    /// Stays with a running plugin until it ends or is to end.
+    /// Stays with a running plugin until it ends, hangs, or is to end.
     async fn attend(&mut self, connection: Arc<Connection>) -> Next {
         let mut publish = interval(PUBLISH_EVERY);
-        loop {
-            tokio::select! {
-                reason = connection.ended() => {
-                    let next = self.after_crash();
-                    let state = if matches!(next, Next::StayDown) { InstanceState::Failed } else { InstanceState::Restarting };
-                    self.crashed(&connection, &reason, state);
-                    return next;
+        // A block, because the watchdog's own call must not outlast it: a plugin that is to end waits for its calls.
+        let next = {
+            let shared = self.shared.clone();
+            let mut hung = pin!(watchdog::hung(&shared, &connection));
+            loop {
+                tokio::select! {
+                    // The end first: a plugin that is gone says nothing either.
+                    biased;
+                    reason = connection.ended() => break Err(reason),
+                    reason = &mut hung => break Err(reason),
+                    order = self.orders.recv() => break Ok(order),
+                    _ = publish.tick() => {
+                        let in_flight = connection.peer.calls_in_flight().0;
+                        shared.measures.publish(in_flight, shared.late_frames(Some(&connection)));
+                    }
                 }
-                _ = publish.tick() => {
-                    let in_flight = connection.peer.calls_in_flight().0;
-                    self.shared.measures.publish(in_flight, self.shared.late_frames(Some(&connection)));
-                }
-                order = self.orders.recv() => return match order {
-                    Some(Order::Restart(waiting)) => self.replace(connection, vec![waiting]).await,
-                    order => self.stop_for(order),
-                },
+            }
+        };
+        match next {
+            Ok(Some(Order::Restart(waiting))) => self.replace(connection, vec![waiting]).await,
+            Ok(order) => self.stop_for(order),
+            Err(reason) => {
+                let next = self.after_crash();
+                let state =
+                    if matches!(next, Next::StayDown) { InstanceState::Failed } else { InstanceState::Restarting };
+                self.crashed(&connection, &reason, state);
+                next
             }
         }
     }

@@ -64,7 +64,7 @@ pub struct InstanceView {
     pub version: Option<String>,
     /// `child` or `in-process`.
     pub carrier: &'static str,
-    /// `starting`, `running`, `restarting`, `failed`, `stopped` or `disabled`.
+    /// `starting`, `running`, `unresponsive`, `restarting`, `failed`, `stopped` or `disabled`.
     pub state: &'static str,
     /// Where its clients find it.
     pub listen: Option<SocketAddr>,

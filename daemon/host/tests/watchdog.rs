@@ -1,0 +1,89 @@
+//! What becomes of plugins that live and do not answer.
+
+mod support;
+
+use std::{path::Path, time::Duration};
+use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, Watchdog};
+use stele_plugin_api::ErrorCode;
+use support::{PATIENCE, deed, eventually, misbehave, rude, running, spec};
+
+/// Bites fast.
+const STRICT: Watchdog = Watchdog { every: Duration::from_millis(20), deadline: Duration::from_millis(500), misses: 3 };
+/// Asks often, and bites only what says nothing at all.
+const PATIENT: Watchdog = Watchdog { every: Duration::from_millis(5), deadline: PATIENCE, misses: 1 };
+
+fn watched(name: &str, plugin: &Path, carrier: Carrier, watchdog: Watchdog) -> InstanceSpec {
+    let mut spec = spec(name, plugin, carrier);
+    spec.limits.watchdog = watchdog;
+    spec
+}
+
+/// Asks for the same deed so many times at once.
+fn calls(
+    instance: &Instance,
+    path: &'static str,
+    body: &str,
+    times: usize,
+) -> Vec<tokio::task::JoinHandle<stele_plugin_api::Result<bytes::Bytes>>> {
+    let call = |_| {
+        let (instance, body) = (instance.clone(), body.to_owned());
+        tokio::spawn(async move { deed(&instance, path, body).await })
+    };
+    (0..times).map(call).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_hangs_is_killed_and_started_again() {
+    // One whose runtime is stuck, on both its threads, and one that is stuck within `post`.
+    let misbehave = misbehave();
+    let plugins = [(Some(misbehave.as_path()), "/block", 2), (rude(), "/hang", 1)];
+    for (plugin, path, times) in plugins.into_iter().filter_map(|(plugin, path, times)| Some((plugin?, path, times))) {
+        let (instance, _) = running(watched("hangs", plugin, Carrier::Child, STRICT)).await;
+        let old = instance.status().pid;
+        for call in calls(&instance, path, "", times) {
+            let error = call.await.unwrap().expect_err("it hangs");
+            assert_eq!((error.code, &*error.message), (ErrorCode::Unavailable, "the plugin hangs: it did not answer"));
+        }
+        deed(&instance, "/echo", "back").await.expect("the next call waits for the restart");
+        let status = instance.status();
+        assert_eq!((status.state, status.restarts), (InstanceState::Running, 1));
+        assert_eq!(status.last_error.unwrap(), "unavailable: the plugin hangs: it did not answer");
+        assert_ne!(status.pid, old);
+        instance.stop(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_only_slow_is_left_alone() {
+    let (instance, services) = running(watched("slow", &misbehave(), Carrier::Child, PATIENT)).await;
+    let pid = instance.status().pid;
+    // A call that blocks one of its two threads, and many that do not return.
+    let blocking = calls(&instance, "/block", "", 1);
+    let hanging = calls(&instance, "/hang", "", 20);
+    eventually("all are in flight", || instance.status().calls_in_flight >= 21).await;
+    let asked = || services.metrics.lock().unwrap().iter().filter(|metric| metric.name == "healths_total").count();
+    let before = asked();
+    eventually("the watchdog has asked many times", || asked() >= before + 20).await;
+    assert_eq!(deed(&instance, "/echo", "here").await.unwrap(), "here");
+    let status = instance.status();
+    assert_eq!((status.state, status.restarts, status.pid), (InstanceState::Running, 0, pid));
+    assert!(blocking.iter().chain(&hanging).all(|call| !call.is_finished()), "and its calls go on");
+    instance.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_process_a_plugin_that_hangs_is_shown_until_it_answers_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("go-on");
+    let (instance, _) = running(watched("stuck", &misbehave(), Carrier::InProcess, STRICT)).await;
+    let stuck = calls(&instance, "/block-until", file.to_str().unwrap(), 2);
+    assert!(instance.reached(InstanceState::Unresponsive, PATIENCE).await, "{:?}", instance.status());
+    assert_eq!(instance.last_error().unwrap().message, "the plugin hangs: it did not answer");
+    std::fs::write(&file, "").unwrap();
+    assert!(instance.reached(InstanceState::Running, PATIENCE).await, "{:?}", instance.status());
+    for call in stuck {
+        call.await.unwrap().expect("nothing was lost");
+    }
+    assert_eq!(instance.status().restarts, 0);
+    instance.stop(PATIENCE).await;
+}
