@@ -344,6 +344,52 @@ async fn an_abort_inside_the_library_costs_one_restart() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_the_library_always_dies_of_is_parked_alone() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let mut folder = CorpFolder::empty(&CorpSpec::recent(100), upstream.path())?;
+    let mut written = Vec::new();
+    let mut deadly = String::new();
+    for index in 0..70 {
+        let text = if index == 33 { "致命的一条".to_owned() } else { format!("第{index}条") };
+        let msgid = folder.add(&Draft::text("staff123", "customer456", &text))?;
+        if index == 33 { deadly = msgid } else { written.push(msgid) }
+    }
+    folder.set_faults(&["decrypt abort match 致命"])?;
+    let site = site(&folder)?;
+    let _daemon = site.start().await?;
+    wait_for("all but one", || async {
+        let seen = async { Ok::<_, anyhow::Error>((site.stat("messages").await?, site.stat("parked").await?)) };
+        match seen.await {
+            Ok((69, 1)) => Ok(()),
+            seen => {
+                let _ = site.run_job("sync").await;
+                Err(format!("{seen:?}"))
+            }
+        }
+    })
+    .await
+    .with_context(|| site.log_tail())?;
+    // One death told of the page, the next of the envelope; then it is known.
+    let restarts = async || Ok::<_, anyhow::Error>(site.admin("/api/v1/instances").await?["instances"][0].clone());
+    let instance = restarts().await?;
+    ensure!(instance["restarts"] == 2 && instance["state"] == "running", "{instance}");
+    let told = site.runs("sync").await?.iter().map(Run::complaints).collect::<String>();
+    ensure!(told.contains("SIGABRT"), "the history does not tell of it: {told}");
+    // What is parked is tried again now and then, but not what kills.
+    let run = site.run_job("recover").await?;
+    ensure!(run.outcome == "succeeded", "{run:?}");
+    folder.add(&Draft::text("staff123", "customer456", "之后")).map(|msgid| written.push(msgid))?;
+    site.sync().await?;
+    let instance = restarts().await?;
+    ensure!(instance["restarts"] == 2 && site.stat("parked").await? == 1, "{instance}");
+    let found = conversation(&site, "staff123", "customer456").await?;
+    ensure!(found == written && !found.contains(&deadly), "found {found:?}\nexpected {written:?}");
+    let reason = site.log();
+    ensure!(reason.contains("vendor library crashed"), "nobody says why it is parked: {}", site.log_tail());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_files_stop_nothing() -> Result<()> {
     let upstream = tempfile::tempdir()?;
     let mut folder = CorpFolder::empty(&CorpSpec::recent(100), upstream.path())?;
