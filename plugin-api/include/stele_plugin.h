@@ -4,7 +4,6 @@
  * A plugin is a shared library that exports one symbol, stele_plugin_v1. Everything else is messages ("frames") that both
  * sides post to each other.
  *
- *
  * LIFE OF AN INSTANCE
  *
  *   host                                   plugin
@@ -17,7 +16,6 @@
  *   close(plugin.ctx)         ------->     returns when its threads no longer post
  *
  * A library may be asked to open several instances, and to open again after close. It is never unloaded.
- *
  *
  * FRAMES
  *
@@ -37,15 +35,16 @@
  * do not know with the error code "unsupported".
  *
  * A payload is one map whose keys are field names (a few replies are a bare value: null for a thing that does not exist, true
- * or false): MessagePack, or JSON when the plugin's descriptor has STELE_DESCRIPTOR_JSON. The host's hello is always JSON. In JSON, bytes are a string when they are UTF-8 and an array of
- * numbers otherwise; both are understood. An empty payload means an empty map. Bulk bytes (HTTP bodies, media) are in body,
- * never in the payload.
+ * or false): MessagePack, or JSON when the plugin's descriptor has STELE_DESCRIPTOR_JSON. The host's hello is always JSON. In
+ * JSON, bytes are a string when they are UTF-8 and an array of numbers otherwise; both are understood. An empty payload means
+ * an empty map. Bulk bytes (HTTP bodies, media) are in body, never in the payload.
  *
  *   hello:  {"abi_minor": 0, "name": "...", "version": "...",
  *            "limits": {"max_frame": bytes, "max_calls": n, "credit": n},    what the sender bears as a receiver
  *            "instance": "...", "config": {...}, "isolated": true,           only from the host; config holds secrets
  *            "threads": n}                                                   only from the plugin
- *   error:  {"code": "invalid", "message": "lower case, no secrets", "retry_after_ms": n (optional)}
+ *   error:  {"code": "invalid", "message": "lower case, no secrets", "retry_after_ms": n (optional),
+ *            "mistakes": [{"key": "corp[0].id", "message": "is empty"}]}    optional; what is wrong with the configuration
  *           codes: unsupported invalid not_found denied rate_limited unavailable deadline cancelled too_large internal
  *   notify "log":    {"level": "error|warn|info|debug|trace", "target": "", "message": "", "fields": [["name", "value"]]}
  *   notify "metric": {"name": "", "kind": "counter|gauge|histogram", "value": 1.0, "labels": [["name", "value"]]}
@@ -53,14 +52,12 @@
  * Limits: payload and body of one frame have at most max_frame bytes together; at most max_calls calls of the other side are
  * unanswered at a time (answer more with "too_large"); a stream sends credit items, then waits for CREDIT frames.
  *
- *
  * OWNERSHIP
  *
  *   stele_slice   borrowed: valid until the function it was passed to returns.
  *   stele_buf     moved: whoever holds it calls release(owner) exactly once, on any thread, when done. release may be NULL:
  *                 then there is nothing to do. post moves payload and body to the callee in every case; it should leave the
  *                 stele_frame itself, which stays the caller's (usually on its stack), otherwise untouched.
- *
  *
  * THREADS
  *

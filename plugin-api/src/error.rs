@@ -44,6 +44,32 @@ pub struct Error {
     /// When it happened, when that is not now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Micros>,
+    /// What is wrong with an instance's configuration, each with its setting, when that is why it does not open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<Mistake>,
+}
+
+/// What is wrong with one setting of an instance's configuration. Carries no value: it may be a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mistake {
+    /// The setting, such as `corp[0].id`; empty when it is about the whole.
+    #[serde(default)]
+    pub key: String,
+    /// What is wrong with it, in a few words.
+    pub message: String,
+}
+
+impl Mistake {
+    /// This is wrong with this setting.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.key, self.message) }
+    }
 }
 
 /// Result of a call across the boundary.
@@ -52,12 +78,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None, at: None }
+        Self { code, message: message.into(), retry_after_ms: None, at: None, mistakes: Vec::new() }
     }
 
     /// The request breaks a rule.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Invalid, message)
+    }
+
+    /// An instance's configuration cannot be used, for these reasons.
+    pub fn misconfigured(mistakes: Vec<Mistake>) -> Self {
+        Self { mistakes, ..Self::invalid("unusable configuration") }
     }
 
     /// It does not work now; trying again can help.
@@ -85,7 +116,14 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.message.is_empty() { write!(f, "{}", self.code) } else { write!(f, "{}: {}", self.code, self.message) }
+        write!(f, "{}", self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            write!(f, "{} {mistake}", if index == 0 { ':' } else { ';' })?;
+        }
+        Ok(())
     }
 }
 

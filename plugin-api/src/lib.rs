@@ -43,7 +43,7 @@ pub mod testing;
 pub mod typed;
 
 pub use codec::Encoding;
-pub use error::{Error, ErrorCode, Result};
+pub use error::{Error, ErrorCode, Mistake, Result};
 pub use peer::ItemSink;
 #[cfg(feature = "sdk")]
 pub use sdk::{Host, Plugin, entry};

@@ -17,7 +17,7 @@ use stele_plugin_api::model::*;
 use stele_plugin_api::notify::{LOG, Level, LogRecord, METRIC, MetricKind, MetricRecord};
 use stele_plugin_api::ops::{self, *};
 use stele_plugin_api::typed::{self, Parts};
-use stele_plugin_api::{Encoding, Error, ErrorCode};
+use stele_plugin_api::{Encoding, Error, ErrorCode, Mistake};
 
 /// Any payload, whatever its type: to compare what both encodings say.
 #[derive(Clone, Debug, PartialEq)]
@@ -285,6 +285,9 @@ fn samples() -> Vec<Sample> {
         "error": Kind::Error, 7, "", Error = Error {
             at: Some(AT), retry_after_ms: Some(1500), ..Error::new(ErrorCode::RateLimited, "600 calls a minute")
         };
+        "error.mistakes": Kind::Error, 0, "", Error = Error::misconfigured(vec![
+            Mistake::new("corp[0].id", "is empty"), Mistake::new("", "too much of it"),
+        ]);
         "error.unknown-code": Kind::Error, 7, "", Error = Error::new(ErrorCode::Other(s("future")), "");
         "credit": Kind::Credit, 7, "", Credit = Credit { items: 4 };
         "notify.log": Kind::Notify, 0, LOG, LogRecord = LogRecord {

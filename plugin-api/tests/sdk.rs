@@ -15,7 +15,7 @@ use stele_plugin_api::ops::{
 };
 use stele_plugin_api::peer::{BoxFuture, Dispatch, Handler, Incoming, Notification, Outgoing, Peer, Setup};
 use stele_plugin_api::session::Role;
-use stele_plugin_api::{Error, ErrorCode, Host, ItemSink, Plugin, Result, export_plugin};
+use stele_plugin_api::{Error, ErrorCode, Host, ItemSink, Mistake, Plugin, Result, export_plugin};
 use tokio::sync::Notify;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -258,20 +258,16 @@ async fn a_panic_is_one_failed_call_and_tells_no_secret() {
 #[tokio::test]
 async fn an_instance_that_cannot_open_says_why_without_secrets() {
     let _alone = ALONE.lock().await;
-    let check = async |config: serde_json::Value, code: ErrorCode, message: &str| {
+    let check = async |config: serde_json::Value, expected: Error| {
         let opened = open(config, Limits::default());
-        let error = opened.peer.opened().await.expect_err("cannot open");
-        assert_eq!(error, Error::new(code, message));
+        assert_eq!(opened.peer.opened().await.expect_err("cannot open"), expected);
         opened.close();
     };
-    check(serde_json::json!({ "refuse": "the key is wrong" }), ErrorCode::Denied, "the key is wrong").await;
-    check(serde_json::json!({ "panic": true }), ErrorCode::Internal, "the plugin panicked while it opened").await;
-    check(
-        serde_json::json!({ "retries": "hunter2" }),
-        ErrorCode::Invalid,
-        "unusable configuration: retries: expected u8",
-    )
-    .await;
+    let refused = Error::new(ErrorCode::Denied, "the key is wrong");
+    check(serde_json::json!({ "refuse": "the key is wrong" }), refused).await;
+    check(serde_json::json!({ "panic": true }), Error::internal("the plugin panicked while it opened")).await;
+    let misfit = Error::misconfigured(vec![Mistake::new("retries", "expected u8")]);
+    check(serde_json::json!({ "retries": "hunter2" }), misfit).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::lifecycle::{examine, plugin_not_found};
 use anyhow::Result;
 use std::path::Path;
 use std::process::ExitCode;
-use stele_plugin_api::ErrorCode;
+use stele_plugin_api::{ErrorCode, Mistake};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -61,35 +61,14 @@ async fn ask_plugins(config: &Config, file: Option<&Path>, warnings: &mut Vec<St
             Ok(findings) => {
                 warnings.extend(findings.iter().map(|finding| format!("instance {}: {finding}", instance.name)));
             }
-            Err(error) if error.code == ErrorCode::Invalid => {
-                mistakes.extend(mistakes_of(&error.message).map(|(key, message)| (index, key, message)));
+            Err(error) if !error.mistakes.is_empty() => {
+                mistakes.extend(error.mistakes.into_iter().map(|mistake| (index, mistake)));
             }
+            Err(error) if error.code == ErrorCode::Invalid => mistakes.push((index, Mistake::new("", error.message))),
             Err(error) => warnings.push(format!("instance {}: its plugin does not start: {error}", instance.name)),
         }
     }
     ConfigErrors::of_plugins(file, mistakes)
-}
-
-/// Key and sentence of each mistake: plugins tell `key: sentence; key: sentence`. What begins with no key goes on with the
-/// sentence before it.
-fn mistakes_of(message: &str) -> impl Iterator<Item = (String, String)> {
-    let message = message.strip_prefix("unusable configuration: ").unwrap_or(message);
-    let mut mistakes: Vec<(String, String)> = Vec::new();
-    for part in message.split("; ") {
-        let is_key = |text: &str| {
-            text.starts_with(|c: char| c.is_ascii_alphabetic())
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.[]".contains(c))
-        };
-        match (part.split_once(": ").filter(|(key, _)| is_key(key)), mistakes.last_mut()) {
-            (Some((key, sentence)), _) => mistakes.push((key.to_owned(), sentence.to_owned())),
-            (None, Some((_, sentence))) => {
-                sentence.push_str("; ");
-                sentence.push_str(part);
-            }
-            (None, None) => mistakes.push((String::new(), part.to_owned())),
-        }
-    }
-    mistakes.into_iter()
 }
 
 fn warnings(config: &Config) -> Vec<String> {
@@ -108,25 +87,4 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plugins_sentences_are_taken_apart() {
-        let check = |message: &str, expected: &[(&str, &str)]| {
-            let mistakes: Vec<_> = mistakes_of(message).collect();
-            let mistakes: Vec<_> = mistakes.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
-            assert_eq!(mistakes, expected, "{message}");
-        };
-        check("unusable configuration: expected a table", &[("", "expected a table")]);
-        check(
-            "unusable configuration: corp[0].id: expected a string; zone: is odd; very odd: so",
-            &[("corp[0].id", "expected a string"), ("zone", "is odd; very odd: so")],
-        );
-        check("api_keys: at least one key is needed", &[("api_keys", "at least one key is needed")]);
-        check("it is broken", &[("", "it is broken")]);
-    }
 }

@@ -4,6 +4,7 @@ use super::places::Places;
 use super::reader::steps_of;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use stele_plugin_api::Mistake;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +74,7 @@ impl ConfigErrors {
     /// # Errors
     ///
     /// All of them, each where its key stands, or where the nearest table around it does.
-    pub fn of_plugins(file: Option<&Path>, mistakes: Vec<(usize, String, String)>) -> Result<(), Self> {
+    pub fn of_plugins(file: Option<&Path>, mistakes: Vec<(usize, Mistake)>) -> Result<(), Self> {
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -82,7 +83,7 @@ impl ConfigErrors {
         let places = Places::parse(file, &text)?;
         let mut problems: Vec<Problem> = mistakes
             .into_iter()
-            .map(|(index, key, message)| {
+            .map(|(index, Mistake { key, message })| {
                 let dot = if key.is_empty() { "" } else { "." };
                 let key = format!("instance[{index}].config{dot}{key}");
                 Problem { place: places.key(&steps_of(&key)), key, message }

@@ -6,7 +6,7 @@
 //! nothing is wrong.
 
 use crate::codec::reason;
-use crate::error::Error;
+use crate::error::{Error, Mistake};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ const MOST_MISTAKES: usize = 20;
 ///
 /// # Errors
 ///
-/// `invalid`, with one `key: what is wrong` per mistake, joined by `; `. No value appears in it.
+/// `invalid`, with every mistake. No value appears in it.
 pub(super) fn read<C: DeserializeOwned>(config: Value) -> Result<C, Error> {
     // An instance without configuration has an empty one, not none.
     let mut config = if config.is_null() { Value::Object(serde_json::Map::new()) } else { config };
@@ -29,7 +29,7 @@ pub(super) fn read<C: DeserializeOwned>(config: Value) -> Result<C, Error> {
             Err(error) => error.to_string(),
         };
         let mut path = culprit::<C>(&config, &wrong);
-        mistakes.push(format!("{}{}", dotted(&path), sentence(&wrong)));
+        mistakes.push(Mistake::new(dotted(&path), sentence(&wrong)));
         // On with what is left. What is needed cannot be left out without what it is needed in; and an array is left out
         // as a whole, since its other elements would get other numbers.
         let rest = loop {
@@ -47,7 +47,7 @@ pub(super) fn read<C: DeserializeOwned>(config: Value) -> Result<C, Error> {
         }
     }
     mistakes.sort();
-    Err(Error::invalid(format!("unusable configuration: {}", mistakes.join("; "))))
+    Err(Error::misconfigured(mistakes))
 }
 
 /// A step to a part: the key of a table, or the place in an array.
@@ -157,7 +157,7 @@ fn without(config: &Value, path: &[Step]) -> Option<Value> {
     Some(rest)
 }
 
-/// `corp[0].id: `
+/// `corp[0].id`
 fn dotted(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
@@ -167,7 +167,7 @@ fn dotted(path: &[Step]) -> String {
             Step::Index(index) => text.push_str(&format!("[{index}]")),
         }
     }
-    if text.is_empty() { text } else { text + ": " }
+    text
 }
 
 #[cfg(test)]
@@ -205,8 +205,8 @@ mod tests {
     #[test]
     fn every_mistake_is_told_with_its_key_and_without_its_value() {
         let check = |config: Value, expected: &[&str]| {
-            let error = read::<Whole>(config.clone()).expect_err("it is wrong").message;
-            assert_eq!(error, format!("unusable configuration: {}", expected.join("; ")), "{config}");
+            let error = read::<Whole>(config.clone()).expect_err("it is wrong").to_string();
+            assert_eq!(error, format!("invalid: unusable configuration: {}", expected.join("; ")), "{config}");
             assert!(!error.contains("hunter2"), "{error}");
         };
         check(json!({ "retries": "hunter2" }), &["retries: expected u8"]);

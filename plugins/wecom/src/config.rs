@@ -1,14 +1,14 @@
 //! The configuration of one instance (`[instance.config]`), as it arrives in hello.
 //!
 //! Reading has two steps, because an operator wants every mistake at once: serde refuses what has the wrong shape, and
-//! [`Config::problems`] lists everything else. What a person can still put right without a restart of the API is no
+//! [`Config::mistakes`] lists everything else. What a person can still put right without a restart of the API is no
 //! problem of the configuration: an unusable library or private key leaves the archive readable and is told by `health`.
 
 use crate::secret::Secret;
 use chrono_tz::Tz;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::fmt;
+use stele_plugin_api::{Error, Mistake};
 
 /// WeCom's own bound on messages per call (reference/wecom-archive.md §1.4).
 pub const MAX_PAGE: u32 = 1000;
@@ -140,44 +140,36 @@ mod defaults {
     }
 }
 
-/// Everything that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<String>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-impl std::error::Error for Problems {}
-
 impl Config {
     /// The configuration if nothing is wrong with it, otherwise everything that is.
-    pub fn check(self) -> Result<Self, Problems> {
-        let problems = self.problems();
-        if problems.is_empty() { Ok(self) } else { Err(Problems(problems)) }
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, with every mistake.
+    pub fn check(self) -> Result<Self, Error> {
+        let mistakes = self.mistakes();
+        if mistakes.is_empty() { Ok(self) } else { Err(Error::misconfigured(mistakes)) }
     }
 
-    /// Everything that is wrong, each named by its setting. No secret appears in it.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        self.api_key_problems(&mut problems);
+    /// Everything that is wrong. No secret appears in it.
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        self.api_key_mistakes(&mut mistakes);
         if self.time_zone.parse::<Tz>().is_err() {
-            problems.push(format!("time_zone: `{}` is not an IANA time zone", self.time_zone));
+            mistakes.push(Mistake::new("time_zone", format!("`{}` is not an IANA time zone", self.time_zone)));
         }
         if !(1..=MAX_TIMEOUT_SECONDS).contains(&self.timeout_seconds) {
             // The library never returns from a call without a timeout.
-            problems.push(format!("timeout_seconds: must be 1 to {MAX_TIMEOUT_SECONDS}"));
+            mistakes.push(Mistake::new("timeout_seconds", format!("must be 1 to {MAX_TIMEOUT_SECONDS}")));
         }
         if self.calls_per_minute == 0 {
-            problems.push("calls_per_minute: must be at least 1".to_owned());
+            mistakes.push(Mistake::new("calls_per_minute", "must be at least 1"));
         }
         if !(1..=MAX_PAGE).contains(&self.page_limit) {
-            problems.push(format!("page_limit: must be 1 to {MAX_PAGE}"));
+            mistakes.push(Mistake::new("page_limit", format!("must be 1 to {MAX_PAGE}")));
         }
         if !(self.api_base.starts_with("https://") || self.api_base.starts_with("http://")) {
-            problems.push("api_base: must begin with http:// or https://".to_owned());
+            mistakes.push(Mistake::new("api_base", "must begin with http:// or https://"));
         }
         for (setting, value) in [
             ("library", self.library.as_str()),
@@ -185,49 +177,52 @@ impl Config {
             ("proxy_password", self.proxy_password.expose()),
         ] {
             if value.contains('\0') {
-                problems.push(format!("{setting}: contains a NUL character"));
+                mistakes.push(Mistake::new(setting, "contains a NUL character"));
             }
         }
-        self.corp_problems(&mut problems);
-        problems
+        self.corp_mistakes(&mut mistakes);
+        mistakes
     }
 
-    fn api_key_problems(&self, problems: &mut Vec<String>) {
+    fn api_key_mistakes(&self, mistakes: &mut Vec<Mistake>) {
         if self.api_keys.is_empty() {
-            problems.push("api_keys: at least one key is needed".to_owned());
+            mistakes.push(Mistake::new("api_keys", "at least one key is needed"));
         }
         for (index, api_key) in self.api_keys.iter().enumerate() {
             if api_key.key.is_empty() {
-                problems.push(format!("api_keys[{index}].key: is empty"));
+                mistakes.push(Mistake::new(format!("api_keys[{index}].key"), "is empty"));
             }
             for corp in api_key.corps.iter().filter(|corp| self.corp(corp).is_none()) {
-                problems.push(format!("api_keys[{index}].corps: there is no corp `{corp}`"));
+                mistakes.push(Mistake::new(format!("api_keys[{index}].corps"), format!("there is no corp `{corp}`")));
             }
         }
     }
 
-    fn corp_problems(&self, problems: &mut Vec<String>) {
+    fn corp_mistakes(&self, mistakes: &mut Vec<Mistake>) {
         if self.corp.is_empty() {
-            problems.push("corp: at least one corp is needed".to_owned());
+            mistakes.push(Mistake::new("corp", "at least one corp is needed"));
         }
         let mut seen = HashSet::new();
         for (index, corp) in self.corp.iter().enumerate() {
+            let mut wrong = |setting: &str, message: String| {
+                mistakes.push(Mistake::new(format!("corp[{index}].{setting}"), message));
+            };
             if corp.id.is_empty() {
-                problems.push(format!("corp[{index}].id: is empty"));
+                wrong("id", "is empty".to_owned());
             } else if !goes_into_a_url(&corp.id) {
-                problems.push(format!("corp[{index}].id: `{}` has characters no corp id has", corp.id.escape_debug()));
+                wrong("id", format!("`{}` has characters no corp id has", corp.id.escape_debug()));
             } else if !seen.insert(corp.id.as_str()) {
-                problems.push(format!("corp[{index}].id: `{}` is there twice", corp.id));
+                wrong("id", format!("`{}` is there twice", corp.id));
             }
             for (setting, secret) in [("archive_secret", &corp.archive_secret), ("app_secret", &corp.app_secret)] {
                 if !goes_into_a_url(secret.expose()) {
-                    problems.push(format!("corp[{index}].{setting}: has characters no secret of WeCom has"));
+                    wrong(setting, "has characters no secret of WeCom has".to_owned());
                 }
             }
             let mut versions = HashSet::new();
             for key in &corp.private_keys {
                 if !versions.insert(key.version) {
-                    problems.push(format!("corp[{index}].private_keys: version {} is there twice", key.version));
+                    wrong("private_keys", format!("version {} is there twice", key.version));
                 }
             }
         }
@@ -306,14 +301,16 @@ mod tests {
             "corp[3].archive_secret: has characters no secret of WeCom has",
             "corp[3].app_secret: has characters no secret of WeCom has",
         ];
-        assert_eq!(config.problems(), expected);
-        assert_eq!(config.check().expect_err("much is wrong").to_string(), expected.join("; "));
+        let told: Vec<_> = config.mistakes().iter().map(Mistake::to_string).collect();
+        assert_eq!(told, expected);
+        assert_eq!(config.clone().check().expect_err("much is wrong").mistakes, config.mistakes());
     }
 
     #[test]
     fn nothing_at_all_needs_a_key_and_a_corp() {
         let config: Config = serde_json::from_value(json!({})).expect("everything has a default");
-        assert_eq!(config.problems(), ["api_keys: at least one key is needed", "corp: at least one corp is needed"]);
+        let told: Vec<_> = config.mistakes().iter().map(Mistake::to_string).collect();
+        assert_eq!(told, ["api_keys: at least one key is needed", "corp: at least one corp is needed"]);
     }
 
     #[test]

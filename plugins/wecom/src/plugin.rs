@@ -41,7 +41,7 @@ struct Archived {
 impl Wecom {
     /// An instance whose library is this one; [`Plugin::open`] brings the configured one.
     pub fn with_library(config: Config, host: &Host, library: &Provided) -> Result<Self, Error> {
-        let config = config.check().map_err(|problems| Error::invalid(problems.to_string()))?;
+        let config = config.check()?;
         let archived = |corp: &crate::config::Corp| {
             let corp = Arc::new(Corp::new(corp.clone(), &config, library));
             Archived {
