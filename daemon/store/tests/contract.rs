@@ -19,6 +19,11 @@ fn sqlite_does_what_the_model_does() {
     stele_archive::contract::model::run(&Files, 64);
 }
 
+#[test]
+fn sqlite_finds_every_page_of_a_long_history() {
+    stele_archive::contract::model::run_deep(&Files, 1_000);
+}
+
 /// Makes archives in files.
 struct Files;
 

@@ -117,20 +117,22 @@ CREATE TABLE message (
     body         BLOB    NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX message_native ON message (instance, native_id);
--- What is filtered by rides along, so that a filter never touches the rows it passes over.
-CREATE INDEX message_by_time ON message (conversation, sent_at, id, kind);
-CREATE INDEX message_by_id ON message (conversation, id, kind, sent_at);
+-- One range per kind: a rare kind is found among millions of others without passing over them, and all kinds of a
+-- conversation are a few ranges merged. The time rides along where the order is another, so that a filter never touches
+-- the rows it passes over.
+CREATE INDEX message_by_time ON message (conversation, kind, sent_at, id);
+CREATE INDEX message_by_id ON message (conversation, kind, id, sent_at);
 CREATE INDEX message_late ON message (late) WHERE late IS NOT NULL;
 
 -- The order by number, of conversations whose numbers do not ascend with the ids (conversation.own_order): few sources
 -- number in another order than they tell, and an index of all messages for their sake would be the fifth to keep.
 CREATE TABLE message_by_seq (
     conversation INTEGER NOT NULL,
+    kind         INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
     id           INTEGER NOT NULL,
-    kind         INTEGER NOT NULL,
     sent_at      INTEGER NOT NULL,
-    PRIMARY KEY (conversation, seq, id)
+    PRIMARY KEY (conversation, kind, seq, id)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages per conversation, UTC day they were sent, and kind: exact totals without counting rows.

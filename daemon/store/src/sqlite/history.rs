@@ -1,8 +1,13 @@
-//! Messages of a conversation: totals from counters, pages from one range of one index.
+//! Messages of a conversation: totals from counters, pages from one range of an index per kind.
+//!
+//! A page far from where its order begins is not reached by passing over what comes before: the order is walked from its
+//! nearer end, and in the order of time the counters tell the day the page begins in. So what is passed over is at most
+//! half of a day; in the orders by id and by number, at most half of what was asked for.
 
 use super::DAY;
 use super::bulk::id_list;
 use super::error::Failure;
+use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, kinds_sql, page_sql, tally_sql};
 use super::rows;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::ops::{MessageOrder, MessageQuery};
@@ -12,62 +17,8 @@ use stele_archive::{InstanceId, MessageList, StoredMessage};
 /// order asked for, and those outside of the interval passed over in the index.
 const NARROW: i64 = 10_000;
 
-/// Which index answers, and in which direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk {
-    pub order: MessageOrder,
-    pub descending: bool,
-}
-
-/// The filters of a query, as far as they shape its statement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shape {
-    pub since: bool,
-    pub until: bool,
-    pub after: bool,
-    pub before: bool,
-    pub kinds: bool,
-}
-
-/// The statement that finds a page's ids. Parameters: conversation, then one per filter in the order of [`Shape`], then
-/// limit and offset. The index holds all that is filtered by; no row is touched.
-pub(super) fn page_sql(walk: Walk, shape: Shape) -> String {
-    let (place, column) = match walk.order {
-        MessageOrder::SentAt => ("message INDEXED BY message_by_time", "sent_at"),
-        MessageOrder::Id => ("message INDEXED BY message_by_id", "id"),
-        MessageOrder::Seq => ("message_by_seq", "seq"),
-    };
-    let direction = if walk.descending { "DESC" } else { "ASC" };
-    let tie = if walk.order == MessageOrder::Id { String::new() } else { format!(", id {direction}") };
-    let filter = filter_sql(shape);
-    format!(
-        "SELECT id FROM {place} WHERE conversation = ?{filter} \
-         ORDER BY {column} {direction}{tie} LIMIT ? OFFSET ?"
-    )
-}
-
-/// The statement that counts a part of a day. Parameters as in [`page_sql`], without limit and offset.
-pub(super) fn count_sql(kinds: bool) -> String {
-    let filter = filter_sql(Shape { since: true, until: true, kinds, ..Shape::default() });
-    format!("SELECT count(*) FROM message INDEXED BY message_by_time WHERE conversation = ?{filter}")
-}
-
-/// The statement that sums whole days. Parameters: conversation, first day, day after the last, kinds.
-pub(super) fn tally_sql(kinds: bool) -> String {
-    let kinds = if kinds { " AND kind IN (SELECT value FROM json_each(?))" } else { "" };
-    format!("SELECT ifnull(sum(n), 0) FROM tally WHERE conversation = ? AND day >= ? AND day < ?{kinds}")
-}
-
-fn filter_sql(shape: Shape) -> String {
-    let parts = [
-        (shape.since, " AND sent_at >= ?"),
-        (shape.until, " AND sent_at < ?"),
-        (shape.after, " AND id > ?"),
-        (shape.before, " AND id < ?"),
-        (shape.kinds, " AND kind IN (SELECT value FROM json_each(?))"),
-    ];
-    parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, sql)| sql).collect()
-}
+/// So many messages are passed over in the index before the day to begin with is looked up.
+const SHALLOW: i64 = 64;
 
 /// Answer the query.
 pub(super) async fn messages(
@@ -82,169 +33,223 @@ pub(super) async fn messages(
             .fetch_optional(&mut *connection)
             .await?;
     let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
-    let kinds = match kinds(connection, &query.kinds).await? {
-        Kinds::All => None,
-        Kinds::None => return Ok(MessageList::default()),
-        Kinds::These(list) => Some(list),
-    };
-    let total = if kinds.is_none() && query.since.is_none() && query.until.is_none() {
-        messages
-    } else {
-        total(connection, conversation, query, kinds.as_deref()).await?
-    };
-    let total = total.cast_unsigned();
-    let limit = u64::from(query.limit).min(total.saturating_sub(query.offset));
+    let mut history = History { connection, conversation, kinds: Vec::new(), list: String::new(), some: false, query };
+    history.choose_kinds().await?;
+    if history.kinds.is_empty() {
+        return Ok(MessageList::default());
+    }
+    let mut parts = parts(query);
+    let mut total = 0;
+    for part in &mut parts {
+        let everything = !history.some && query.since.is_none() && query.until.is_none();
+        part.messages = if everything { messages } else { history.count(part).await? };
+        total += part.messages;
+    }
+    let limit = u64::from(query.limit).min(total.cast_unsigned().saturating_sub(query.offset));
     if limit == 0 {
-        return Ok(MessageList { rows: Vec::new(), total });
+        return Ok(MessageList { rows: Vec::new(), total: total.cast_unsigned() });
     }
+    // Below the total, which is a count of rows.
+    let (limit, offset) = (limit.cast_signed(), query.offset.cast_signed());
     // Where numbers ascend with ids, the order by number is that by id.
-    let by = if query.order == MessageOrder::Seq && !own_order { MessageOrder::Id } else { query.order };
-    let (walk, in_order) = walk(query, by);
-    let mut paging = (limit.cast_signed(), query.offset.cast_signed());
-    let sort_first = !in_order && query.after.is_some() && query.before.is_some();
-    if sort_first {
-        paging = (NARROW, 0);
-    }
-    let ids = page(connection, conversation, query, kinds.as_deref(), walk, paging).await?;
-    let mut rows = if sort_first {
-        let keys = keys(connection, &ids).await?;
-        let wanted: Vec<i64> = sorted(keys, query)
-            .into_iter()
-            .skip(usize::try_from(query.offset).unwrap_or(usize::MAX))
-            .take(usize::try_from(limit).unwrap_or(usize::MAX))
-            .collect();
-        rows::messages(connection, &wanted).await?
-    } else {
-        rows::messages(connection, &ids).await?
-    };
-    if !in_order && !sort_first {
-        order(&mut rows, query);
-    }
-    Ok(MessageList { rows, total })
-}
-
-/// How to find the page, and whether it comes in the order asked for.
-fn walk(query: &MessageQuery, order: MessageOrder) -> (Walk, bool) {
-    let asked = Walk { order, descending: query.descending };
-    match (query.after, query.before) {
-        (None, None) => (asked, true),
-        (Some(after), Some(before)) => {
-            if order == MessageOrder::Id || before.saturating_sub(after) > NARROW {
-                (asked, true)
-            } else {
-                (Walk { order: MessageOrder::Id, descending: false }, false)
-            }
+    let order = if query.order == MessageOrder::Seq && !own_order { MessageOrder::Id } else { query.order };
+    let rows = match (query.after, query.before) {
+        (None, None) => history.page(order, &parts, total, (limit, offset)).await?,
+        (Some(after), Some(before)) if order != MessageOrder::Id && before.saturating_sub(after) <= NARROW => {
+            history.between((limit, offset)).await?
         }
-        (after, _) => {
+        (after, before) => {
+            let asked = Walk { order, descending: query.descending };
             let nearest = Walk { order: MessageOrder::Id, descending: after.is_none() };
-            (nearest, nearest == asked)
+            let walk = if after.is_some() && before.is_some() { asked } else { nearest };
+            let ids = history.ids(walk, (query.since, query.until), (limit, offset)).await?;
+            let mut rows = rows::messages(history.connection, &ids).await?;
+            if walk != asked {
+                in_order(&mut rows, query);
+            }
+            rows
         }
-    }
+    };
+    Ok(MessageList { rows, total: total.cast_unsigned() })
 }
 
-enum Kinds {
-    All,
-    None,
-    These(String),
+/// Bounds of time: from, and before.
+type Bounds = (Option<i64>, Option<i64>);
+
+/// A part of the time asked for: days at the edges are counted in the index, whole ones by their counters.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// Whole days: from, and before; microseconds otherwise.
+    days: bool,
+    from: i64,
+    until: i64,
+    messages: i64,
 }
 
-async fn kinds(connection: &mut SqliteConnection, words: &[String]) -> Result<Kinds, Failure> {
-    if words.is_empty() {
-        return Ok(Kinds::All);
-    }
-    let mut ids = Vec::with_capacity(words.len());
-    for word in words {
-        let sql = "SELECT id FROM word WHERE word = ?";
-        ids.extend(sqlx::query_scalar::<_, i64>(sql).bind(word).fetch_optional(&mut *connection).await?);
-    }
-    Ok(if ids.is_empty() { Kinds::None } else { Kinds::These(id_list(ids)) })
-}
-
-/// Whole UTC days from the counters, the days at the edges from the index.
-async fn total(
-    connection: &mut SqliteConnection,
-    conversation: i64,
-    query: &MessageQuery,
-    kinds: Option<&str>,
-) -> Result<i64, Failure> {
+/// The parts of the time a query asks for, ascending; none of them empty.
+fn parts(query: &MessageQuery) -> Vec<Part> {
     let since = query.since.unwrap_or(i64::MIN);
     let until = query.until.unwrap_or(i64::MAX);
-    if since >= until {
-        return Ok(0);
-    }
     // The first day that is whole, and the first one after it that is not.
-    let first = if query.since.is_none() {
-        i64::MIN / DAY - 1
-    } else {
-        since.div_euclid(DAY) + i64::from(since.rem_euclid(DAY) > 0)
-    };
-    let end = if query.until.is_none() { i64::MAX / DAY + 1 } else { until.div_euclid(DAY) };
-    if first >= end {
-        return part(connection, conversation, (since, until), kinds).await;
-    }
-    let mut sum = sqlx::query_scalar::<_, i64>(AssertSqlSafe(tally_sql(kinds.is_some())))
-        .bind(conversation)
-        .bind(first)
-        .bind(end);
-    if let Some(kinds) = kinds {
-        sum = sum.bind(kinds);
-    }
-    let mut total = sum.fetch_one(&mut *connection).await?;
+    let first =
+        query.since.map_or(i64::MIN / DAY - 1, |since| since.div_euclid(DAY) + i64::from(since.rem_euclid(DAY) > 0));
+    let end = query.until.map_or(i64::MAX / DAY + 1, |until| until.div_euclid(DAY));
     let (first_start, end_start) = (first.saturating_mul(DAY), end.saturating_mul(DAY));
-    if query.since.is_some() && since < first_start {
-        total += part(connection, conversation, (since, first_start), kinds).await?;
-    }
-    if query.until.is_some() && end_start < until {
-        total += part(connection, conversation, (end_start, until), kinds).await?;
-    }
-    Ok(total)
-}
-
-async fn part(
-    connection: &mut SqliteConnection,
-    conversation: i64,
-    (since, until): (i64, i64),
-    kinds: Option<&str>,
-) -> Result<i64, Failure> {
-    let mut count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(count_sql(kinds.is_some())))
-        .bind(conversation)
-        .bind(since)
-        .bind(until);
-    if let Some(kinds) = kinds {
-        count = count.bind(kinds);
-    }
-    Ok(count.fetch_one(connection).await?)
-}
-
-async fn page(
-    connection: &mut SqliteConnection,
-    conversation: i64,
-    query: &MessageQuery,
-    kinds: Option<&str>,
-    walk: Walk,
-    (limit, offset): (i64, i64),
-) -> Result<Vec<i64>, Failure> {
-    let shape = Shape {
-        since: query.since.is_some(),
-        until: query.until.is_some(),
-        after: query.after.is_some(),
-        before: query.before.is_some(),
-        kinds: kinds.is_some(),
+    let part = |days, from, until| Part { days, from, until, messages: 0 };
+    let parts = if first >= end {
+        vec![part(false, since, until)]
+    } else {
+        let before = if query.since.is_none() { first_start } else { since };
+        let after = if query.until.is_none() { end_start } else { until };
+        vec![part(false, before, first_start), part(true, first, end), part(false, end_start, after)]
     };
-    let mut page = sqlx::query_scalar::<_, i64>(AssertSqlSafe(page_sql(walk, shape))).bind(conversation);
-    for bound in [query.since, query.until, query.after, query.before].into_iter().flatten() {
-        page = page.bind(bound);
-    }
-    if let Some(kinds) = kinds {
-        page = page.bind(kinds);
-    }
-    Ok(page.bind(limit).bind(offset).fetch_all(connection).await?)
+    parts.into_iter().filter(|part| part.from < part.until).collect()
 }
 
-/// Time, number and id of these messages.
-async fn keys(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<(i64, i64, i64)>, Failure> {
-    let sql = "SELECT m.sent_at, m.seq, m.id FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value";
-    Ok(sqlx::query_as(sql).bind(id_list(ids.iter().copied())).fetch_all(connection).await?)
+/// The messages of a conversation that a query asks for.
+struct History<'c, 'q> {
+    connection: &'c mut SqliteConnection,
+    conversation: i64,
+    /// The kinds asked for that the conversation holds, ascending.
+    kinds: Vec<i64>,
+    /// The same, as a JSON array.
+    list: String,
+    /// Whether only some kinds are asked for.
+    some: bool,
+    query: &'q MessageQuery,
+}
+
+impl History<'_, '_> {
+    async fn choose_kinds(&mut self) -> Result<(), Failure> {
+        self.kinds = sqlx::query_scalar(AssertSqlSafe(kinds_sql()))
+            .bind(self.conversation)
+            .fetch_all(&mut *self.connection)
+            .await?;
+        self.some = !self.query.kinds.is_empty();
+        if self.some {
+            let mut asked = Vec::with_capacity(self.query.kinds.len());
+            for word in &self.query.kinds {
+                let sql = "SELECT id FROM word WHERE word = ?";
+                asked.extend(sqlx::query_scalar::<_, i64>(sql).bind(word).fetch_optional(&mut *self.connection).await?);
+            }
+            self.kinds.retain(|kind| asked.contains(kind));
+        }
+        self.list = id_list(self.kinds.iter().copied());
+        Ok(())
+    }
+
+    async fn count(&mut self, part: &Part) -> Result<i64, Failure> {
+        let sql = if part.days { tally_sql(self.some) } else { count_sql() };
+        let nothing = None::<i64>;
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(self.conversation)
+            .bind(part.from)
+            .bind(part.until)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(&self.list)
+            .fetch_one(&mut *self.connection)
+            .await?)
+    }
+
+    /// A page of everything asked for, found from the end that is nearer.
+    async fn page(
+        &mut self,
+        order: MessageOrder,
+        parts: &[Part],
+        total: i64,
+        (limit, offset): (i64, i64),
+    ) -> Result<Vec<StoredMessage>, Failure> {
+        let left = total - offset - limit;
+        let turned = left < offset;
+        let walk = Walk { order, descending: self.query.descending != turned };
+        let offset = if turned { left } else { offset };
+        let (bounds, offset) = if order == MessageOrder::SentAt && offset > SHALLOW {
+            self.begin(walk.descending, parts, offset).await?
+        } else {
+            ((self.query.since, self.query.until), offset)
+        };
+        let mut ids = self.ids(walk, bounds, (limit, offset)).await?;
+        if turned {
+            ids.reverse();
+        }
+        rows::messages(self.connection, &ids).await
+    }
+
+    /// The time a page begins with, and what is still to be passed over from there.
+    async fn begin(&mut self, descending: bool, parts: &[Part], mut offset: i64) -> Result<(Bounds, i64), Failure> {
+        let (since, until) = (self.query.since, self.query.until);
+        let mut at = 0;
+        let place = |at: usize| if descending { parts.len() - 1 - at } else { at };
+        while offset >= parts[place(at)].messages {
+            offset -= parts[place(at)].messages;
+            at += 1;
+        }
+        let part = parts[place(at)];
+        if !part.days {
+            let bounds = if descending { (since, Some(part.until)) } else { (Some(part.from), until) };
+            return Ok((bounds, offset));
+        }
+        let nothing = None::<i64>;
+        let (day, before): (i64, i64) = sqlx::query_as(AssertSqlSafe(day_sql(descending, self.some)))
+            .bind(self.conversation)
+            .bind(part.from)
+            .bind(part.until)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(offset)
+            .bind(&self.list)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        // A day whose end no number of microseconds tells has nothing beyond it.
+        let bounds = if descending {
+            (since, day.checked_add(1).and_then(|next| next.checked_mul(DAY)).or(until))
+        } else {
+            (day.checked_mul(DAY).or(since), until)
+        };
+        Ok((bounds, offset - before))
+    }
+
+    /// A page of what lies between two anchors close to each other.
+    async fn between(&mut self, (limit, offset): (i64, i64)) -> Result<Vec<StoredMessage>, Failure> {
+        let walk = Walk { order: MessageOrder::Id, descending: false };
+        let ids = self.ids(walk, (self.query.since, self.query.until), (NARROW, 0)).await?;
+        let sql = "SELECT m.sent_at, m.seq, m.id FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value";
+        let keys = sqlx::query_as(sql).bind(id_list(ids)).fetch_all(&mut *self.connection).await?;
+        // Both fit: they are below the total.
+        let wanted: Vec<i64> =
+            sorted(keys, self.query).into_iter().skip(offset as usize).take(limit as usize).collect();
+        rows::messages(self.connection, &wanted).await
+    }
+
+    /// The ids of a page, in the direction of the walk.
+    async fn ids(&mut self, walk: Walk, bounds: Bounds, (limit, offset): (i64, i64)) -> Result<Vec<i64>, Failure> {
+        let MessageQuery { after, before, .. } = *self.query;
+        let (since, until) = bounds;
+        let shape =
+            Shape { since: since.is_some(), until: until.is_some(), after: after.is_some(), before: before.is_some() };
+        let sql = page_sql(walk, shape, self.kinds.len());
+        let mut page = sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(sql))
+            .bind(self.conversation)
+            .bind(since)
+            .bind(until)
+            .bind(after)
+            .bind(before)
+            .bind(limit)
+            .bind(offset);
+        if self.kinds.len() > MERGED {
+            page = page.bind(&self.list);
+        } else {
+            for kind in &self.kinds {
+                page = page.bind(*kind);
+            }
+        }
+        let found = page.fetch_all(&mut *self.connection).await?;
+        Ok(found.into_iter().map(|(id, _)| id).collect())
+    }
 }
 
 fn sorted(mut keys: Vec<(i64, i64, i64)>, query: &MessageQuery) -> Vec<i64> {
@@ -259,7 +264,7 @@ fn sorted(mut keys: Vec<(i64, i64, i64)>, query: &MessageQuery) -> Vec<i64> {
     keys.into_iter().map(|(.., id)| id).collect()
 }
 
-fn order(rows: &mut [StoredMessage], query: &MessageQuery) {
+fn in_order(rows: &mut [StoredMessage], query: &MessageQuery) {
     rows.sort_unstable_by_key(|row| match query.order {
         MessageOrder::SentAt => (row.sent_at, row.id),
         MessageOrder::Seq => (row.seq, row.id),

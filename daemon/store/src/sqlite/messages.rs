@@ -33,7 +33,7 @@ static RECOVER: LazyLock<Bulk> = LazyLock::new(|| {
 // the statement alone.
 
 static ASTRAY: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new("INSERT OR FAIL INTO message_by_seq (conversation, seq, id, kind, sent_at) VALUES", "(?, ?, ?, ?, ?)", "")
+    Bulk::new("INSERT OR FAIL INTO message_by_seq (conversation, kind, seq, id, sent_at) VALUES", "(?, ?, ?, ?, ?)", "")
 });
 
 /// A message on its way into the table.
@@ -142,8 +142,8 @@ pub(super) async fn keep_order(
 ) -> Result<(), Failure> {
     let first = id_list(standing.iter().filter(|(_, standing)| standing.is_first_astray()).map(|(id, _)| *id));
     if first.len() > 2 {
-        let sql = "INSERT OR FAIL INTO message_by_seq (conversation, seq, id, kind, sent_at) \
-                   SELECT m.conversation, m.seq, m.id, m.kind, m.sent_at FROM json_each(?) AS j \
+        let sql = "INSERT OR FAIL INTO message_by_seq (conversation, kind, seq, id, sent_at) \
+                   SELECT m.conversation, m.kind, m.seq, m.id, m.sent_at FROM json_each(?) AS j \
                    CROSS JOIN message AS m INDEXED BY message_by_id ON m.conversation = j.value";
         sqlx::query(sql).bind(first).execute(&mut *txn.connection).await?;
     }
@@ -155,7 +155,7 @@ pub(super) async fn keep_order(
     for (sql, rows) in ASTRAY.cut(&rows) {
         let mut values = Values::with_capacity(rows.len() * 5);
         for row in rows {
-            for number in [row.conversation, row.seq, row.id, row.kind, row.message.sent_at] {
+            for number in [row.conversation, row.kind, row.seq, row.id, row.message.sent_at] {
                 values.put(number)?;
             }
         }

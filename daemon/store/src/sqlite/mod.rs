@@ -37,6 +37,7 @@ mod parked;
 mod participation;
 mod people;
 mod queries;
+mod ranges;
 mod recent;
 mod revocations;
 mod rows;

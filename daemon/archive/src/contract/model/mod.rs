@@ -1,12 +1,14 @@
 //! Random histories, lived through by a backend and by a plain in-memory archive; whatever can be asked must be answered
 //! alike.
 
+mod deep;
 mod history;
 mod memory;
 
 use super::{Backend, Factory};
 use crate::{Archive, Commit, InstanceId, MessageId, Rev, Stream};
 use bytes::Bytes;
+pub use deep::run_deep;
 use history::{Step, histories, page_of};
 use memory::Memory;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -167,6 +169,12 @@ fn message_queries(model: &Memory, instance: usize, conversation: &str) -> Vec<M
                     kinds: if turn % 2 == 0 { Vec::new() } else { vec!["image".to_owned(), "file".to_owned()] },
                     ..plain.clone()
                 });
+                // Amid the order, and near its far end.
+                for (share, kind) in [(1, "text"), (2, "image"), (4, "file")] {
+                    let offset = (ids.len() * share / 5) as u64;
+                    let kinds = if turn % 2 == 0 { Vec::new() } else { vec![kind.to_owned(), "text".to_owned()] };
+                    queries.push(MessageQuery { kinds, offset, ..plain.clone() });
+                }
                 queries.push(plain);
             }
         }
