@@ -33,6 +33,14 @@ open_enum! {
     }
 }
 
+impl ConversationKind {
+    /// Whether this, told of a conversation known as `known`, corrects it. Any other kind does, save one: that somebody
+    /// from outside takes part is seen, that nobody does is only not seen.
+    pub fn corrects(&self, known: &Self) -> bool {
+        self != known && !(*self == Self::Direct && *known == Self::External)
+    }
+}
+
 open_enum! {
     /// What a person is to the company.
     PersonKind {
@@ -132,7 +140,8 @@ pub struct Conversation {
     pub native_id: String,
     /// The partition it belongs to.
     pub partition: String,
-    /// What it is; fixed when the conversation is first stored.
+    /// What it is. The latest word counts, but [`Direct`](ConversationKind::Direct) does not take back
+    /// [`External`](ConversationKind::External): see [`ConversationKind::corrects`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ConversationKind>,
     /// Its title; empty means the source has none.

@@ -89,6 +89,8 @@ pub trait Pages: Send + Sync {
     /// - A message with a known native id is left as it is and counted as known.
     /// - A message whose envelope was parked takes the id reserved for it and unparks it.
     /// - A message without `seq` gets the next number of its conversation.
+    /// - A conversation told to be of another kind than known becomes it, in everybody's lists, if that
+    ///   [corrects](stele_plugin_api::model::ConversationKind::corrects) what was known.
     /// - A conversation the page does not describe and the archive does not know is created as
     ///   [`System`](stele_plugin_api::model::ConversationKind::System).
     /// - Sender and recipients become participants; people nobody described are created without a name, as

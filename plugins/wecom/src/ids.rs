@@ -116,13 +116,15 @@ pub fn parse_media(handle: &str) -> Option<(String, String)> {
 }
 
 /// What a person is, as far as their id tells (reference/wecom-archive.md §2.1): `wo` and `wm` are outside of the
-/// company, `wb` are programs.
-pub fn person_kind(user: &str) -> PersonKind {
-    match user.as_bytes() {
+/// company, `wb` are programs. What follows is base64, which has capitals; a member may be called `wolf`. Anything else
+/// says nothing: members, and people of an upstream or downstream partner, have the ids their companies gave them.
+pub fn person_kind(user: &str) -> Option<PersonKind> {
+    let kind = match user.as_bytes() {
         [b'w', b'o' | b'm', ..] => PersonKind::Customer,
         [b'w', b'b', ..] => PersonKind::Bot,
-        _ => PersonKind::Staff,
-    }
+        _ => return None,
+    };
+    user.bytes().any(|byte| byte.is_ascii_uppercase()).then_some(kind)
 }
 
 /// Whether a message has a party outside of the company: customers, and members of an upstream or downstream partner.
@@ -196,14 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn kinds_follow_the_prefix() {
+    fn kinds_follow_prefix_and_capitals() {
         for (user, kind) in [
-            ("wmABC", PersonKind::Customer),
-            ("woABC", PersonKind::Customer),
-            ("wbABC", PersonKind::Bot),
-            ("zhang", PersonKind::Staff),
-            ("w", PersonKind::Staff),
-            ("", PersonKind::Staff),
+            ("wmABC", Some(PersonKind::Customer)),
+            ("woAbc", Some(PersonKind::Customer)),
+            ("wbabC", Some(PersonKind::Bot)),
+            ("wolf", None),
+            ("zhangW", None),
+            ("w", None),
+            ("", None),
         ] {
             assert_eq!(person_kind(user), kind, "{user}");
         }

@@ -6,7 +6,7 @@ use inbound_support::{CORP, FakeVendor, config, host};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use stele_plugin_api::model::{ConversationKind, Page, PersonKind};
+use stele_plugin_api::model::{Conversation, ConversationKind, Page, PersonKind};
 use stele_plugin_api::ops::{
     ConversationList, ConversationPage, ConversationRow, ConversationView, FetchReply, FetchRequest, HttpFetch, People,
     PersonGetMany, PersonView, PullRequest,
@@ -144,13 +144,13 @@ fn people(page: &Page) -> Vec<String> {
 
 /// `id title owner members` of every group.
 fn groups(page: &Page) -> Vec<String> {
-    let line = |group: &stele_plugin_api::model::Conversation| {
-        assert_eq!((group.partition.as_str(), &group.kind), (CORP, &Some(ConversationKind::Group)));
+    let line = |group: &Conversation| {
+        assert_eq!(group.partition, CORP);
         let title = group.title.clone().unwrap_or_else(|| "-".into());
         let owner = group.owner.clone().unwrap_or_else(|| "-".into());
         format!("{} {title} {owner} {}", group.native_id, group.members.clone().unwrap_or_default().join(","))
     };
-    page.conversations.iter().map(line).collect()
+    page.conversations.iter().filter(|row| row.kind == Some(ConversationKind::Group)).map(line).collect()
 }
 
 fn contact(id: &str, name: &str, kind: u8) -> Value {
@@ -188,7 +188,9 @@ fn whole_api() -> Api {
             "name": "混合群", "owner": "zhang", "member_list": []}}))
         .on("/cgi-bin/msgaudit/get_robot_info", "robot_id=wbBot", json!({"errcode": 0, "data": {"robot_id": "wbBot", "name": "机器人"}}))
         .on("/cgi-bin/externalcontact/get", "external_userid=wmStray", json!({"errcode": 0,
-            "external_contact": {"external_userid": "wmStray", "name": "散客", "type": 1}}));
+            "external_contact": {"external_userid": "wmStray", "name": "散客", "type": 1}}))
+        .on("/cgi-bin/externalcontact/get", "external_userid=guest", json!({"errcode": 0,
+            "external_contact": {"external_userid": "guest", "name": "访客", "type": 2}}));
     api
 }
 
@@ -209,6 +211,14 @@ fn conversations() -> Vec<ConversationRow> {
             ConversationKind::External,
             Some(view("corp123/wmA", PersonKind::Customer, "客户甲")),
         ),
+        // Nobody has said of this one yet what they are.
+        row("corp123/d/guest/zhang", ConversationKind::External, Some(view("corp123/guest", PersonKind::User, ""))),
+        // The messages did not say that this one is a customer; the directory has.
+        row(
+            "corp123/d/client/zhang",
+            ConversationKind::Direct,
+            Some(view("corp123/client", PersonKind::Customer, "老客户")),
+        ),
     ]
 }
 
@@ -220,6 +230,7 @@ async fn a_run_finds_everybody_and_every_group() {
     assert_eq!(
         people(&page),
         [
+            "corp123/guest customer 访客 - {\"type\":2}",
             "corp123/li staff 李四 - -",
             "corp123/li staff 李四 - -",
             "corp123/wang staff 王五 - -",
@@ -245,6 +256,13 @@ async fn a_run_finds_everybody_and_every_group() {
             "corp123/g/wrMixed 混合群 corp123/zhang ",
         ]
     );
+    let others = page.conversations.iter().filter(|row| row.kind != Some(ConversationKind::Group));
+    let external = Conversation {
+        native_id: "corp123/d/client/zhang".into(),
+        kind: Some(ConversationKind::External),
+        ..Conversation::default()
+    };
+    assert_eq!(others.collect::<Vec<_>>(), [&external], "what the messages could not tell is corrected");
     // One group stays unreadable, which is told.
     assert_eq!(page.notices.iter().map(|notice| notice.code.as_str()).collect::<Vec<_>>(), ["directory-refused"]);
     // Each secret's token was fetched once.

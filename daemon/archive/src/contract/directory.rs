@@ -69,13 +69,25 @@ pub(super) async fn descriptions_are_merged(backend: &mut dyn Backend) {
     assert_eq!(archive.stats(Some(hq)).await.unwrap().conversations, 0, "without messages it does not count");
 }
 
-pub(super) async fn a_kind_is_fixed(backend: &mut dyn Backend) {
+pub(super) async fn a_kind_is_corrected(backend: &mut dyn Backend) {
     let archive = backend.archive();
     let hq = instance(&*archive, "hq").await;
-    put(&*archive, hq, &describing([], [conversation("c", ConversationKind::Other("stage".to_owned()))])).await;
-    put(&*archive, hq, &describing([], [conversation("c", ConversationKind::Group)])).await;
-    let found = archive.conversation(hq, "c").await.unwrap().expect("described");
-    assert_eq!(found.kind, ConversationKind::Other("stage".to_owned()));
+    let stage = || ConversationKind::Other("stage".to_owned());
+    put(&*archive, hq, &page([text("m1", "c", "a", &["b"], NEW_YEAR)])).await;
+    for (told, expected) in [
+        (vec![Some(stage())], stage()),
+        (vec![None], stage()),
+        (vec![Some(ConversationKind::Direct)], ConversationKind::Direct),
+        (vec![Some(ConversationKind::External)], ConversationKind::External),
+        // What was seen is not taken back by what was not.
+        (vec![Some(ConversationKind::Direct)], ConversationKind::External),
+        (vec![Some(ConversationKind::Group)], ConversationKind::Group),
+        (vec![Some(ConversationKind::External), None, Some(ConversationKind::Direct)], ConversationKind::External),
+    ] {
+        let told = told.into_iter().map(|kind| Conversation { kind, ..conversation("c", stage()) });
+        put(&*archive, hq, &describing([], told)).await;
+        assert_eq!(archive.conversation(hq, "c").await.unwrap().expect("stored").kind, expected);
+    }
 }
 
 pub(super) async fn undescribed_ones_are_created(backend: &mut dyn Backend) {

@@ -97,6 +97,48 @@ pub(super) async fn kinds_are_told_apart(backend: &mut dyn Backend) {
     }
 }
 
+pub(super) async fn a_corrected_kind_moves_lists(backend: &mut dyn Backend) {
+    let hq = instance(&*backend.archive(), "hq").await;
+    let archive = backend.archive();
+    let (internal, outside) = (ConversationKind::Direct, ConversationKind::External);
+    direct(&*archive, hq, &[("c", internal.clone()), ("d", internal.clone())]).await;
+    let people = vec![person("b", "Bee"), person("a", "Ay")];
+    let said = [text("m1", "c", "a", &["b"], NEW_YEAR), text("m2", "d", "a", &["e"], NEW_YEAR + SECOND)];
+    put(&*archive, hq, &Page { people, ..page(said) }).await;
+    // The list of one kind, and how long it claims to be, by number and by name.
+    async fn of_kind(archive: &dyn Archive, hq: InstanceId, person: &str, kind: &ConversationKind) -> Vec<String> {
+        let query = ConversationQuery { kind: Some(kind.clone()), ..list(person) };
+        let found = archive.conversations(hq, &query).await.unwrap();
+        assert_eq!(found.total, found.rows.len() as u64);
+        found.rows.into_iter().map(|row| row.conversation.native_id).collect()
+    }
+    // Corrected by a page with a message and by one without, with and without what the backend remembers.
+    let correction = Page {
+        conversations: vec![conversation("c", outside.clone())],
+        ..page([text("m3", "c", "b", &["a"], NEW_YEAR + 2 * SECOND)])
+    };
+    put(&*archive, hq, &correction).await;
+    backend.restart().await;
+    let archive = backend.archive();
+    for person in ["a", "b"] {
+        assert_eq!(of_kind(&*archive, hq, person, &outside).await, ["c"], "{person}");
+    }
+    assert_eq!(of_kind(&*archive, hq, "a", &internal).await, ["d"]);
+    assert!(of_kind(&*archive, hq, "b", &internal).await.is_empty());
+    direct(&*archive, hq, &[("d", outside.clone())]).await;
+    put(&*archive, hq, &page([text("m4", "d", "z", &["a"], NEW_YEAR + 3 * SECOND)])).await;
+    assert_eq!(of_kind(&*archive, hq, "a", &outside).await, ["d", "c"]);
+    assert_eq!(of_kind(&*archive, hq, "z", &outside).await, ["d"], "who came later, too");
+    assert!(of_kind(&*archive, hq, "a", &internal).await.is_empty());
+    assert_eq!(archive.conversations(hq, &list("a")).await.unwrap().total, 2);
+    // The name it is found by follows: of two it is the other's, of a group the title.
+    let named = |name: &str| ConversationQuery { name: Some(name.to_owned()), ..list("a") };
+    assert_eq!(shown(&archive.conversations(hq, &named("bee")).await.unwrap()), [("c", "m3")]);
+    direct(&*archive, hq, &[("c", ConversationKind::Group)]).await;
+    assert!(archive.conversations(hq, &named("bee")).await.unwrap().rows.is_empty());
+    assert_eq!(archive.conversations(hq, &list("b")).await.unwrap().rows[0].peer, None);
+}
+
 pub(super) async fn names_are_searched_literally(backend: &mut dyn Backend) {
     let archive = backend.archive();
     let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);

@@ -69,8 +69,9 @@ suite! {
     parked: an_envelope_keeps_its_place, parking_again_counts_an_attempt, a_readable_message_is_not_parked,
         partitions_are_listed_apart;
     revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message, the_first_revocation_counts;
-    directory: descriptions_are_merged, a_kind_is_fixed, members_are_replaced, undescribed_ones_are_created;
-    lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart, names_are_searched_literally,
+    directory: descriptions_are_merged, a_kind_is_corrected, members_are_replaced, undescribed_ones_are_created;
+    lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart,
+        a_corrected_kind_moves_lists, names_are_searched_literally,
         names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;
     messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, filters_and_exact_totals,
         days_before_1970_count, pages_join, by_id_keeps_the_order;

@@ -93,6 +93,12 @@ WHEN old.day IS NULL AND new.day IS NOT NULL BEGIN
     INSERT INTO listed (person, kind, n) VALUES (new.person, new.kind, 1)
     ON CONFLICT (person, kind) DO UPDATE SET n = n + 1;
 END;
+CREATE TRIGGER participation_listed_elsewhere AFTER UPDATE OF kind ON participation
+WHEN old.day IS NOT NULL AND old.kind <> new.kind BEGIN
+    UPDATE listed SET n = n - 1 WHERE person = old.person AND kind = old.kind;
+    INSERT INTO listed (person, kind, n) VALUES (new.person, new.kind, 1)
+    ON CONFLICT (person, kind) DO UPDATE SET n = n + 1;
+END;
 CREATE TRIGGER participation_listed_gone AFTER DELETE ON participation WHEN old.day IS NOT NULL BEGIN
     UPDATE listed SET n = n - 1 WHERE person = old.person AND kind = old.kind;
 END;

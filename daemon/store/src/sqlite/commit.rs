@@ -148,7 +148,7 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
     let media = attachments::attach(txn, &rows).await?;
     txn.counters.messages += rows.len() as i64;
 
-    let mut renewed: HashSet<i64> = conversations.retitled.iter().copied().collect();
+    let mut renewed: HashSet<i64> = conversations.relisted.iter().copied().collect();
     participation::see(txn, &rows, &conversations.standing, &mut renewed).await?;
     participation::members(txn, &conversations, &people, &mut renewed).await?;
     renewed.extend(participation::named_after(txn, &renamed).await?);

@@ -32,6 +32,10 @@ static ADVANCE: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+/// What is known of conversations a page describes. Parameter: their ids.
+const STORED: &str = "SELECT c.id, c.partition, c.title, c.owner, c.attributes, w.word FROM json_each(?) AS j \
+    CROSS JOIN conversation AS c ON c.id = j.value CROSS JOIN word AS w ON w.id = c.kind";
+
 /// What a conversation is while the page's messages are added to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
@@ -103,8 +107,8 @@ pub(super) struct Interned<'a> {
     pub ids: Ids<'a>,
     /// Those that new messages go to.
     pub standing: HashMap<i64, Standing>,
-    /// Those that are shown under another title now.
-    pub retitled: Vec<i64>,
+    /// Those that lists show otherwise now: under another title, or as of another kind.
+    pub relisted: Vec<i64>,
     /// The described ones, merged if the page describes one twice.
     pub told: HashMap<&'a str, Conversation>,
 }
@@ -143,9 +147,9 @@ pub(super) async fn intern<'a>(
         }
     }
     let created = create(txn, &unknown, &mut ids, &told).await?;
-    let retitled = describe(txn, &ids, &told, &created).await?;
+    let relisted = describe(txn, &ids, &told, &created).await?;
     let standing = stand(txn, &ids, created, fresh).await?;
-    Ok(Interned { ids, standing, retitled, told })
+    Ok(Interned { ids, standing, relisted, told })
 }
 
 /// How the conversations stand that new messages go to: as created, as remembered, or as the file tells.
@@ -214,8 +218,10 @@ fn told(described: &[Conversation]) -> HashMap<&str, Conversation> {
         if !conversation.partition.is_empty() {
             known.partition.clone_from(&conversation.partition);
         }
-        if known.kind.is_none() {
-            known.kind.clone_from(&conversation.kind);
+        if let Some(kind) = &conversation.kind
+            && known.kind.as_ref().is_none_or(|known| kind.corrects(known))
+        {
+            known.kind = Some(kind.clone());
         }
         merge(&mut known.title, conversation.title.as_ref());
         merge(&mut known.owner, conversation.owner.as_ref());
@@ -272,7 +278,7 @@ async fn create<'a>(
     Ok(standing)
 }
 
-/// Merge what the page says into the conversations that were known. Returns those with another title.
+/// Merge what the page says into the conversations that were known. Returns those that lists show otherwise now.
 async fn describe(
     txn: &mut Txn<'_>,
     ids: &Ids<'_>,
@@ -284,30 +290,38 @@ async fn describe(
         .map(|(native, conversation)| (ids[native], conversation))
         .filter(|(id, _)| !created.contains_key(id))
         .collect();
-    let mut retitled = Vec::new();
+    let mut relisted = Vec::new();
     if known.is_empty() {
-        return Ok(retitled);
+        return Ok(relisted);
     }
-    let stored = "SELECT id, partition, title, owner, attributes FROM conversation \
-                  WHERE id IN (SELECT value FROM json_each(?))";
-    for row in sqlx::query(stored).bind(id_list(known.keys().copied())).fetch_all(&mut *txn.connection).await? {
+    for row in sqlx::query(STORED).bind(id_list(known.keys().copied())).fetch_all(&mut *txn.connection).await? {
         let id: i64 = row.get(0);
         let told = known[&id];
         let (partition, title, owner) = (row.get::<&str, _>(1), row.get::<&str, _>(2), row.get::<&str, _>(3));
         let attributes: Option<&str> = row.get(4);
+        let kind = ConversationKind::from(row.get::<&str, _>(5));
         let new_partition = if told.partition.is_empty() { partition } else { &told.partition };
         let new_title = told.title.as_deref().unwrap_or(title);
         let new_owner = told.owner.as_deref().unwrap_or(owner);
         let new_attributes = told.attributes.as_deref().or(attributes);
-        if (new_partition, new_title, new_owner, new_attributes) == (partition, title, owner, attributes) {
+        let new_kind = told.kind.as_ref().filter(|told| told.corrects(&kind)).unwrap_or(&kind);
+        if (new_kind, new_partition, new_title, new_owner, new_attributes)
+            == (&kind, partition, title, owner, attributes)
+        {
             continue;
         }
-        if new_title != title {
-            retitled.push(id);
+        if new_title != title || *new_kind != kind {
+            relisted.push(id);
         }
-        let update =
-            "UPDATE conversation SET partition = ?, title = ?, folded = ?, owner = ?, attributes = ? WHERE id = ?";
+        let word = txn.memory.word(txn.connection, new_kind.as_str()).await?;
+        if let Some(standing) = txn.memory.standing.get(&id) {
+            txn.memory.standing.insert(id, Standing { kind: word, ..standing });
+        }
+        let update = "UPDATE conversation SET kind = ?, pair = ?, partition = ?, title = ?, folded = ?, owner = ?, \
+                      attributes = ? WHERE id = ?";
         sqlx::query(update)
+            .bind(word)
+            .bind(is_pair(new_kind))
             .bind(new_partition)
             .bind(new_title)
             .bind(fold(new_title))
@@ -317,5 +331,5 @@ async fn describe(
             .execute(&mut *txn.connection)
             .await?;
     }
-    Ok(retitled)
+    Ok(relisted)
 }

@@ -141,7 +141,7 @@ pub(super) async fn refresh(
     if !renewed.is_empty() {
         let mut renewed: Vec<i64> = renewed.iter().copied().collect();
         renewed.sort_unstable();
-        let sql = "UPDATE OR FAIL participation SET day = CASE WHEN c.last_id > 0 THEN \
+        let sql = "UPDATE OR FAIL participation SET kind = c.kind, day = CASE WHEN c.last_id > 0 THEN \
                    c.last_at / 86400000000 - (c.last_at % 86400000000 < 0) END, label = \
                    CASE WHEN c.pair = 1 AND (SELECT count(*) FROM participation AS o WHERE o.conversation = c.id) = 2 \
                    THEN (SELECT other.folded FROM participation AS o JOIN person AS other ON other.id = o.person \

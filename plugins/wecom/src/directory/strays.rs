@@ -8,7 +8,7 @@ use super::shape::text;
 use super::{Directory, Memory, Step, shape};
 use crate::ids::{self, Conversation};
 use stele_plugin_api::Error;
-use stele_plugin_api::model::{ConversationKind, PersonKind};
+use stele_plugin_api::model::{Conversation as Described, ConversationKind, PersonKind};
 use stele_plugin_api::ops::{ConversationList, ConversationQuery, ConversationRow, PersonView};
 
 /// Conversations read at once.
@@ -48,6 +48,7 @@ impl Directory {
                 }
                 rows += 1;
                 done += 1;
+                step.page.conversations.extend(mistaken(row));
                 let Some((native_id, stray)) = stray(row) else { continue };
                 if !memory.asked.insert(native_id.clone()) || self.unreadable.contains(&native_id, today).await {
                     continue;
@@ -100,5 +101,21 @@ fn stray(row: &ConversationRow) -> Option<(String, Stray)> {
     }
     let PersonView { native_id, kind, name, .. } = row.peer.as_ref()?;
     let (_, user) = ids::parse_person(native_id).filter(|_| name.is_empty())?;
-    Some((native_id.clone(), Stray::Person(user, kind.clone())))
+    let kind = match kind {
+        // Nobody has said yet what they are, but the conversation says that they are no member.
+        PersonKind::User if row.conversation.kind == ConversationKind::External => PersonKind::Customer,
+        kind => kind.clone(),
+    };
+    Some((native_id.clone(), Stray::Person(user, kind)))
+}
+
+/// What of a conversation messages alone could not tell: that the other one is a customer although their id does not
+/// look like it.
+fn mistaken(row: &ConversationRow) -> Option<Described> {
+    let is_customer = row.peer.as_ref().is_some_and(|peer| peer.kind == PersonKind::Customer);
+    (is_customer && row.conversation.kind == ConversationKind::Direct).then(|| Described {
+        native_id: row.conversation.native_id.clone(),
+        kind: Some(ConversationKind::External),
+        ..Described::default()
+    })
 }

@@ -24,7 +24,7 @@ pub struct Entry {
     pub messages: Vec<Message>,
     /// Those conversations.
     pub conversations: Vec<ConversationRow>,
-    /// Everybody it names.
+    /// Those of whom it tells what they are.
     pub people: Vec<Person>,
     /// What it takes back.
     pub revocations: Vec<Revocation>,
@@ -100,7 +100,7 @@ impl Reader<'_> {
         };
         let mut entry = Entry::default();
         for (conversation, recipients, copy_for) in self.places(&sender, &receivers) {
-            entry.conversations.push(row(self.corp, &conversation, ids::is_external(&msgid)));
+            entry.conversations.push(row(self.corp, &conversation, ids::is_external(&msgid) && receivers.len() == 1));
             entry.messages.push(Message {
                 native_id: ids::message(self.corp, &msgid, copy_for),
                 conversation: conversation.native_id(self.corp),
@@ -115,7 +115,7 @@ impl Reader<'_> {
                 });
             }
         }
-        entry.people = self.people(&sender, &receivers, ids::is_external(&msgid));
+        entry.people = self.people(&sender, &receivers);
         if let Some(sent_at) = sent_at {
             entry.set_time(sent_at);
         }
@@ -164,16 +164,13 @@ impl Reader<'_> {
         media.collect()
     }
 
-    /// Everybody, with what they are. Inside of the company the prefix of an id says nothing: a member may be called
-    /// `wolf`.
-    fn people(&self, sender: &str, receivers: &[String], is_external: bool) -> Vec<Person> {
-        let users = std::iter::once(sender).chain(receivers.iter().map(String::as_str)).filter(|user| !user.is_empty());
-        let people = users.map(|user| {
-            let kind = match ids::person_kind(user) {
-                PersonKind::Customer if !is_external => PersonKind::Staff,
-                kind => kind,
-            };
-            Person { native_id: self.person(user), kind: Some(kind), ..Person::default() }
+    /// Those of whom it tells what they are. Nobody is told to be a member: the msgid of a message of a customer may
+    /// lack its suffix, and what the directory says of somebody must not be taken back.
+    fn people(&self, sender: &str, receivers: &[String]) -> Vec<Person> {
+        let users = std::iter::once(sender).chain(receivers.iter().map(String::as_str));
+        let people = users.filter_map(|user| {
+            let kind = Some(ids::person_kind(user)?);
+            Some(Person { native_id: self.person(user), kind, ..Person::default() })
         });
         people.collect()
     }
@@ -183,9 +180,14 @@ impl Reader<'_> {
     }
 }
 
+/// A conversation, as far as one message tells. Of two people it is external if one is a customer by their id, or if the
+/// message is and went to nobody else (`is_external`): who is meant by a msgid of several receivers it does not say.
 fn row(corp: &str, conversation: &Conversation, is_external: bool) -> ConversationRow {
+    let is_customer = |user: &String| ids::person_kind(user) == Some(PersonKind::Customer);
     let kind = match conversation {
-        Conversation::Direct(..) if is_external => ConversationKind::External,
+        Conversation::Direct(one, other) if is_external || is_customer(one) || is_customer(other) => {
+            ConversationKind::External
+        }
         Conversation::Direct(..) => ConversationKind::Direct,
         Conversation::Group(_) => ConversationKind::Group,
         Conversation::System => ConversationKind::System,
@@ -267,20 +269,40 @@ mod tests {
         }
     }
 
+    /// The kinds of a message's conversations, and who is told to be what.
+    fn kinds(msgid: &str, plaintext: &Value) -> (Vec<String>, Vec<String>) {
+        let entry = read(msgid, plaintext);
+        let conversations = entry.conversations.iter().filter_map(|row| Some(row.kind.as_ref()?.to_string()));
+        let people = entry.people.iter().map(|person| {
+            format!("{} {}", person.native_id, person.kind.as_ref().expect("nobody is told of without a kind"))
+        });
+        (conversations.collect(), people.collect())
+    }
+
     #[test]
-    fn kinds_follow_the_msgid() {
-        for (msgid, kind, person) in [
-            ("1_2_external", ConversationKind::External, PersonKind::Customer),
-            ("1_2_updown_stream", ConversationKind::External, PersonKind::Customer),
-            ("1_2", ConversationKind::Direct, PersonKind::Staff),
+    fn a_pair_is_external_by_its_ids_or_by_a_message_of_its_own() {
+        let customer = &["corp123/wmCust1 customer"][..];
+        for (msgid, from, tolist, conversations, people) in [
+            ("1_2_external", "zhang", json!(["wmCust1"]), &["external"][..], customer),
+            // Its msgid lacks the suffix.
+            ("1_2", "wmCust1", json!(["zhang"]), &["external"], customer),
+            ("1_2_external", "zhang", json!(["li", "wmCust1"]), &["direct", "external"], customer),
+            ("1_2_external", "wmCust1", json!(["li", "zhang"]), &["external", "external"], customer),
+            // Ids that say nothing: members, and people of a partner.
+            ("1_2", "zhang", json!(["wolf"]), &["direct"], &[]),
+            ("1_2_external", "zhang", json!(["customer456"]), &["external"], &[]),
+            ("1_2_updown_stream", "zhang", json!(["wang"]), &["external"], &[]),
+            ("1_2", "zhang", json!(["wbR"]), &["direct"], &["corp123/wbR bot"]),
         ] {
-            let entry = read(msgid, &text("zhang", json!(["wolf"]), ""));
-            assert_eq!(entry.conversations[0].kind, Some(kind), "{msgid}");
-            assert_eq!(entry.people[1].kind, Some(person), "{msgid}");
+            let told = kinds(msgid, &text(from, tolist.clone(), ""));
+            let expected = (
+                conversations.iter().map(ToString::to_string).collect(),
+                people.iter().map(ToString::to_string).collect(),
+            );
+            assert_eq!(told, expected, "{msgid} {from} {tolist}");
         }
-        let group = read("1_2_external", &text("zhang", json!(["wbR"]), "wrR"));
-        assert_eq!(group.conversations[0].kind, Some(ConversationKind::Group));
-        assert_eq!(group.people[1].kind, Some(PersonKind::Bot));
+        let group = kinds("1_2_external", &text("zhang", json!(["wbR"]), "wrR"));
+        assert_eq!(group, (vec!["group".to_owned()], vec!["corp123/wbR bot".to_owned()]));
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use super::cursor::Cursor;
 use super::opener::Outcome;
 use std::collections::{BTreeSet, HashSet};
-use stele_plugin_api::model::{Micros, Notice, Page};
+use stele_plugin_api::model::{ConversationKind, Micros, Notice, Page, Person};
 
 /// Rows of a page, from what became of its envelopes.
 #[derive(Debug, Default)]
 pub struct Builder {
     page: Page,
     people: HashSet<String>,
-    conversations: HashSet<String>,
+    conversations: HashSet<(String, Option<ConversationKind>)>,
     /// Reasons without seq.
     sealed: BTreeSet<String>,
     /// When the latest message was sent.
@@ -45,10 +45,11 @@ impl Builder {
         }
         self.page.messages.append(&mut entry.messages);
         self.page.revocations.append(&mut entry.revocations);
-        let is_new = |person: &stele_plugin_api::model::Person| self.people.insert(person.native_id.clone());
+        // What is told of a person depends on their id only; of a conversation, on the message as well.
+        let is_new = |person: &Person| self.people.insert(person.native_id.clone());
         self.page.people.extend(entry.people.into_iter().filter(is_new));
         for conversation in entry.conversations {
-            if self.conversations.insert(conversation.native_id.clone()) {
+            if self.conversations.insert((conversation.native_id.clone(), conversation.kind.clone())) {
                 self.page.conversations.push(conversation);
             }
         }
@@ -73,5 +74,30 @@ impl Builder {
             self.page.notices.push(Notice { code: "sealed".to_owned(), message });
         }
         self.page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::entry::Entry;
+    use crate::sync::envelope::Envelope;
+    use serde_json::json;
+
+    #[test]
+    fn a_page_tells_all_it_learns_of_a_pair_once() {
+        let agree = json!({"from": "customer456", "tolist": ["zhang"], "msgtype": "agree", "agree": {}}).to_string();
+        let outcomes = [(1, "a"), (2, "b_external"), (3, "c"), (4, "d_external")].map(|(seq, msgid)| {
+            let envelope = Envelope { seq, msgid: msgid.into(), ..Envelope::default() };
+            (seq, Outcome::Entry(Box::new(Entry::read("corp123", &envelope, agree.clone().into_bytes()))))
+        });
+        let mut page = Builder::default();
+        page.add(outcomes.into());
+        let told = page.finish().conversations.into_iter().map(|row| (row.native_id, row.kind));
+        let pair = || "corp123/d/customer456/zhang".to_owned();
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [(pair(), Some(ConversationKind::Direct)), (pair(), Some(ConversationKind::External))]
+        );
     }
 }

@@ -60,6 +60,7 @@ fn contents() -> impl Strategy<Value = Contents> {
     let person = (select(&PEOPLE[..]), option::of(select(&NAMES[..])));
     let kind = prop_oneof![
         Just(ConversationKind::Direct),
+        Just(ConversationKind::External),
         Just(ConversationKind::Group),
         Just(ConversationKind::Other("stage".to_owned()))
     ];

@@ -110,9 +110,6 @@ impl Memory {
         }
         for conversation in &page.conversations {
             instance.describe(conversation, partition);
-        }
-        // Later descriptions in a page must not be the first ones to give a kind; see `describe`.
-        for conversation in &page.conversations {
             instance.replace_members(conversation);
         }
         for (message, stored) in fresh.iter().zip(&done.stored) {
@@ -280,7 +277,8 @@ impl Memory {
                 continue;
             }
             let mut others = people.iter().filter(|native| **native != query.person);
-            let pair = talk.kind == ConversationKind::Direct && people.len() == 2;
+            let two = matches!(talk.kind, ConversationKind::Direct | ConversationKind::External);
+            let pair = two && people.len() == 2;
             let peer =
                 others.next().filter(|_| pair).map(|native| ((*native).to_owned(), instance.names[*native].clone()));
             let label = peer.as_ref().map_or(&talk.title, |(_, name)| name).to_lowercase();
@@ -327,11 +325,10 @@ pub(super) type Listed = (String, String, Option<(String, String)>);
 
 impl Instance {
     fn describe(&mut self, told: &Conversation, partition: &str) {
-        let new = !self.conversations.contains_key(&told.native_id);
         let talk = self.conversations.entry(told.native_id.clone()).or_insert_with(|| Talk::new(partition));
-        // A page that describes a new conversation more than once fixes its kind by the first description that has one.
-        if new || talk.kind == Talk::UNTOLD {
-            talk.kind = told.kind.clone().unwrap_or(Talk::UNTOLD);
+        let outside = (&ConversationKind::Direct, &ConversationKind::External);
+        if let Some(kind) = told.kind.as_ref().filter(|kind| (*kind, &talk.kind) != outside) {
+            talk.kind.clone_from(kind);
         }
         if let Some(title) = &told.title {
             talk.title.clone_from(title);
@@ -340,9 +337,6 @@ impl Instance {
 
     fn replace_members(&mut self, told: &Conversation) {
         let talk = self.conversations.get_mut(&told.native_id).expect("described");
-        if talk.kind == Talk::UNTOLD {
-            talk.kind = ConversationKind::System;
-        }
         if let Some(members) = &told.members {
             talk.members = members.iter().cloned().collect();
         }
@@ -353,9 +347,6 @@ impl Instance {
 }
 
 impl Talk {
-    /// Only within the page that brings the conversation.
-    const UNTOLD: ConversationKind = ConversationKind::Community;
-
     fn new(partition: &str) -> Self {
         Self {
             partition: partition.to_owned(),

@@ -188,7 +188,9 @@ fn list_queries(person: &str) -> Vec<ConversationQuery> {
     for name in ["a", "É", "%", "t"] {
         queries.push(ConversationQuery { name: Some(name.to_owned()), ..plain.clone() });
     }
-    for kind in [ConversationKind::Direct, ConversationKind::Group, ConversationKind::System] {
+    for kind in
+        [ConversationKind::Direct, ConversationKind::External, ConversationKind::Group, ConversationKind::System]
+    {
         queries.push(ConversationQuery { kind: Some(kind), ..plain.clone() });
     }
     queries.push(ConversationQuery { kind: Some(ConversationKind::Direct), name: Some("é".to_owned()), ..plain });
