@@ -134,6 +134,7 @@ impl Source for Script {
 
 struct Bench {
     dir: tempfile::TempDir,
+    backend: SqliteArchive,
     archive: Arc<dyn Archive>,
     clock: Arc<ManualClock>,
     store: MediaStore,
@@ -143,12 +144,13 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let archive: Arc<dyn Archive> =
-            Arc::new(SqliteArchive::open(&dir.path().join("a.db"), &stele_store::Options::default()).await.unwrap());
+        let options = stele_store::Options::default();
+        let backend = SqliteArchive::open(&dir.path().join("a.db"), &options).await.unwrap();
+        let archive: Arc<dyn Archive> = Arc::new(backend.clone());
         let store = MediaStore::open(&dir.path().join("media")).await.unwrap();
         let id = archive.instance("hq").await.unwrap();
         let clock = Arc::new(ManualClock::new(1_800_000_000_000_000));
-        Self { dir, archive, clock, store, id }
+        Self { dir, backend, archive, clock, store, id }
     }
 
     fn jobs(&self, owner: &str) -> Jobs {
@@ -243,10 +245,27 @@ async fn a_refusal_fails_the_run_and_the_next_one_goes_on() {
     assert_eq!(failed.report.error.as_deref(), Some("denied: the secret is wrong"));
     let view = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync").unwrap();
     assert_eq!(view.record.failures, 1);
+    assert_eq!(jobs.findings(), ["job hq sync c: failed: denied: the secret is wrong"]);
     let pause = view.next_due.unwrap() - bench.clock.now();
     assert!(pause >= 300_000_000, "a person must act, so there is no hurry: {pause}");
     bench.run(&jobs, "sync").await;
     assert_eq!(bench.stored().await.len(), 20);
+    assert_eq!(jobs.findings(), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn an_archive_that_takes_nothing_is_told() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    bench.add(&jobs, Arc::new(Script { messages: 20, page: 10, ..Script::default() })).await;
+    assert_eq!(jobs.findings(), [] as [&str; 0]);
+    bench.backend.close().await.unwrap();
+    bench.run(&jobs, "sync").await;
+    let view = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync").unwrap();
+    let error = view.error.expect("there was no run that could say it");
+    assert_eq!(jobs.findings(), [format!("job hq sync c: failed: {error}")]);
+    bench.run(&jobs, "sync").await;
+    assert_eq!(jobs.findings(), [format!("job hq sync c: failed 2 times in a row: {error}")]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::{client::Client, places, settings::Settings};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use std::{
     fs::{self, OpenOptions},
@@ -108,15 +108,32 @@ impl Site {
 
     /// Starts the daemon without waiting for it.
     pub fn spawn(&self) -> Result<Daemon> {
+        self.spawn_as(self.command(&["serve"])?)
+    }
+
+    fn spawn_as(&self, mut command: Command) -> Result<Daemon> {
         let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("steled.log"))?;
-        let mut command = self.command(&["serve"])?;
         command.stdout(log.try_clone()?).stderr(log);
         Ok(Daemon { child: command.spawn().context("steled cannot be started")? })
     }
 
     /// Starts the daemon and waits until it says it is ready.
     pub async fn start(&self) -> Result<Daemon> {
-        let mut daemon = self.spawn()?;
+        self.ready(self.spawn()?).await
+    }
+
+    /// The same, after a command of the shell that the daemon's process goes on from, e.g. `ulimit -Sn 64`.
+    pub async fn start_under(&self, shell: &str) -> Result<Daemon> {
+        let daemon = self.command(&[])?;
+        let (plain, mut command) = (daemon.as_std(), Command::new("sh"));
+        let program = plain.get_program().to_owned();
+        command.arg("-c").arg(format!("{shell}; exec \"$0\" serve")).arg(program).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).kill_on_drop(true);
+        self.ready(self.spawn_as(command)?).await
+    }
+
+    async fn ready(&self, mut daemon: Daemon) -> Result<Daemon> {
         let ready = wait_for("readiness", || {
             let ended = daemon.child.try_wait().ok().flatten();
             async move {
@@ -190,6 +207,13 @@ impl Daemon {
             }
         })
         .await
+    }
+
+    /// The most bytes a file it writes may have from now on; `None` for any number.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.process()?), Resource::Fsize, limit)?;
+        Ok(())
     }
 
     /// SIGHUP: the configuration is read again.

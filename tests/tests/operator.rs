@@ -126,6 +126,36 @@ async fn readiness_tells_what_the_plugin_lacks() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_nothing_is_told() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    // A write beyond the limit shall fail as on a full disk, instead of ending the process.
+    let daemon = site.start_under("trap '' XFSZ").await?;
+    site.run(&["sync", "wecom"]).await?;
+    daemon.limit_files(Some(0))?;
+    for kind in ["sync", "media"] {
+        let output = site.command(&["sync", "wecom", "--kind", kind])?.output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && said.contains(&format!("error: wecom {kind}")), "{kind}: {said}");
+        ensure!(said.contains("no run of it ended: archive unavailable: "), "{kind}: {said}");
+    }
+    let ready = site.admin("/ready").await?;
+    ensure!(ready["ready"] == true && ready["status"] == "degraded", "it still serves what it has: {ready}");
+    let found = ready["findings"].to_string();
+    ensure!(found.contains("job wecom sync ") && found.contains("job wecom media: failed"), "{ready}");
+
+    daemon.limit_files(None)?;
+    for kind in ["sync", "media"] {
+        site.run(&["sync", "wecom", "--kind", kind]).await?;
+    }
+    let ready = site.admin("/ready").await?;
+    ensure!(ready["status"] == "ready", "{ready}");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
 /// `make` in the project's folder.
 fn make(arguments: &[String]) -> Result<Output> {
     let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

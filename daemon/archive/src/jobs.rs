@@ -3,6 +3,7 @@
 use crate::{Result, RunId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use stele_plugin_api::model::Micros;
 
 /// Name of a job: what runs, of which instance, on which partition. The unit that never overlaps with itself.
@@ -14,6 +15,16 @@ pub struct JobKey {
     pub kind: String,
     /// The partition; empty when the job is for the whole instance.
     pub partition: String,
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, kind, partition } = self;
+        match partition.as_str() {
+            "" => write!(f, "{instance} {kind}"),
+            _ => write!(f, "{instance} {kind} {partition}"),
+        }
+    }
 }
 
 /// What the table knows of a job.

@@ -126,11 +126,11 @@ impl JobPort {
         match self {
             Self::Daemon(daemon) => {
                 let name = percent_encoding::utf8_percent_encode(instance, percent_encoding::NON_ALPHANUMERIC);
-                daemon.get(&format!("/jobs?instance={name}&limit=200")).await
+                daemon.get(&format!("/jobs?instance={name}&limit=1000")).await
             }
             Self::Here(app) => {
                 let jobs: Vec<_> = app.parts().jobs.overview();
-                let runs = app.parts().archive.runs(Some(instance), 200).await?;
+                let runs = app.parts().archive.runs(Some(instance), 1000).await?;
                 Ok(json!({ "jobs": jobs, "runs": runs }))
             }
         }

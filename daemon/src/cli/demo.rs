@@ -4,7 +4,7 @@
 //! library and a configuration, and serves the company's directory as long as its standard input is open.
 
 use super::client::JobPort;
-use super::sync::follow;
+use super::sync::{Followed, follow};
 use crate::config::Config;
 use crate::jobs::{DIRECTORY, MEDIA, SYNC};
 use crate::lifecycle::{self, App, Mode, logging};
@@ -81,9 +81,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
 async fn archive(arguments: &Arguments, config: Config) -> Result<Value> {
     let instances: Vec<String> = config.instances.iter().map(|instance| instance.name.clone()).collect();
     let app = App::start(config, Mode::Jobs).await?;
-    let readiness = app.settled().await;
+    app.settled().await;
+    let unwell = app.unwell();
     let port = JobPort::Here(Box::new(app));
-    ensure!(readiness.findings.is_empty(), "{}", readiness.findings.join("; "));
+    ensure!(unwell.is_empty(), "{}", unwell.join("; "));
     let template = "{bar:40} {pos}/{len} messages, {per_sec} [{elapsed}]";
     let style = ProgressStyle::with_template(template).expect("the template is well-formed");
     let bar = ProgressBar::new(arguments.messages.into()).with_style(style);
@@ -116,8 +117,9 @@ async fn archive(arguments: &Arguments, config: Config) -> Result<Value> {
     }))
 }
 
-fn check(runs: &[Value]) -> Result<()> {
-    match runs.iter().find_map(|run| run["report"]["error"].as_str()) {
+fn check(followed: &Followed) -> Result<()> {
+    let failed = followed.runs.iter().find_map(|run| run["report"]["error"].as_str());
+    match failed.or(followed.missing.first().map(String::as_str)) {
         Some(error) => bail!("a job failed: {error}"),
         None => Ok(()),
     }

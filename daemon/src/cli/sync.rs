@@ -31,31 +31,40 @@ pub async fn run(arguments: &Arguments, config: Config) -> Result<ExitCode> {
     let bar = ProgressBar::new_spinner().with_style(style());
     bar.enable_steady_tick(Duration::from_millis(120));
     let begun = Instant::now();
-    let runs = follow(&port, &arguments.name, &arguments.kind, arguments.partition.as_deref(), |stored| {
+    let followed = follow(&port, &arguments.name, &arguments.kind, arguments.partition.as_deref(), |stored| {
         let rate = stored as f64 / begun.elapsed().as_secs_f64();
         bar.set_message(format!("{} stored, {}/s", HumanCount(stored), HumanCount(rate as u64)));
     })
     .await;
     bar.finish_and_clear();
     port.close().await;
-    let runs = runs?;
+    let Followed { runs, missing } = followed?;
     runs.iter().for_each(|run| println!("{}", line(run)));
-    let all_well = runs.iter().all(|run| run["outcome"] == "succeeded");
+    missing.iter().for_each(|sentence| eprintln!("error: {sentence}"));
+    let all_well = missing.is_empty() && runs.iter().all(|run| run["outcome"] == "succeeded");
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What became of a request.
+pub struct Followed {
+    /// The runs that ended.
+    pub runs: Vec<Value>,
+    /// A sentence for each job that was asked for and of which no run ended.
+    pub missing: Vec<String>,
 }
 
 fn style() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {msg} [{elapsed}]").expect("the template is well-formed")
 }
 
-/// Runs a job and waits until it is done; `shown` hears how many messages are stored meanwhile. The runs that ended.
+/// Runs a job and waits until it is done; `shown` hears how many messages are stored meanwhile.
 pub async fn follow(
     port: &JobPort,
     instance: &str,
     kind: &str,
     partition: Option<&str>,
     shown: impl Fn(u64),
-) -> Result<Vec<Value>> {
+) -> Result<Followed> {
     let ours = |key: &Value| {
         key["instance"] == instance
             && key["kind"] == kind
@@ -81,8 +90,9 @@ pub async fn follow(
             .into_iter()
             .filter(|run| run["id"].as_i64().is_some_and(|id| !ended.contains(&id)))
             .collect();
-        let finished = fresh.iter().filter(|run| run["outcome"] != "running");
-        let stored: u64 = finished
+        let runs: Vec<Value> = fresh.into_iter().filter(|run| run["outcome"] != "running").collect();
+        let stored: u64 = runs
+            .iter()
             .map(|run| &run["report"])
             .chain(jobs.iter().map(|job| &job["report"]))
             .filter_map(|report| report["stored"].as_u64())
@@ -90,10 +100,17 @@ pub async fn follow(
         shown(stored);
         idle = if jobs.iter().any(|job| job["running"] == true) { 0 } else { idle + 1 };
         if idle == 2 {
-            return Ok(fresh);
+            let missing = jobs.iter().filter(|job| !runs.iter().any(|run| run["job"] == job["key"])).map(without_run);
+            return Ok(Followed { missing: missing.collect(), runs });
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+fn without_run(job: &Value) -> String {
+    let key = &job["key"];
+    let name = [&key["instance"], &key["kind"], &key["partition"]].map(|part| part.as_str().unwrap_or_default());
+    format!("{}: no run of it ended: {}", name.join(" ").trim_end(), job["error"].as_str().unwrap_or("it was stopped"))
 }
 
 fn line(run: &Value) -> String {

@@ -86,6 +86,8 @@ pub struct JobView {
     pub next_due: Option<Micros>,
     /// Figures of the run that goes on.
     pub report: Option<RunReport>,
+    /// Why the latest attempt came to nothing, one that did not become a run included; `None` since a run succeeded.
+    pub error: Option<String>,
 }
 
 /// Why the runner could not begin.

@@ -1,7 +1,7 @@
 //! One run: under a lease, from its beginning in the history to its end.
 
 use super::plan::RunEvent;
-use super::runner::{Begun, Jobs, spread};
+use super::runner::{Begun, Ended, Jobs, spread};
 use super::sync::{RunError, Work};
 use super::{DIRECTORY, MEDIA, RECOVER, SYNC, recover, sync};
 use crate::media::{Fetcher, MediaSource};
@@ -34,15 +34,21 @@ impl Jobs {
                     entry.record.failures = done.failures;
                     entry.record.retry_at = done.retry_at;
                     entry.record.last_due = begun.due.or(entry.record.last_due);
+                    // One that was stopped says nothing about why the one before it failed.
+                    if done.outcome != Outcome::Cancelled {
+                        entry.error = done.report.error.clone();
+                    }
                 }
                 // It is due as it was.
                 Err(NotRun::Stopped) => {}
                 Err(NotRun::Elsewhere) => {
-                    entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min)
+                    entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min);
+                    entry.error = Some("another daemon runs it".to_owned());
                 }
-                Err(NotRun::Failed { failures, retry_at, .. }) => {
+                Err(NotRun::Failed { ref error, failures, retry_at }) => {
                     entry.record.failures = failures;
                     entry.record.retry_at = Some(retry_at);
+                    entry.error = Some(error.to_string());
                 }
             }
             std::mem::take(&mut entry.again)
@@ -78,6 +84,11 @@ impl Jobs {
             let (failures, retry_at) = self.again_after(begun, &error);
             NotRun::Failed { error, failures, retry_at }
         };
+        // Before the lease is given back or taken: whoever takes it declares unfinished runs lost.
+        let unwritten = self.table().jobs.get_mut(&begun.key).and_then(|entry| entry.unwritten.take());
+        if let Some(ended) = unwritten {
+            self.write_down(&begun.key, ended).await.map_err(failed)?;
+        }
         let kept = self.table().jobs.get_mut(&begun.key).and_then(|entry| entry.kept.take());
         if let Some(kept) = kept {
             match inner.archive.lease_release(&kept, begun.failures, None).await {
@@ -112,6 +123,18 @@ impl Jobs {
         if let Some(entry) = self.table().jobs.get_mut(&lease.key) {
             entry.kept = Some(lease);
         }
+    }
+
+    /// Writes down how a run ended; what cannot be written now is written before the next run.
+    async fn write_down(&self, job: &JobKey, ended: Ended) -> Result<(), ArchiveError> {
+        let Ended { run, outcome, ref report, at } = ended;
+        let written = self.inner.archive.run_finish(run, outcome, report, at).await;
+        if written.is_err()
+            && let Some(entry) = self.table().jobs.get_mut(job)
+        {
+            entry.unwritten = Some(ended);
+        }
+        written
     }
 
     async fn run_leased(&self, begun: &Begun, lease: &Lease) -> Result<Done, ArchiveError> {
@@ -171,7 +194,8 @@ impl Jobs {
         }
         metrics::counter!("stele_job_runs_total", "kind" => span_key.kind.clone(), "outcome" => outcome.as_str())
             .increment(1);
-        archive.run_finish(run, outcome, &report, inner.clock.now()).await?;
+        let ended = Ended { run, outcome, report: report.clone(), at: inner.clock.now() };
+        self.write_down(&begun.key, ended).await?;
         if let Some(due) = begun.due {
             archive.job_mark_due(&begun.key, due).await?;
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, Clock, JobKey, JobRecord, Lease, RunReport};
+use stele_archive::{Archive, Clock, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
 use stele_plugin_api::ops::JobStarted;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -22,6 +22,9 @@ const DISCOVER_EVERY: Micros = 600_000_000;
 const DISCOVER_RETRY: Micros = 5_000_000;
 /// Events a slow listener may fall behind.
 const EVENT_BUFFER: usize = 1024;
+/// Failing jobs that are named; more are counted.
+const MAX_FINDINGS: usize = 10;
+
 /// The runner; cheap to clone.
 #[derive(Clone)]
 pub struct Jobs {
@@ -52,6 +55,8 @@ struct Registered {
     slots: Arc<Semaphore>,
     stop: CancellationToken,
     discover_at: Micros,
+    /// Why its jobs could not be defined when it was asked last.
+    error: Option<String>,
 }
 
 pub(super) struct Entry {
@@ -63,7 +68,20 @@ pub(super) struct Entry {
     pub(super) again: bool,
     /// A lease of ours that could not be given back.
     pub(super) kept: Option<Lease>,
+    /// The end of a run that could not be written down.
+    pub(super) unwritten: Option<Ended>,
     pub(super) report: RunReport,
+    /// Why the latest attempt came to nothing.
+    pub(super) error: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Clone)]
+pub(super) struct Ended {
+    pub(super) run: RunId,
+    pub(super) outcome: Outcome,
+    pub(super) report: RunReport,
+    pub(super) at: Micros,
 }
 
 /// What a run needs, taken from the table when it begins.
@@ -125,7 +143,8 @@ impl Jobs {
         let name = jobs.name.clone();
         self.remove_instance(&name).await;
         let slots = Arc::new(Semaphore::new(self.inner.options.concurrency.max(1)));
-        let registered = Registered { jobs, slots, stop: self.inner.stop.child_token(), discover_at: Micros::MAX };
+        let (stop, discover_at) = (self.inner.stop.child_token(), Micros::MAX);
+        let registered = Registered { jobs, slots, stop, discover_at, error: None };
         self.table().instances.insert(name.clone(), registered);
         self.discover(&name).await;
     }
@@ -193,9 +212,33 @@ impl Jobs {
                     running: entry.running,
                     next_due: entry.record.retry_at.or(scheduled),
                     report: entry.running.then(|| entry.report.clone()),
+                    error: entry.error.clone(),
                 }
             })
             .collect()
+    }
+
+    /// What is not well, one sentence each: instances whose jobs are not known, and jobs that fail.
+    pub fn findings(&self) -> Vec<String> {
+        let table = self.table();
+        let because = |error: &Option<String>| error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let unknown = table.instances.iter().filter(|(_, registered)| registered.error.is_some());
+        let unknown = unknown
+            .map(|(name, registered)| format!("instance {name}: its jobs are not known{}", because(&registered.error)));
+        let failing = table.jobs.iter().filter(|(_, entry)| entry.record.failures > 0).map(|(key, entry)| {
+            let times = match entry.record.failures {
+                1 => "failed".to_owned(),
+                count => format!("failed {count} times in a row"),
+            };
+            format!("job {key}: {times}{}", because(&entry.error))
+        });
+        let mut findings: Vec<String> = unknown.chain(failing).collect();
+        if findings.len() > MAX_FINDINGS {
+            let more = findings.len() - MAX_FINDINGS;
+            findings.truncate(MAX_FINDINGS);
+            findings.push(format!("{more} more jobs fail"));
+        }
+        findings
     }
 
     /// Hears of every run from now on.
@@ -263,17 +306,18 @@ impl Jobs {
         else {
             return;
         };
-        let found = match stop.run_until_cancelled(self.define(&instance, &stop)).await {
+        let (pause, error) = match stop.run_until_cancelled(self.define(&instance, &stop)).await {
             None => return,
-            Some(Ok(())) => DISCOVER_EVERY,
+            Some(Ok(())) => (DISCOVER_EVERY, None),
             Some(Err(error)) => {
                 tracing::warn!(instance = name, %error, "cannot define the instance's jobs yet");
-                DISCOVER_RETRY
+                (DISCOVER_RETRY, Some(error.to_string()))
             }
         };
         let now = self.inner.clock.now();
         if let Some(registered) = self.table().instances.get_mut(name) {
-            registered.discover_at = now + found;
+            registered.discover_at = now + pause;
+            registered.error = error;
         }
     }
 
@@ -298,7 +342,9 @@ impl Jobs {
                     running: false,
                     again: false,
                     kept: None,
+                    unwritten: None,
                     report: RunReport::default(),
+                    error: None,
                 };
                 {
                     let mut table = self.table();

@@ -107,6 +107,11 @@ impl App {
         self.instances.readiness()
     }
 
+    /// What is not well with the instances themselves, whatever their jobs went through.
+    pub fn unwell(&self) -> Vec<String> {
+        self.instances.unwell()
+    }
+
     /// The parts that do not depend on instances.
     pub fn parts(&self) -> &Parts {
         &self.parts

@@ -142,10 +142,9 @@ impl Instances {
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.table.read().expect("no panic happens while the table is locked").config)
     }
-}
 
-impl Overview for Instances {
-    fn readiness(&self) -> Readiness {
+    /// What is not well with the instances themselves; one sentence each.
+    pub fn unwell(&self) -> Vec<String> {
         let mut findings = Vec::new();
         for instance in self.running() {
             let up = instance.stage() == Stage::Up;
@@ -157,6 +156,16 @@ impl Overview for Instances {
             }
             findings.extend(instance.findings().iter().map(|what| format!("instance {}: {what}", instance.name())));
         }
+        findings
+    }
+}
+
+impl Overview for Instances {
+    fn readiness(&self) -> Readiness {
+        let mut findings = self.unwell();
+        findings.extend(self.parts.jobs.findings());
+        let indexing = self.parts.tailer.status().last_error;
+        findings.extend(indexing.map(|error| format!("the search index does not take in what is new: {error}")));
         let status = match (self.stopping.load(Ordering::SeqCst), self.started.load(Ordering::SeqCst)) {
             (true, _) => "stopping",
             (false, false) => "starting",

@@ -45,7 +45,7 @@ pub trait Overview: Send + Sync {
 pub struct Readiness {
     /// It serves.
     pub ready: bool,
-    /// `starting`, `ready`, `degraded` (some instance is not well) or `stopping`.
+    /// `starting`, `ready`, `degraded` (see the findings) or `stopping`.
     pub status: &'static str,
     /// What is not well; one sentence each.
     pub findings: Vec<String>,
