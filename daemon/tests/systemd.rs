@@ -41,6 +41,25 @@ fn systemd_accepts_the_unit() {
 }
 
 #[test]
+fn a_wrong_configuration_is_not_tried_again() {
+    let unit = std::fs::read_to_string(top().join("config/systemd/steled.service")).unwrap();
+    let values = |key: &str| -> Vec<&str> { unit.lines().filter_map(|line| line.strip_prefix(key)).collect() };
+    let [start] = values("ExecStart=")[..] else { panic!("one command: {unit}") };
+    // What is exempt from being tried again is an exit of this command; those of commands before it are not.
+    assert_eq!(values("ExecStartPre="), [] as [&str; 0]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("steled.toml");
+    std::fs::write(&file, "nonsense = 1\n").unwrap();
+    let arguments = start.split_whitespace().skip(1).map(|word| match word {
+        "/etc/stele/steled.toml" => file.as_os_str(),
+        word => word.as_ref(),
+    });
+    let ended = Command::new(env!("CARGO_BIN_EXE_steled")).args(arguments).env_clear().output().unwrap();
+    let code = ended.status.code().unwrap().to_string();
+    assert_eq!(values("RestartPreventExitStatus="), [code.as_str()], "{}", text(&ended));
+}
+
+#[test]
 fn the_unit_is_tight() {
     let unit = top().join("config/systemd/steled.service");
     let arguments: [&std::ffi::OsStr; 4] =
