@@ -14,14 +14,14 @@ fn demo(arguments: &[&str]) -> Result<Command> {
     plugin("wecom")?;
     let mut command = Command::new(program("steled")?);
     let messages = MESSAGES.to_string();
-    command.args(["demo", "--messages", &messages, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    command.args(["demo", "--messages", &messages, "--admin", "127.0.0.1:0"]);
     command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
 
 #[tokio::test]
 async fn it_ends_with_one_line_of_figures() -> Result<()> {
-    let output = demo(&["--exit"])?.output().await?;
+    let output = demo(&["--exit", "--listen", "127.0.0.1:0"])?.output().await?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {errors}", output.status);
     let printed = String::from_utf8(output.stdout)?;
@@ -35,8 +35,30 @@ async fn it_ends_with_one_line_of_figures() -> Result<()> {
 }
 
 #[tokio::test]
+async fn its_own_variable_is_no_setting() -> Result<()> {
+    let kit = program("stele-demo-kit")?;
+    let output = demo(&["--exit", "--listen", "127.0.0.1:0"])?.env("STELE_DEMO_KIT", kit).output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_it() -> Result<()> {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = demo(&["--listen", &address])?.output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{said}");
+    ensure!(
+        said.starts_with(&format!("error: {address} cannot be listened on")) && said.contains("--listen"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_it_says_to_try_works() -> Result<()> {
-    let mut running = demo(&[])?.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut running = demo(&["--listen", "127.0.0.1:0"])?.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut lines = BufReader::new(running.stdout.take().context("it prints")?).lines();
     let mut to_try = Vec::new();
     let mut address = String::new();

@@ -11,6 +11,7 @@ use crate::lifecycle::{self, App, Mode, logging};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -32,10 +33,10 @@ pub struct Arguments {
     messages: u32,
     /// Where the instance listens
     #[arg(long, default_value = "127.0.0.1:9002")]
-    listen: std::net::SocketAddr,
+    listen: SocketAddr,
     /// Where the daemon's own API listens
     #[arg(long, default_value = "127.0.0.1:9090")]
-    admin: std::net::SocketAddr,
+    admin: SocketAddr,
     /// Folder to use and to keep [default: one that is deleted at the end]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -45,6 +46,11 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode> {
+    if !arguments.exit {
+        // The company takes its time to make: better told now.
+        is_free("--listen", arguments.listen)?;
+        is_free("--admin", arguments.admin)?;
+    }
     let throw_away = tempfile::Builder::new().prefix("stele-demo-").tempdir()?;
     let folder = arguments.folder.as_deref().unwrap_or(throw_away.path());
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -65,6 +71,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
     let file = folder.join("steled.toml");
     let source = Box::new(move || Config::load(Some(&file)));
     let served = lifecycle::serve(config, source, filter, |app| {
+        let unwell = app.unwell();
+        if !unwell.is_empty() {
+            return Err(unwell.join("; "));
+        }
         let addresses = app.overview().instances().into_iter().filter_map(|instance| instance.listen);
         let listen = addresses.map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ");
         let admin = app.admin_address().map(|address| address.to_string()).unwrap_or_default();
@@ -72,9 +82,15 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
             "{examples}\n# the daemon's own API\ncurl 'http://{admin}/api/v1/archive/search?q=%E4%BA%A7%E5%93%81'"
         );
         println!("curl 'http://{admin}/api/v1/jobs'\n\nserving on {listen}; end with Ctrl-C");
+        Ok(())
     });
     served.await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_free(option: &str, address: SocketAddr) -> Result<()> {
+    let bound = std::net::TcpListener::bind(address);
+    bound.map(drop).with_context(|| format!("{address} cannot be listened on; choose another address with {option}"))
 }
 
 /// Messages, people, files, and how long that took.

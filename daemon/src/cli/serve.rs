@@ -15,6 +15,6 @@ pub async fn run(config: Config, file: Option<PathBuf>) -> Result<ExitCode> {
         tracing::warn!("no [[instance]] is configured: there is nothing to archive");
     }
     let source = Box::new(move || Config::load(file.as_deref()));
-    lifecycle::serve(config, source, filter, |_| {}).await?;
+    lifecycle::serve(config, source, filter, |_| Ok(())).await?;
     Ok(ExitCode::SUCCESS)
 }

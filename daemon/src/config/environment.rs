@@ -11,7 +11,7 @@ use std::path::Path;
 pub const PREFIX: &str = "STELE_";
 
 /// Variables that begin like settings and are none.
-const NOT_SETTINGS: &[&str] = &["STELE_CONFIG"];
+const NOT_SETTINGS: &[&str] = &["STELE_CONFIG", "STELE_DEMO_KIT"];
 
 /// Largest file a configuration may refer to, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -21,17 +21,19 @@ const CUT_OFF: i32 = 130;
 /// Signals so soon after the first are the first: a terminal or a supervisor that tells a process and its group tells twice.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Runs the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again. `ready` is called once it serves.
+/// Runs the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again. `ready` is called once it serves; a
+/// sentence of it ends the daemon.
 pub async fn serve(
     config: Config,
     source: ConfigSource,
     filter: Option<LogFilter>,
-    ready: impl FnOnce(&App),
+    ready: impl FnOnce(&App) -> Result<(), String>,
 ) -> Result<(), ServeError> {
     let begun = std::time::Instant::now();
     let mut signals = Signals::listen()?;
     let mut app = App::start(config, Mode::Serve).await?;
     let watchdog = tokio::spawn(notify::watchdog(Arc::clone(&app.parts().archive), signals.stopped.clone()));
+    let mut unfit = Ok(());
     tokio::select! {
         readiness = app.settled() => {
             let ms = begun.elapsed().as_millis();
@@ -40,8 +42,10 @@ pub async fn serve(
                 false => tracing::warn!(ms, findings = readiness.findings.join("; "), "ready, but degraded"),
             }
             notify::tell(&[NotifyState::Ready, NotifyState::Status(&line(&readiness.findings))]);
-            ready(&app);
-            signals.until_stop(&mut app, &source, filter.as_ref()).await;
+            unfit = ready(&app).map_err(ServeError::Unfit);
+            if unfit.is_ok() {
+                signals.until_stop(&mut app, &source, filter.as_ref()).await;
+            }
         }
         name = signals.stop() => tracing::info!(signal = name, "stopping before being ready"),
     }
@@ -62,7 +66,7 @@ pub async fn serve(
     signals.stopped.cancel();
     let _ = watchdog.await;
     tracing::info!("stopped");
-    Ok(())
+    unfit
 }
 
 fn line(findings: &[String]) -> String {
@@ -78,6 +82,9 @@ pub enum ServeError {
     /// Signals cannot be heard.
     #[error("signals cannot be heard: {0}")]
     Signals(#[from] io::Error),
+    /// It runs, but not as it was to.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 struct Signals {
