@@ -76,6 +76,21 @@ fn check_says_what_is_not_there_and_prints_without_secrets() {
 }
 
 #[test]
+fn a_command_that_reads_makes_no_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "data_dir = 'data'\n");
+    for command in ["jobs", "reindex"] {
+        let (code, stdout, stderr) = run(&[command, "--config", &file]);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{command}");
+        assert!(
+            stderr.contains("data/archive.db: nothing was archived yet, or data_dir is another folder"),
+            "{stderr}"
+        );
+        assert!(!folder.path().join("data").exists(), "{command}");
+    }
+}
+
+#[test]
 fn completions_name_the_commands() {
     let (code, script, _) = run(&["completions", "bash"]);
     assert_eq!(code, 0);

@@ -61,8 +61,12 @@ pub enum Reached<T> {
     Here(T),
 }
 
-/// The archive without instances.
+/// The archive without instances. There must be one: what reads it, or makes an index of it, makes none.
 pub async fn parts(config: &Config) -> Result<Reached<Parts>> {
+    let archive = Parts::archive_file(config);
+    if !archive.try_exists().with_context(|| format!("{} cannot be looked at", archive.display()))? {
+        bail!("there is no archive {}: nothing was archived yet, or data_dir is another folder", archive.display());
+    }
     reached(Parts::open(config).await, config)
 }
 

@@ -1,9 +1,10 @@
 //! One daemon per data folder.
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Uid;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the lock in the data folder.
@@ -23,6 +24,18 @@ pub enum LockError {
         pid: Option<u32>,
         /// Where its own API listens.
         admin: Option<std::net::SocketAddr>,
+    },
+    /// It belongs to somebody else, and this process may do everything: what it wrote they could not write any more.
+    #[error(
+        "the data folder {} belongs to user {owner}: run this as that user (sudo -u '#{owner}' …), so that all in it \
+         stays theirs",
+        folder.display()
+    )]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// The folder cannot be used.
     #[error("the data folder {} cannot be used: {source}", folder.display())]
@@ -47,13 +60,25 @@ pub struct DataLock {
 impl DataLock {
     /// Makes the folder when it is not there, and holds it.
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
+        Self::acquire_as(folder, rustix::process::geteuid())
+    }
+
+    fn acquire_as(folder: &Path, user: Uid) -> Result<Self, LockError> {
         let unusable = |source| LockError::Folder { folder: folder.to_owned(), source };
         // What people write is for nobody else on this machine. A folder that is there keeps its rights.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
-        let path = folder.join(FILE);
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(unusable)?;
+        let owner = fs::metadata(folder).map_err(unusable)?.uid();
+        let foreign = || LockError::Foreign { folder: folder.to_owned(), owner };
+        let is_foreign = user.is_root() && owner != user.as_raw();
+        let mut options = OpenOptions::new();
+        // A daemon that runs can be asked by anybody, so its lock is looked for in any case.
+        let opened = options.create(!is_foreign).truncate(false).read(true).write(true).open(folder.join(FILE));
+        let mut file = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if is_foreign => foreign(),
+            _ => unusable(error),
+        })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_foreign => Err(foreign()),
             Ok(()) => {
                 let mut lock = Self { file };
                 lock.write_down(None).map_err(unusable)?;
@@ -96,6 +121,24 @@ mod tests {
         assert!(matches!(refused, LockError::InUse { admin: Some(admin), .. } if admin.port() == 9090));
         drop(first);
         DataLock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn root_leaves_no_files_in_a_folder_of_another_user() {
+        let folder = tempfile::tempdir().unwrap();
+        // Without the right to give it away it is another user's than root's already.
+        let _ = std::os::unix::fs::chown(folder.path(), Some(4711), None);
+        let owner = fs::metadata(folder.path()).unwrap().uid();
+        let refused = DataLock::acquire_as(folder.path(), Uid::ROOT).unwrap_err();
+        assert!(refused.to_string().contains(&format!("belongs to user {owner}: run this as that user")), "{refused}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // The daemon that has it can be asked.
+        let held = DataLock::acquire_as(folder.path(), Uid::from_raw(owner)).unwrap();
+        let refused = DataLock::acquire_as(folder.path(), Uid::ROOT).unwrap_err();
+        assert!(matches!(refused, LockError::InUse { .. }), "{refused}");
+        drop(held);
+        let refused = DataLock::acquire_as(folder.path(), Uid::ROOT).unwrap_err();
+        assert!(matches!(refused, LockError::Foreign { .. }), "{refused}");
     }
 
     #[test]

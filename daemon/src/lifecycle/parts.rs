@@ -7,6 +7,7 @@ use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
 use crate::media::{Links, MediaStore};
 use crate::services::{DaemonServices, FetchLimits, HttpClient};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stele_archive::{Archive, Clock, InstanceId, SystemClock};
@@ -60,10 +61,15 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// The file of the archive.
+    pub fn archive_file(config: &Config) -> PathBuf {
+        config.data_dir.join(ARCHIVE)
+    }
+
     /// Opens all of them in the data folder.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let lock = DataLock::acquire(&config.data_dir)?;
-        let path = config.data_dir.join(ARCHIVE);
+        let path = Self::archive_file(config);
         let store = SqliteArchive::open(&path, &store_options(config))
             .await
             .map_err(|source| StartError::Archive { path, source })?;
