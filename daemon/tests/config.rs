@@ -175,6 +175,7 @@ fn variables_win_over_the_file() {
         ("STELE_INSTANCE__MAIN_HQ__CONFIG__PROXY", "b"),
         ("STELE_INSTANCE__MAIN_HQ__SYNC__CRON", "*/5 * * * * *"),
         ("STELE_CONFIG", "/etc/other.toml"),
+        ("STELE_DEMO_KIT", "/opt/kit"),
         ("OTHER", "x"),
     ];
     let config = parse(text, &variables, &[]).unwrap();
@@ -188,6 +189,42 @@ fn variables_win_over_the_file() {
     assert_eq!(instance.listen.unwrap().port(), 2);
     assert_eq!(instance.config.value()["proxy"], "b");
     assert_eq!(instance.sync.cron.as_ref().unwrap().as_str(), "*/5 * * * * *");
+}
+
+#[test]
+fn an_empty_variable_means_unset() {
+    let text = "data_dir = '/x'\n[log]\nlevel = 'debug'\nformat = 'json'\n[admin]\nenabled = false\napi_keys = ['k']\n\
+                [jobs]\nconcurrency = 2\nzone = 'Asia/Shanghai'\n[[instance]]\nname = 'hq'\nplugin = 'wecom'\n\
+                prefix = '/hq'\ncarrier = 'in-process'\nsync.enabled = false\nconfig.proxy = 'a'\nconfig.pages = 7\n";
+    let variables = [
+        "STELE_DATA_DIR",
+        "STELE_LOG",
+        "STELE_ADMIN__ENABLED",
+        "STELE_ADMIN__API_KEYS",
+        "STELE_JOBS__CONCURRENCY",
+        "STELE_JOBS__ZONE",
+        "STELE_INSTANCE__HQ__PREFIX",
+        "STELE_INSTANCE__HQ__CARRIER",
+        "STELE_INSTANCE__HQ__SYNC",
+        "STELE_INSTANCE__HQ__CONFIG__PROXY",
+        "STELE_INSTANCE__BRANCH",
+    ];
+    let config = parse(text, &variables.map(|name| (name, "")), &[]).unwrap();
+    let instance = Instance {
+        name: "hq".into(),
+        plugin: "wecom".into(),
+        config: serde_json::json!({ "pages": 7 }).into(),
+        ..Instance::default()
+    };
+    assert_eq!(config, Config { instances: vec![instance], ..Config::default() });
+    check_errors(
+        "[[instance]]\nname='hq'\nplugin='wecom'",
+        &[("STELE_INSTANCE__HQ__PLUGIN", ""), ("STELE_ADMIN__API_KEYS", "['']")],
+        &[
+            "F:3:8: instance[0].plugin: is missing",
+            "variable STELE_ADMIN__API_KEYS: admin.api_keys[0]: must not be empty",
+        ],
+    );
 }
 
 #[test]

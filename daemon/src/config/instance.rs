@@ -109,7 +109,8 @@ section! {
 pub(super) fn overlay(dict: &mut Dict, overrides: &Dict, reader: &mut Reader<'_>) {
     note_names(dict, reader);
     let Some(Value::Dict(_, overrides)) = overrides.get("instance") else { return };
-    for (variable, value) in overrides {
+    let is_set = |value: &Value| !matches!(value, Value::String(_, text) if text.is_empty());
+    for (variable, value) in overrides.iter().filter(|(_, value)| is_set(value)) {
         let wanted = variable.to_ascii_uppercase();
         let index = reader.instance_variables.iter().position(|name| *name == wanted);
         match (index, dict.get_mut("instance")) {

@@ -10,7 +10,8 @@
 //! # Variables
 //!
 //! `STELE_JOBS__CONCURRENCY=2` is `concurrency` of `[jobs]`; `STELE_INSTANCE__HQ__LISTEN=127.0.0.1:9003` is `listen` of
-//! the instance named `hq` (a `-` or `.` of the name becomes `_`). Values are written as in TOML; text needs no quotes.
+//! the instance named `hq` (a `-` or `.` of the name becomes `_`). Values are written as in TOML; text needs no quotes. Empty text makes a key as if
+//! nobody had set it, the file included.
 //!
 //! # Secrets
 //!

@@ -141,12 +141,14 @@ fn json_object(
     referenced: &mut BTreeSet<String>,
 ) -> serde_json::Value {
     let length = pointer.len();
-    let entries = dict.iter().map(|(key, value)| {
+    let entries = dict.iter().filter_map(|(key, value)| {
         pointer.push('/');
         pointer.push_str(key);
-        let value = reader.within(Step::Key(key.clone()), |reader| json(value, reader, pointer, referenced));
+        let value = reader.within(Step::Key(key.clone()), |reader| {
+            (!reader.is_unset(value)).then(|| json(value, reader, pointer, referenced))
+        });
         pointer.truncate(length);
-        (key.clone(), value)
+        Some((key.clone(), value?))
     });
     serde_json::Value::Object(entries.collect())
 }

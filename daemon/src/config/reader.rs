@@ -43,6 +43,9 @@ impl<'a> Reader<'a> {
     pub fn field<T: Setting>(&mut self, dict: &Dict, key: &'static str, into: &mut T, checks: &[Check<'_, T>]) {
         let Some(value) = dict.get(key) else { return };
         self.within(Step::Key(key.to_owned()), |reader| {
+            if reader.is_unset(value) {
+                return;
+            }
             let Some(read) = T::read(value, reader) else { return };
             for check in checks {
                 if let Err(message) = check(&read) {
@@ -113,6 +116,11 @@ impl<'a> Reader<'a> {
         let names = self.variable_names();
         let name = names.last().filter(|_| (self.from_variable)(value) && names.len() == self.path.len())?;
         self.surroundings.variables.get(name).map(String::as_str)
+    }
+
+    /// Whether an empty variable says that the value here shall be as if nobody had set it, the file included.
+    pub fn is_unset(&self, value: &Value) -> bool {
+        matches!(value, Value::String(_, text) if text.is_empty()) && self.raw_variable(value).is_some()
     }
 
     /// The path as it is meant: what is relative in the file starts from the file's folder.
