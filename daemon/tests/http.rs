@@ -58,6 +58,7 @@ impl Backend for Fake {
 struct Site {
     fake: Arc<Fake>,
     mounts: Arc<Mounts>,
+    front: Arc<Front>,
     running: Running,
     client: reqwest::Client,
 }
@@ -85,11 +86,12 @@ async fn site_with(http: Http, bounds: impl FnOnce(&mut Bounds), tls: Option<Arc
         ..Description::default()
     });
     let mounts = Arc::new(Mounts::default());
-    mounts.mount("", Arc::new(front));
+    let front = Arc::new(front);
+    mounts.mount("", Arc::clone(&front));
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls).await.unwrap();
     let running = listener.serve(mounts.clone(), &http);
     let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
-    Site { fake, mounts, running, client }
+    Site { fake, mounts, front, running, client }
 }
 
 async fn site() -> Site {
@@ -226,9 +228,12 @@ async fn instances_share_a_listener_by_prefix() {
     assert_eq!(other.asked.lock().unwrap()[0].base_url, site.url("/branch"));
     site.check("/media/a/b%20c?expires=1&signature=2", 200, "/media/a/b%20c?expires=1&signature=2").await;
     site.check("/branch/media/a/b%20c?expires=1", 200, "/media/a/b%20c?expires=1").await;
-    assert!(site.mounts.unmount(""));
+    let before = Arc::clone(&site.front);
+    site.mounts.mount("", Arc::new(Front::new("next", other.clone(), Router::new(), Bounds::from(&http()))));
+    assert!(!site.mounts.unmount("", &before), "another has taken its place");
+    site.mounts.mount("", Arc::clone(&before));
+    assert!(site.mounts.unmount("", &before));
     site.check("/x", 404, r#"{"code":404,"message":"no instance is served under this path"}"#).await;
-    assert!(!site.mounts.unmount("/branch"));
 }
 
 #[tokio::test]

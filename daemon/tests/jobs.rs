@@ -10,7 +10,7 @@ use stele_archive::ops::{MediaChunk, MediaRequest, MessageQuery, Partition, Part
 use stele_archive::{Archive, Clock, InstanceId, ManualClock, Outcome, RunRecord, Stream};
 use stele_plugin_api::{Error, ErrorCode};
 use stele_store::SqliteArchive;
-use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, Source};
+use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, NotStarted, Source};
 use steled::media::{FetchOptions, MediaSource, MediaStore, MediaStream};
 
 /// Longest wait for a condition.
@@ -26,6 +26,8 @@ struct Script {
     /// A pull waits for one of these, when set.
     gate: Option<Arc<tokio::sync::Semaphore>>,
     parked: bool,
+    /// It cannot tell its partitions.
+    has_none: bool,
     files: HashMap<String, Vec<u8>>,
     /// Chunks after which a stream breaks, once.
     breaks: Mutex<VecDeque<usize>>,
@@ -89,6 +91,9 @@ impl MediaStream for Chunks {
 #[async_trait]
 impl Source for Script {
     async fn discover(&self) -> Result<Partitions, Error> {
+        if self.has_none {
+            return Err(Error::new(ErrorCode::Unsupported, "no such operation"));
+        }
         Ok(Partitions { partitions: vec![Partition { key: "c".into(), title: "C".into() }] })
     }
 
@@ -172,7 +177,7 @@ impl Bench {
     }
 
     async fn idle(&self, jobs: &Jobs) {
-        wait_for(|| jobs.is_idle(&["sync", "recover", "media"])).await;
+        wait_for(|| jobs.overview().iter().all(|job| !job.running)).await;
     }
 
     async fn history(&self, kind: &str) -> Vec<RunRecord> {
@@ -279,7 +284,7 @@ async fn a_request_during_a_run_is_followed_by_another_run() {
     let second = jobs.request("hq", "sync", Some("c")).unwrap();
     let third = jobs.request("hq", "sync", None).unwrap();
     assert_eq!((first.started, second.started, second.running, third.running), (true, false, true, true));
-    assert_eq!(jobs.request("hq", "sync", Some("other")), None);
+    assert_eq!(jobs.request("hq", "sync", Some("other")), Err(NotStarted::Unknown));
     gate.add_permits(100);
     bench.idle(&jobs).await;
     assert_eq!(bench.history("sync").await.len(), 2, "all requests during a run share the one that follows");
@@ -375,6 +380,56 @@ async fn an_instance_that_hangs_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
+async fn an_instance_that_is_replaced_keeps_its_jobs_and_runs_none_twice() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let gate = Arc::new(tokio::sync::Semaphore::new(1));
+    let old = Script { messages: 50, page: 10, gate: Some(gate), ..Script::default() };
+    bench.add(&jobs, Arc::new(old)).await;
+    let mut events = jobs.subscribe();
+    assert!(jobs.request("hq", "sync", None).unwrap().started);
+    tokio::time::timeout(PATIENCE, events.recv()).await.expect("progress").unwrap();
+    // The old one is within its second page, which never comes.
+    let source = Arc::new(Script { messages: 50, page: 10, ..Script::default() });
+    let adding = bench.add(&jobs, source);
+    let asking = async {
+        loop {
+            jobs.request("hq", "sync", Some("c")).expect("the job is known all the while");
+            if bench.stored().await.len() == 50 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, async { tokio::join!(adding, asking) }).await.expect("the new one goes on");
+    bench.idle(&jobs).await;
+    assert_eq!(bench.stored().await, (1..=50).collect::<Vec<_>>());
+    let mut runs = bench.history("sync").await;
+    runs.reverse();
+    assert_eq!(runs[0].outcome, Outcome::Cancelled);
+    assert!(runs[1..].iter().all(|run| run.outcome == Outcome::Succeeded), "{runs:?}");
+
+    // One that has fewer kinds has fewer jobs.
+    let plans = BTreeMap::from([("sync", KindPlan::default())]);
+    let (source, media) = (Arc::new(Script::default()), FetchOptions::default());
+    jobs.add_instance(InstanceJobs { name: "hq".into(), id: bench.id, source, plans, media }).await;
+    assert_eq!(jobs.overview().len(), 1);
+    jobs.remove_instance("hq").await;
+    assert_eq!(jobs.request("hq", "sync", None), Err(NotStarted::Unknown));
+    jobs.shutdown().await;
+    assert_eq!(jobs.request("hq", "sync", None), Err(NotStarted::Stopping));
+}
+
+#[tokio::test]
+async fn an_instance_without_partitions_is_asked_for_none() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    bench.add(&jobs, Arc::new(Script { has_none: true, ..Script::default() })).await;
+    let known: Vec<_> = jobs.overview().into_iter().map(|job| job.record.key.kind).collect();
+    assert_eq!(known, ["media"], "files have no partition");
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_costs_no_file_an_attempt() {
     let bench = Bench::new().await;
     let jobs = bench.jobs("one");
@@ -392,7 +447,7 @@ async fn a_folder_that_cannot_be_written_costs_no_file_an_attempt() {
     assert_eq!((due.len(), due[0].attempts), (1, 0));
     // It is not asked for again before its time.
     jobs.wake("hq", "media");
-    assert!(jobs.is_idle(&["media"]));
+    assert!(jobs.overview().iter().all(|job| !job.running));
     std::fs::create_dir(&drafts).unwrap();
     bench.run(&jobs, "media").await;
     assert_eq!(bench.archive.media_totals(Some(bench.id)).await.unwrap().stored, 1);

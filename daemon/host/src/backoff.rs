@@ -3,7 +3,8 @@
 //! Two questions, kept apart. *When next?* doubles from [`RestartPolicy::first_delay`] to [`RestartPolicy::max_delay`], with
 //! jitter, so that many instances that died of one cause do not come back in one moment. *Whether at all?* counts crashes
 //! in a sliding window: a plugin that dies again and again is a fault that a person must look at, and restarting it for
-//! ever would only hide that. Both forget: a plugin that stayed up for a whole window starts from the beginning.
+//! ever would only hide that. Both forget: a plugin that stayed up for a whole window, or that somebody restarts, starts
+//! from the beginning.
 
 use std::{
     collections::VecDeque,
@@ -70,11 +71,6 @@ impl CrashLog {
         let delay = self.policy.first_delay.saturating_mul(1 << doublings).min(self.policy.max_delay);
         Verdict::RestartAfter(jittered(delay))
     }
-
-    /// Somebody asked for a fresh start.
-    pub(crate) fn forget(&mut self) {
-        self.crashes.clear();
-    }
 }
 
 /// Between three quarters of `delay` and all of it.
@@ -122,17 +118,6 @@ mod tests {
         for crash in 0..100 {
             check_delay(log.crashed(start + Duration::from_secs(60 * crash)), 100);
         }
-    }
-
-    #[test]
-    fn asking_for_a_restart_starts_from_the_beginning() {
-        let mut log = CrashLog::new(policy());
-        let start = Instant::now();
-        for _ in 0..5 {
-            log.crashed(start);
-        }
-        log.forget();
-        check_delay(log.crashed(start), 100);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -41,7 +41,8 @@ pub struct Instance {
 
 /// What handle and supervisor share.
 pub(crate) struct Shared {
-    pub(crate) spec: InstanceSpec,
+    pub(crate) name: String,
+    spec: RwLock<Arc<InstanceSpec>>,
     pub(crate) services: Arc<dyn Services>,
     view: watch::Sender<View>,
     pub(crate) measures: Measures,
@@ -68,7 +69,8 @@ impl Instance {
             restarts: AtomicU64::new(0),
             past_late_frames: AtomicU64::new(0),
             last_error: Mutex::new(None),
-            spec,
+            name: spec.name.clone(),
+            spec: RwLock::new(Arc::new(spec)),
             services,
         });
         tokio::spawn(Supervisor::new(shared.clone(), received).run());
@@ -77,12 +79,12 @@ impl Instance {
 
     /// Name of the instance.
     pub fn name(&self) -> &str {
-        &self.shared.spec.name
+        &self.shared.name
     }
 
     /// What it was started from.
-    pub fn spec(&self) -> &InstanceSpec {
-        &self.shared.spec
+    pub fn spec(&self) -> Arc<InstanceSpec> {
+        self.shared.spec()
     }
 
     /// Waits until the plugin answers, and returns what it offers.
@@ -94,12 +96,6 @@ impl Instance {
         let started = Instant::now();
         let connection = self.shared.connection(within).await?;
         connection.describe(within.saturating_sub(started.elapsed())).await
-    }
-
-    /// Waits until the instance is in `state`; `false` when that takes longer than `within`.
-    pub async fn reached(&self, state: InstanceState, within: Duration) -> bool {
-        let mut view = self.shared.view.subscribe();
-        timeout(within, view.wait_for(|view| view.state == state)).await.is_ok_and(|reached| reached.is_ok())
     }
 
     /// Calls the plugin and waits for its answer. Dropping the future cancels the call.
@@ -120,7 +116,7 @@ impl Instance {
         started: Instant,
         deadline: Duration,
     ) -> Result<O::Reply, Error> {
-        let connection = self.shared.connection(deadline.min(self.shared.spec.limits.wait_for_start)).await?;
+        let connection = self.shared.connection(deadline.min(self.shared.spec().limits.wait_for_start)).await?;
         connection.peer.call::<O>(request, deadline.saturating_sub(started.elapsed())).await
     }
 
@@ -133,7 +129,7 @@ impl Instance {
     ) -> ItemStream<I> {
         let shared = self.shared.clone();
         ItemStream::starting(async move {
-            let connection = shared.connection(between_items.min(shared.spec.limits.wait_for_start)).await;
+            let connection = shared.connection(between_items.min(shared.spec().limits.wait_for_start)).await;
             let started = Instant::now();
             let stream = match connection {
                 Ok(connection) => {
@@ -166,17 +162,18 @@ impl Instance {
         self.shared.last_error()
     }
 
-    /// Starts the plugin anew, from its file as it is now, and then ends the old one: calls in flight finish there, new ones go
-    /// to the new one, and none is lost. When the new one does not start, the old one goes on. Also brings back an instance
-    /// that has failed or was stopped by crashes.
+    /// Starts the plugin anew, as in `spec` and from its file as it is now. While the old one works, the new one is started
+    /// beside it: once that has said what it offers, new calls go to it, and the old one ends when its calls in flight have
+    /// finished; none is lost. An instance that is down, be it for good, is started from `spec` at once; how that goes is
+    /// told by [`Instance::ready`].
     ///
     /// # Errors
     ///
-    /// Why the new one does not start; `unavailable` when the instance was stopped.
-    pub async fn restart(&self) -> Result<(), Error> {
+    /// Why the new one does not start: then nothing has changed. `unavailable` when the instance was stopped.
+    pub async fn restart(&self, spec: Arc<InstanceSpec>) -> Result<(), Error> {
         let (done, wait) = oneshot::channel();
         let stopped = || Error::new(ErrorCode::Unavailable, format!("instance {} is stopped", self.name()));
-        self.orders.send(Order::Restart(done)).await.map_err(|_| stopped())?;
+        self.orders.send(Order::Restart(spec, done)).await.map_err(|_| stopped())?;
         wait.await.map_err(|_| stopped())?
     }
 
@@ -194,7 +191,7 @@ impl Instance {
 /// Shows no configuration.
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance").field("spec", &self.shared.spec).field("status", &self.status()).finish()
+        f.debug_struct("Instance").field("spec", &self.spec()).field("status", &self.status()).finish()
     }
 }
 
@@ -216,7 +213,7 @@ impl Shared {
     }
 
     fn unavailable(&self, state: InstanceState) -> Error {
-        let name = &self.spec.name;
+        let name = &self.name;
         match self.last_error().filter(|_| state != InstanceState::Stopped) {
             Some(Error { message, .. }) => {
                 Error::new(ErrorCode::Unavailable, format!("instance {name} is {state}: {message}"))
@@ -232,6 +229,16 @@ impl Shared {
     /// Remembers what went wrong.
     pub(crate) fn set_last_error(&self, error: Error) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// What it is started from.
+    pub(crate) fn spec(&self) -> Arc<InstanceSpec> {
+        self.spec.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lives that begin from now on are started from this.
+    pub(crate) fn set_spec(&self, spec: Arc<InstanceSpec>) {
+        *self.spec.write().unwrap_or_else(PoisonError::into_inner) = spec;
     }
 
     /// What callers see of it now.

@@ -41,17 +41,6 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// A call of `O`, as a plugin would make it: for tests of [`Services`].
-    ///
-    /// # Errors
-    ///
-    /// `internal`, when the request cannot be written.
-    pub fn of<O: Op>(request: O::Request) -> Result<Self, Error> {
-        let encoding = Encoding::MessagePack;
-        let Parts { payload, body } = typed::encode_request::<O>(encoding, request)?;
-        Ok(Self { op: Cow::Borrowed(O::NAME), encoding, payload, body })
-    }
-
     /// The request of a call of `O`, its body included.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub struct Limits {
     pub start_timeout: Duration,
     /// How long a call waits for a plugin that is being started or restarted, within its own deadline.
     pub wait_for_start: Duration,
+    /// Time the calls in flight get on a plugin that was replaced, before it is stopped.
+    pub drain: Duration,
     /// Grace of a stop nobody asked for: the replaced plugin of a reload, the last handle dropped.
     pub stop_grace: Duration,
     /// What follows a crash.
@@ -43,6 +45,7 @@ impl Default for Limits {
             stream_credit: 8,
             start_timeout: Duration::from_secs(20),
             wait_for_start: Duration::from_secs(2),
+            drain: Duration::from_secs(30),
             stop_grace: Duration::from_secs(10),
             restart: RestartPolicy::default(),
             watchdog: Watchdog::default(),

@@ -4,13 +4,15 @@
 //! use. What is not worth a second try (a file that is no plugin, a configuration the plugin refuses) fails at once.
 //!
 //! A reload starts a second life of the plugin, moves new calls to it, lets the calls of the first one finish, and then ends
-//! that. Until the second one has answered hello nothing changes, so that a broken update costs nothing.
+//! that. Until the second one has said what it offers nothing changes, so that a broken update costs nothing. There is at
+//! most one life that is on its way out: the next reload waits for it.
 
 use crate::{
     backoff::{CrashLog, Verdict},
     connection::{Connection, OpenError},
     instance::Shared,
-    spec::InstanceState,
+    services::Services,
+    spec::{InstanceSpec, InstanceState},
     watchdog,
 };
 use std::{
@@ -21,7 +23,8 @@ use std::{
 use stele_plugin_api::{Error, ErrorCode};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{interval, sleep},
+    task::JoinHandle,
+    time::{interval, sleep, timeout},
 };
 
 /// How often numbers that nobody asks for are published.
@@ -32,22 +35,24 @@ pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     orders: mpsc::Receiver<Order>,
     crashes: CrashLog,
+    /// The life that was replaced last, as long as it lasts.
+    retiring: Option<JoinHandle<()>>,
 }
 
 /// What a handle asks of its supervisor.
 pub(crate) enum Order {
-    /// A new life of the plugin.
-    Restart(oneshot::Sender<Result<(), Error>>),
+    /// A new life of the plugin, started from this.
+    Restart(Arc<InstanceSpec>, Restarted),
     /// The end, after this grace.
     Stop(Duration, oneshot::Sender<()>),
 }
 
-/// Who waits for a new life of the plugin.
-type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
+/// Tells who asked for a new life of the plugin.
+type Restarted = oneshot::Sender<Result<(), Error>>;
 
 /// What the supervisor does next.
 enum Next {
-    Start(Waiting),
+    Start,
     Attend(Arc<Connection>),
     Wait(Duration),
     StayDown,
@@ -56,15 +61,15 @@ enum Next {
 
 impl Supervisor {
     pub(crate) fn new(shared: Arc<Shared>, orders: mpsc::Receiver<Order>) -> Self {
-        let crashes = CrashLog::new(shared.spec.limits.restart);
-        Self { shared, orders, crashes }
+        let crashes = CrashLog::new(shared.spec().limits.restart);
+        Self { shared, orders, crashes, retiring: None }
     }
 
     pub(crate) async fn run(mut self) {
-        let mut next = Next::Start(Waiting::new());
+        let mut next = Next::Start;
         loop {
             next = match next {
-                Next::Start(waiting) => self.start(waiting).await,
+                Next::Start => self.start().await,
                 Next::Attend(connection) => self.attend(connection).await,
                 Next::Wait(delay) => self.wait(delay).await,
                 Next::StayDown => {
@@ -84,7 +89,7 @@ impl Supervisor {
             () = sleep(delay) => {
                 self.shared.restarts.fetch_add(1, Ordering::Relaxed);
                 self.shared.measures.restarted();
-                Next::Start(Waiting::new())
+                Next::Start
             }
             order = self.orders.recv() => self.obey_while_down(order),
         }
@@ -94,11 +99,23 @@ impl Supervisor {
         let connection = self.shared.show(InstanceState::Stopped, None);
         // Orders that come from now on find nobody.
         self.orders.close();
-        if let Some(connection) = connection {
-            let exit = connection.retire(grace).await;
-            self.shared.bury(&connection);
-            tracing::info!(instance = self.shared.spec.name, %exit, "plugin has stopped");
-        }
+        let retiring = self.retiring.take();
+        let current = async {
+            if let Some(connection) = connection {
+                let exit = connection.retire(grace).await;
+                self.shared.bury(&connection);
+                tracing::info!(instance = self.shared.name, %exit, "plugin has stopped");
+            }
+        };
+        let replaced = async {
+            if let Some(mut retiring) = retiring
+                && timeout(grace, &mut retiring).await.is_err()
+            {
+                // What holds it goes, and it with that.
+                retiring.abort();
+            }
+        };
+        tokio::join!(current, replaced);
         let _ = done.map(|done| done.send(()));
         while let Some(order) = self.orders.recv().await {
             // Dropping a restart's sender tells its caller.
@@ -110,47 +127,47 @@ impl Supervisor {
 
     fn obey_while_down(&mut self, order: Option<Order>) -> Next {
         match order {
-            Some(Order::Restart(waiting)) => {
-                self.crashes.forget();
-                Next::Start(vec![waiting])
-            }
+            Some(Order::Restart(spec, done)) => self.start_as(spec, done),
             order => self.stop_for(order),
         }
+    }
+
+    /// Starts from this, whatever was before.
+    fn start_as(&mut self, spec: Arc<InstanceSpec>, done: Restarted) -> Next {
+        self.crashes = CrashLog::new(spec.limits.restart);
+        self.shared.set_spec(spec);
+        // Before anybody is told, so that nobody finds the state of before.
+        self.shared.show(InstanceState::Starting, None);
+        let _ = done.send(Ok(()));
+        Next::Start
     }
 
     fn stop_for(&self, order: Option<Order>) -> Next {
         match order {
             Some(Order::Stop(grace, done)) => Next::Stop(grace, Some(done)),
             // The last handle is gone.
-            _ => Next::Stop(self.shared.spec.limits.stop_grace, None),
+            _ => Next::Stop(self.shared.spec().limits.stop_grace, None),
         }
     }
 
     /// Starts the plugin when none is there.
-    async fn start(&mut self, mut waiting: Waiting) -> Next {
+    async fn start(&mut self) -> Next {
         self.shared.show(InstanceState::Starting, None);
         let shared = self.shared.clone();
-        let mut opening = pin!(Connection::open(&shared.spec, shared.services.clone()));
-        let opened = loop {
-            tokio::select! {
-                opened = &mut opening => break opened,
-                order = self.orders.recv() => match order {
-                    // It has begun already.
-                    Some(Order::Restart(also)) => waiting.push(also),
-                    order => return self.stop_for(order),
-                }
-            }
+        let spec = shared.spec();
+        let mut opening = pin!(Connection::open(&spec, shared.services.clone()));
+        let opened = tokio::select! {
+            opened = &mut opening => opened,
+            order = self.orders.recv() => return self.obey_while_down(order),
         };
         match opened {
             Ok(connection) => {
-                tracing::info!(instance = shared.spec.name, pid = connection.link.pid(), "plugin is running");
+                tracing::info!(instance = shared.name, pid = connection.link.pid(), "plugin is running");
                 shared.show(InstanceState::Running, Some(connection.clone()));
-                tell(waiting, &Ok(()));
                 Next::Attend(connection)
             }
             Err(OpenError { error, permanent }) => {
-                tracing::error!(instance = shared.spec.name, %error, "plugin does not start");
-                tell(waiting, &Err(error.clone()));
+                tracing::error!(instance = shared.name, %error, "plugin does not start");
                 shared.set_last_error(error);
                 if permanent { Next::StayDown } else { self.after_crash() }
             }
@@ -179,7 +196,7 @@ impl Supervisor {
             }
         };
         match next {
-            Ok(Some(Order::Restart(waiting))) => self.replace(connection, vec![waiting]).await,
+            Ok(Some(Order::Restart(spec, done))) => self.replace(connection, spec, done).await,
             Ok(order) => self.stop_for(order),
             Err(reason) => {
                 let next = self.after_crash();
@@ -192,9 +209,15 @@ impl Supervisor {
     }
 
     /// Starts a new life, moves the calls to it, and ends the old one behind everybody's back.
-    async fn replace(&mut self, old: Arc<Connection>, mut waiting: Waiting) -> Next {
+    async fn replace(&mut self, old: Arc<Connection>, spec: Arc<InstanceSpec>, done: Restarted) -> Next {
         let shared = self.shared.clone();
-        let mut opening = pin!(Connection::open(&shared.spec, shared.services.clone()));
+        let before = self.retiring.take();
+        let mut opening = pin!(async {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            open_described(&spec, shared.services.clone()).await
+        });
         let mut old = Some(old);
         let opened = loop {
             tokio::select! {
@@ -206,34 +229,38 @@ impl Supervisor {
                     }
                 }
                 order = self.orders.recv() => match order {
-                    Some(Order::Restart(also)) => waiting.push(also),
+                    Some(Order::Restart(_, other)) => {
+                        let _ = other.send(Err(Error::new(ErrorCode::Unavailable, "another restart goes on")));
+                    }
                     order => return self.stop_for(order),
                 }
             }
         };
         match (opened, old) {
             (Ok(new), old) => {
-                tracing::info!(instance = shared.spec.name, pid = new.link.pid(), "plugin is replaced");
-                self.crashes.forget();
+                tracing::info!(instance = shared.name, pid = new.link.pid(), "plugin is replaced");
+                let patience = spec.limits.drain + spec.limits.stop_grace;
+                self.crashes = CrashLog::new(spec.limits.restart);
+                shared.set_spec(spec.clone());
                 shared.show(InstanceState::Running, Some(new.clone()));
-                tell(waiting, &Ok(()));
-                if let Some(old) = old {
+                let _ = done.send(Ok(()));
+                self.retiring = old.map(|old| {
                     let shared = shared.clone();
                     tokio::spawn(async move {
-                        old.retire(shared.spec.limits.stop_grace).await;
+                        old.retire(patience).await;
                         shared.bury(&old);
-                    });
-                }
+                    })
+                });
                 Next::Attend(new)
             }
             (Err(OpenError { error, .. }), Some(old)) => {
-                tracing::error!(instance = shared.spec.name, %error, "plugin does not start; the old one goes on");
-                tell(waiting, &Err(error.clone()));
+                tracing::error!(instance = shared.name, %error, "plugin does not start; the old one goes on");
+                let _ = done.send(Err(error.clone()));
                 shared.set_last_error(error);
                 Next::Attend(old)
             }
             (Err(OpenError { error, .. }), None) => {
-                tell(waiting, &Err(error.clone()));
+                let _ = done.send(Err(error.clone()));
                 shared.set_last_error(error);
                 self.after_crash()
             }
@@ -242,7 +269,7 @@ impl Supervisor {
 
     /// Lets go of a plugin that has ended. Who is told by the end of a call, and calls again, must not find it any more.
     fn crashed(&self, connection: &Connection, reason: &str, state: InstanceState) {
-        tracing::error!(instance = self.shared.spec.name, reason, "plugin has crashed");
+        tracing::error!(instance = self.shared.name, reason, "plugin has crashed");
         self.shared.set_last_error(Error::new(ErrorCode::Unavailable, reason));
         self.shared.show(state, None);
         connection.lose(reason);
@@ -252,12 +279,12 @@ impl Supervisor {
     fn after_crash(&mut self) -> Next {
         match self.crashes.crashed(Instant::now()) {
             Verdict::RestartAfter(delay) => {
-                tracing::info!(instance = self.shared.spec.name, ?delay, "plugin is started again");
+                tracing::info!(instance = self.shared.name, ?delay, "plugin is started again");
                 Next::Wait(delay)
             }
             Verdict::GiveUp => {
-                let instance = &self.shared.spec.name;
-                tracing::error!(instance, "plugin crashes too often; it stays down until somebody restarts it");
+                let instance = &self.shared.name;
+                tracing::error!(instance, "plugin crashes too often; it stays down until a reload");
                 Next::StayDown
             }
         }
@@ -272,9 +299,18 @@ async fn ended(connection: Option<&Connection>) -> String {
     }
 }
 
-fn tell(waiting: Waiting, outcome: &Result<(), Error>) {
-    for waiting in waiting {
-        // Who does not wait any more need not know.
-        let _ = waiting.send(outcome.clone());
+/// A plugin that is ready to take over: it has answered hello and said what it offers.
+async fn open_described(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Connection>, OpenError> {
+    let connection = Connection::open(spec, services).await?;
+    let described = tokio::select! {
+        described = connection.describe(spec.limits.start_timeout) => described.map(drop),
+        reason = connection.ended() => Err(Error::new(ErrorCode::Unavailable, reason)),
+    };
+    match described {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            connection.lose(&error.message);
+            Err(error.into())
+        }
     }
 }

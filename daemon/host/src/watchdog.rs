@@ -39,8 +39,8 @@ impl Default for Watchdog {
 
 /// Watches a plugin, and returns why it is to be killed. In-process, where it cannot be, only its state tells.
 pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> String {
-    let Watchdog { every, deadline, misses: bound } = shared.spec.limits.watchdog;
-    let instance = &shared.spec.name;
+    let Watchdog { every, deadline, misses: bound } = shared.spec().limits.watchdog;
+    let instance = &shared.name;
     let mut misses: u32 = 0;
     loop {
         let before = connection.heard();
@@ -63,7 +63,7 @@ pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> Strin
             continue;
         }
         let reason = "the plugin hangs: it did not answer";
-        match shared.spec.carrier {
+        match shared.spec().carrier {
             Carrier::Child => return reason.to_owned(),
             Carrier::InProcess => {
                 if shared.state() != InstanceState::Unresponsive {

@@ -37,7 +37,7 @@ over_both_carriers! {
         assert_eq!(instance.status().state, InstanceState::Stopped);
         let error = deed(&instance, "/echo", "").await.unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (ErrorCode::Unavailable, "instance answered is stopped"));
-        assert!(instance.restart().await.is_err(), "a stopped instance stays stopped");
+        assert!(instance.restart(instance.spec()).await.is_err(), "a stopped instance stays stopped");
     }
 
     async fn a_plugin_in_c_answers(carrier: Carrier) {
@@ -191,7 +191,7 @@ over_both_carriers! {
         });
         let calls: Vec<_> = calls.collect();
         for _ in 0..3 {
-            instance.restart().await.unwrap();
+            instance.restart(instance.spec()).await.unwrap();
         }
         for call in calls {
             assert_eq!(call.await.unwrap(), 3000);

@@ -16,8 +16,8 @@ use stele_plugin_api::{
     ops::{HttpHandle, MediaChunk, MediaFetch, MediaRequest},
 };
 use support::{
-    PATIENCE, Remembering, SECRET, deed, deed_within, eventually, hold, host_program, log, misbehave, request, rude,
-    running, spec,
+    PATIENCE, Remembering, SECRET, deed, deed_within, eventually, hold, host_program, log, misbehave, reached, request,
+    rude, running, spec,
 };
 
 fn child(name: &str) -> InstanceSpec {
@@ -88,13 +88,13 @@ async fn a_crash_loop_stops_until_somebody_asks() {
     };
     log();
     let instance = Instance::start(spec, Arc::new(Remembering::default()));
-    assert!(instance.reached(InstanceState::Failed, PATIENCE).await, "{:?}", instance.status());
+    reached(&instance, InstanceState::Failed).await;
     assert_eq!(instance.status().restarts, 3);
     let error = instance.ready(PATIENCE).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unavailable);
     assert_eq!(error.message, "instance loop is failed: the plugin's process was ended by signal 6 (SIGABRT)");
-    assert!(instance.restart().await.is_err(), "it crashes again");
-    assert!(instance.reached(InstanceState::Failed, PATIENCE).await);
+    instance.restart(instance.spec()).await.unwrap();
+    reached(&instance, InstanceState::Failed).await;
     assert_eq!(instance.status().restarts, 6, "the past was forgotten: three more");
     instance.stop(PATIENCE).await;
     assert_eq!(instance.status().state, InstanceState::Stopped);
@@ -107,7 +107,7 @@ async fn a_plugin_that_never_opens_is_given_up() {
     spec.limits.start_timeout = Duration::from_millis(300);
     spec.limits.restart = RestartPolicy { max_crashes: 1, ..RestartPolicy::default() };
     let instance = Instance::start(spec, Arc::new(Remembering::default()));
-    assert!(instance.reached(InstanceState::Failed, PATIENCE).await, "{:?}", instance.status());
+    reached(&instance, InstanceState::Failed).await;
     assert_eq!(instance.status().last_error.unwrap(), "deadline: the plugin did not answer hello in time");
 }
 
@@ -151,7 +151,7 @@ async fn stopping_lets_calls_finish() {
         let instance = instance.clone();
         async move { instance.stop(PATIENCE).await }
     });
-    assert!(instance.reached(InstanceState::Stopped, PATIENCE).await);
+    reached(&instance, InstanceState::Stopped).await;
     let mut items = 1;
     while let Some(item) = stream.next().await {
         item.expect("the stream goes on");
@@ -193,15 +193,49 @@ async fn a_failed_reload_keeps_the_old_plugin() {
     // Replaced as a package manager does it: a new file under the old name.
     std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, "no library").unwrap();
-    let error = instance.restart().await.unwrap_err();
+    let error = instance.restart(instance.spec()).await.unwrap_err();
     assert!(error.message.contains("cannot be loaded"), "{error}");
     assert_eq!((pid(&instance), instance.status().state), (old, InstanceState::Running));
     assert_eq!(deed(&instance, "/echo", "old").await.unwrap(), "old");
     std::fs::remove_file(&file).unwrap();
     std::fs::copy(misbehave(), &file).unwrap();
-    instance.restart().await.unwrap();
+    instance.restart(instance.spec()).await.unwrap();
     assert_ne!(pid(&instance), old);
     assert_eq!(deed(&instance, "/echo", "new").await.unwrap(), "new");
+    eventually("the old process is gone", || !alive(old)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_takes_a_new_configuration_or_nothing() {
+    let (instance, _) = running(child("reconfigured")).await;
+    let (old, before) = (pid(&instance), instance.spec());
+    let refused = InstanceSpec { config: serde_json::json!({ "open": "sesame" }), ..InstanceSpec::clone(&before) };
+    let error = instance.restart(Arc::new(refused)).await.unwrap_err();
+    assert!(error.message.contains("open cannot be sesame"), "{error}");
+    assert_eq!(pid(&instance), old);
+    // After a crash it is the configuration in use that counts, not the one that was refused.
+    assert!(deed(&instance, "/abort", "").await.is_err());
+    eventually("it is back", || instance.status().state == InstanceState::Running && pid(&instance) != old).await;
+
+    let old = pid(&instance);
+    let held = tokio::spawn({
+        let instance = instance.clone();
+        async move {
+            let fetch = MediaRequest { handle: "100/100000".into(), ..MediaRequest::default() };
+            let mut stream = instance.stream::<MediaFetch, MediaChunk>(fetch, PATIENCE);
+            let mut items = 0;
+            while let Some(item) = stream.next().await {
+                item.expect("the stream goes on");
+                items += 1;
+            }
+            items
+        }
+    });
+    eventually("the call is in flight", || instance.status().calls_in_flight > 0 || held.is_finished()).await;
+    let accepted = InstanceSpec { config: serde_json::json!({}), ..InstanceSpec::clone(&before) };
+    instance.restart(Arc::new(accepted)).await.unwrap();
+    assert_eq!(instance.spec().config, serde_json::json!({}));
+    assert_eq!(held.await.unwrap(), 100, "what is in flight finishes on the old one");
     eventually("the old process is gone", || !alive(old)).await;
 }
 

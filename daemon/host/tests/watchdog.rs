@@ -5,7 +5,7 @@ mod support;
 use std::{path::Path, time::Duration};
 use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, Watchdog};
 use stele_plugin_api::ErrorCode;
-use support::{PATIENCE, deed, eventually, misbehave, rude, running, spec};
+use support::{PATIENCE, deed, eventually, misbehave, reached, rude, running, spec};
 
 /// Bites fast.
 const STRICT: Watchdog = Watchdog { every: Duration::from_millis(20), deadline: Duration::from_millis(500), misses: 3 };
@@ -77,10 +77,10 @@ async fn in_process_a_plugin_that_hangs_is_shown_until_it_answers_again() {
     let file = folder.path().join("go-on");
     let (instance, _) = running(watched("stuck", &misbehave(), Carrier::InProcess, STRICT)).await;
     let stuck = calls(&instance, "/block-until", file.to_str().unwrap(), 2);
-    assert!(instance.reached(InstanceState::Unresponsive, PATIENCE).await, "{:?}", instance.status());
+    reached(&instance, InstanceState::Unresponsive).await;
     assert_eq!(instance.last_error().unwrap().message, "the plugin hangs: it did not answer");
     std::fs::write(&file, "").unwrap();
-    assert!(instance.reached(InstanceState::Running, PATIENCE).await, "{:?}", instance.status());
+    reached(&instance, InstanceState::Running).await;
     for call in stuck {
         call.await.unwrap().expect("nothing was lost");
     }

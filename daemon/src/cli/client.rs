@@ -1,6 +1,7 @@
 //! Reaching the archive: through the daemon that runs, or by opening it here.
 
 use crate::config::Config;
+use crate::jobs::NotStarted;
 use crate::lifecycle::{App, LockError, Mode, Parts, StartError};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
@@ -119,8 +120,9 @@ impl JobPort {
                 daemon.post(&format!("/jobs/{}/{}/run{query}", segment(instance), segment(kind))).await
             }
             Self::Here(app) => match app.parts().jobs.request(instance, kind, partition) {
-                Some(answer) => Ok(json!(answer)),
-                None => bail!("{}", self.no_job(app, instance, kind, partition)),
+                Ok(answer) => Ok(json!(answer)),
+                Err(NotStarted::Unknown) => bail!("{}", self.no_job(app, instance, kind, partition)),
+                Err(stopping) => Err(stopping.into()),
             },
         }
     }

@@ -15,8 +15,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -76,6 +76,8 @@ impl Listener {
     pub fn serve(self, handler: Arc<dyn Handler>, bounds: &Http) -> Running {
         let running = Running {
             address: self.address,
+            tls: Arc::new(RwLock::new(self.tls)),
+            closed: CancellationToken::new(),
             soft: CancellationToken::new(),
             hard: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -90,7 +92,12 @@ impl Listener {
             hard: running.hard.clone(),
         };
         let slots = Arc::new(Semaphore::new(bounds.max_connections));
-        running.tasks.spawn(accept(self.socket, self.tls, Arc::new(connections), slots, running.tasks.clone()));
+        let accepting = accept(self.socket, running.tls.clone(), Arc::new(connections), slots, running.tasks.clone());
+        let closed = running.closed.clone().drop_guard();
+        running.tasks.spawn(async move {
+            accepting.await;
+            drop(closed);
+        });
         running
     }
 }
@@ -99,15 +106,32 @@ impl Listener {
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    tls: Encryption,
+    /// The socket is.
+    closed: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
 }
 
+/// What connections are encrypted with from now on.
+type Encryption = Arc<RwLock<Option<Arc<Tls>>>>;
+
 impl Running {
     /// The address it is bound to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Encrypts connections with this from now on, or not at all.
+    pub fn encrypt(&self, tls: Option<Arc<Tls>>) {
+        *self.tls.write().expect("no panic happens while it is locked") = tls;
+    }
+
+    /// Accepts no more. Returns once the address is free.
+    pub async fn close(&self) {
+        self.soft.cancel();
+        self.closed.cancelled().await;
     }
 
     /// Accepts no more, lets requests in flight finish for so long, and ends what is left. Returns whether all finished.
@@ -135,7 +159,7 @@ struct Connections {
 
 async fn accept(
     socket: TcpListener,
-    tls: Option<Arc<Tls>>,
+    tls: Encryption,
     connections: Arc<Connections>,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -146,7 +170,8 @@ async fn accept(
         match soft.run_until_cancelled(socket.accept()).await {
             None => return,
             Some(Ok((stream, remote))) => {
-                let connection = Arc::clone(&connections).connection(stream, remote, tls.clone(), slot);
+                let tls = tls.read().expect("no panic happens while it is locked").clone();
+                let connection = Arc::clone(&connections).connection(stream, remote, tls, slot);
                 tasks.spawn(connection);
             }
             Some(Err(error)) => {

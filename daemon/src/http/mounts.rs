@@ -26,11 +26,12 @@ impl Mounts {
         fronts.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
-    /// Serves nobody under a prefix any more. Returns whether anybody is left.
-    pub fn unmount(&self, prefix: &str) -> bool {
+    /// Serves an instance under a prefix no more. Returns whether it was there: another may have taken its place.
+    pub fn unmount(&self, prefix: &str, front: &Arc<Front>) -> bool {
         let mut fronts = self.fronts.write().expect("no panic happens while the mounts are locked");
-        fronts.retain(|(taken, _)| taken != prefix);
-        !fronts.is_empty()
+        let before = fronts.len();
+        fronts.retain(|(taken, there)| taken != prefix || !Arc::ptr_eq(there, front));
+        fronts.len() < before
     }
 
     fn find(&self, path: &str) -> Option<(String, Arc<Front>)> {

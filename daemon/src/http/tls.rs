@@ -47,6 +47,11 @@ impl Tls {
         Ok(Self { cert: cert.to_owned(), key: key.to_owned(), current })
     }
 
+    /// Certificate chain and key.
+    pub fn files(&self) -> (&Path, &Path) {
+        (&self.cert, &self.key)
+    }
+
     /// Reads them again; what was in use stays in use when they are of no use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let fresh = Arc::new(read(&self.cert, &self.key)?);

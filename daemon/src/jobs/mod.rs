@@ -18,7 +18,7 @@ mod source;
 mod sync;
 
 pub use due::{Due, due};
-pub use plan::{InstanceJobs, JobOptions, JobView, KindPlan, RunEvent, StartError};
+pub use plan::{InstanceJobs, JobOptions, JobView, KindPlan, NotStarted, RunEvent, StartError};
 pub use plugin::PluginSource;
 pub use runner::Jobs;
 pub use schedule::{Schedule, ScheduleError};

@@ -90,6 +90,17 @@ pub struct JobView {
     pub error: Option<String>,
 }
 
+/// Why a run that was asked for does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStarted {
+    /// The instance has no such job.
+    #[error("there is no such job")]
+    Unknown,
+    /// The daemon or the instance stops.
+    #[error("no job begins any more: the daemon or the instance stops")]
+    Stopping,
+}
+
 /// Why the runner could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

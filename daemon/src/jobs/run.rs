@@ -39,8 +39,8 @@ impl Jobs {
                         entry.error = done.report.error.clone();
                     }
                 }
-                // It is due as it was.
-                Err(NotRun::Stopped) => {}
+                // It is due as it was; who asked for it is not forgotten when its instance was only replaced.
+                Err(NotRun::Stopped) => entry.again |= begun.trigger == "request",
                 Err(NotRun::Elsewhere) => {
                     entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min);
                     entry.error = Some("another daemon runs it".to_owned());
@@ -51,7 +51,9 @@ impl Jobs {
                     entry.error = Some(error.to_string());
                 }
             }
-            std::mem::take(&mut entry.again)
+            // In one step: nobody is to find it idle in between.
+            let again = std::mem::take(&mut entry.again);
+            again.then(|| self.mark(&mut table, &key, "request", None)).flatten()
         };
         match ended {
             Ok(done) => {
@@ -63,9 +65,7 @@ impl Jobs {
             }
             Err(NotRun::Stopped | NotRun::Elsewhere) => {}
         }
-        if again {
-            self.begin(&key, "request", None);
-        }
+        again.into_iter().for_each(|begun| self.spawn(begun));
     }
 
     /// Waits for its turn and for the lease, and gives the lease back whatever happens.

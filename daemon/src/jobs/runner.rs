@@ -1,16 +1,17 @@
 //! The job runner: which jobs there are, which are due, and what runs.
 
 use super::due::set_right;
-use super::plan::{InstanceJobs, JobOptions, JobView, KindPlan, RunEvent, StartError};
+use super::plan::{InstanceJobs, JobOptions, JobView, KindPlan, NotStarted, RunEvent, StartError};
 use super::sync::RunError;
 use super::{Due, MEDIA, RECOVER, due};
 use crate::media::MediaStore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::model::Micros;
 use stele_archive::{Archive, Clock, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
-use stele_plugin_api::ops::JobStarted;
+use stele_plugin_api::ErrorCode;
+use stele_plugin_api::ops::{JobStarted, Partitions};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,8 @@ struct Registered {
     discover_at: Micros,
     /// Why its jobs could not be defined when it was asked last.
     error: Option<String>,
+    /// Its partitions were told once.
+    defined: bool,
 }
 
 pub(super) struct Entry {
@@ -139,22 +142,28 @@ impl Jobs {
     }
 
     /// Makes an instance's jobs known and asks it for its partitions. When it cannot tell yet, it is asked again later.
+    ///
+    /// One that is known already is replaced: its runs stop at the next page. Its jobs are known all the while, and none
+    /// runs twice: what is asked for meanwhile begins when the run of before has ended.
     pub async fn add_instance(&self, jobs: InstanceJobs) {
         let name = jobs.name.clone();
-        self.remove_instance(&name).await;
         let slots = Arc::new(Semaphore::new(self.inner.options.concurrency.max(1)));
-        let (stop, discover_at) = (self.inner.stop.child_token(), Micros::MAX);
-        let registered = Registered { jobs, slots, stop, discover_at, error: None };
-        self.table().instances.insert(name.clone(), registered);
+        let stop = self.inner.stop.child_token();
+        let registered = Registered { jobs, slots, stop, discover_at: Micros::MAX, error: None, defined: false };
+        let before = self.table().instances.insert(name.clone(), registered);
+        if let Some(before) = before {
+            before.stop.cancel();
+        }
         self.discover(&name).await;
     }
 
     /// Stops an instance's jobs at the next page and forgets them; their history stays.
     pub async fn remove_instance(&self, name: &str) {
+        // Cancelled before anybody else sees the table, so that a discovery that goes on adds no job any more. It stays in
+        // the table until its runs have ended, so that who asks for one is told that it stops.
         {
-            // Cancelled before anybody else sees the table, so that a discovery that goes on adds no job any more.
-            let mut table = self.table();
-            let Some(registered) = table.instances.remove(name) else { return };
+            let table = self.table();
+            let Some(registered) = table.instances.get(name) else { return };
             registered.stop.cancel();
         }
         let mut events = self.subscribe();
@@ -162,19 +171,33 @@ impl Jobs {
             // An event follows every end of a run; a closed or overrun channel only means to look again.
             let _ = tokio::time::timeout(Duration::from_millis(100), events.recv()).await;
         }
-        self.table().jobs.retain(|key, _| key.instance != name);
+        let mut table = self.table();
+        // Unless it was added again meanwhile.
+        if table.instances.get(name).is_some_and(|registered| registered.stop.is_cancelled()) {
+            table.instances.remove(name);
+            table.jobs.retain(|key, _| key.instance != name);
+        }
     }
 
-    /// Starts a kind of job of an instance, on one partition or on all, unless it runs. `None` when there is no such job.
-    pub fn request(&self, instance: &str, kind: &str, partition: Option<&str>) -> Option<JobStarted> {
-        let keys: Vec<JobKey> = self
-            .table()
-            .jobs
-            .keys()
-            .filter(|key| key.instance == instance && key.kind == kind)
-            .filter(|key| partition.is_none_or(|partition| key.partition == partition || key.partition.is_empty()))
-            .cloned()
-            .collect();
+    /// Starts a kind of job of an instance, on one partition or on all, unless it runs.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such job, or none begins any more.
+    pub fn request(&self, instance: &str, kind: &str, partition: Option<&str>) -> Result<JobStarted, NotStarted> {
+        let keys: Vec<JobKey> = {
+            let table = self.table();
+            let is_stopping = |registered: &Registered| registered.stop.is_cancelled();
+            if self.inner.stop.is_cancelled() || table.instances.get(instance).is_some_and(is_stopping) {
+                return Err(NotStarted::Stopping);
+            }
+            let ours = table.jobs.keys().filter(|key| key.instance == instance && key.kind == kind);
+            let asked = |key: &&JobKey| partition.is_none_or(|of| key.partition == of || key.partition.is_empty());
+            ours.filter(asked).cloned().collect()
+        };
+        if keys.is_empty() {
+            return Err(NotStarted::Unknown);
+        }
         let mut answer = JobStarted::default();
         for key in &keys {
             match self.begin(key, "request", None) {
@@ -182,7 +205,7 @@ impl Jobs {
                 false => answer.running = true,
             }
         }
-        (!keys.is_empty()).then_some(answer)
+        Ok(answer)
     }
 
     /// Starts a job that has something to do, unless it failed and its time to be tried again has not come.
@@ -246,15 +269,6 @@ impl Jobs {
         self.inner.events.subscribe()
     }
 
-    /// Whether any job of these kinds runs or is about to run again.
-    pub fn is_idle(&self, kinds: &[&str]) -> bool {
-        !self
-            .table()
-            .jobs
-            .iter()
-            .any(|(key, entry)| kinds.contains(&key.kind.as_str()) && (entry.running || entry.again))
-    }
-
     /// Stops every run at its next page and waits until they have ended.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
@@ -301,12 +315,15 @@ impl Jobs {
 
     /// Asks an instance for its partitions and defines their jobs.
     async fn discover(&self, name: &str) {
-        let Some((instance, stop)) =
-            self.table().instances.get(name).map(|registered| (registered.jobs.clone(), registered.stop.clone()))
+        let Some((instance, stop, first)) = self
+            .table()
+            .instances
+            .get(name)
+            .map(|registered| (registered.jobs.clone(), registered.stop.clone(), !registered.defined))
         else {
             return;
         };
-        let (pause, error) = match stop.run_until_cancelled(self.define(&instance, &stop)).await {
+        let (pause, error) = match stop.run_until_cancelled(self.define(&instance, &stop, first)).await {
             None => return,
             Some(Ok(())) => (DISCOVER_EVERY, None),
             Some(Err(error)) => {
@@ -315,14 +332,19 @@ impl Jobs {
             }
         };
         let now = self.inner.clock.now();
-        if let Some(registered) = self.table().instances.get_mut(name) {
+        let mut table = self.table();
+        // Another one may have taken its place meanwhile.
+        if let Some(registered) = table.instances.get_mut(name).filter(|_| !stop.is_cancelled()) {
             registered.discover_at = now + pause;
+            registered.defined |= error.is_none();
             registered.error = error;
         }
     }
 
-    async fn define(&self, instance: &InstanceJobs, stop: &CancellationToken) -> Result<(), RunError> {
-        let partitions = instance.source.discover().await?.partitions;
+    /// Makes the jobs of an instance those of its partitions. `first`: nothing has come of its plans yet.
+    async fn define(&self, instance: &InstanceJobs, stop: &CancellationToken, first: bool) -> Result<(), RunError> {
+        let mut wanted = BTreeSet::new();
+        let partitions = partitions(instance).await?.partitions;
         for (&kind, plan) in &instance.plans {
             let names: Vec<String> = match kind {
                 MEDIA => vec![String::new()],
@@ -330,28 +352,27 @@ impl Jobs {
             };
             for partition in names {
                 let key = JobKey { instance: instance.name.clone(), kind: kind.to_owned(), partition };
-                if self.table().jobs.contains_key(&key) {
+                wanted.insert(key.clone());
+                let is_new = !self.table().jobs.contains_key(&key);
+                if !first && !is_new {
                     continue;
                 }
                 let (pattern, zone) = plan.schedule.as_ref().map_or(("", "UTC"), |s| (s.pattern(), s.zone()));
                 let record = self.inner.archive.job_define(&key, pattern, zone, self.inner.clock.now()).await?;
-                let entry = Entry {
-                    record,
-                    plan: plan.clone(),
-                    jitter: spread(&key, plan.jitter),
-                    running: false,
-                    again: false,
-                    kept: None,
-                    unwritten: None,
-                    report: RunReport::default(),
-                    error: None,
-                };
                 {
                     let mut table = self.table();
                     if stop.is_cancelled() {
                         return Ok(());
                     }
-                    table.jobs.insert(key.clone(), entry);
+                    let jitter = spread(&key, plan.jitter);
+                    match table.jobs.get_mut(&key) {
+                        // It may run, for the instance as it was before: only what is planned changes.
+                        Some(entry) => {
+                            (entry.record.pattern, entry.record.zone) = (record.pattern, record.zone);
+                            (entry.plan, entry.jitter) = (plan.clone(), jitter);
+                        }
+                        None => _ = table.jobs.insert(key.clone(), Entry::new(record, plan.clone(), jitter)),
+                    }
                 }
                 // The configuration may have brought the key that parked envelopes wait for.
                 if kind == RECOVER
@@ -361,40 +382,83 @@ impl Jobs {
                 }
             }
         }
+        let mut table = self.table();
+        if !stop.is_cancelled() {
+            // A run that ends finds its job gone: nothing follows it.
+            table.jobs.retain(|key, _| key.instance != instance.name || wanted.contains(key));
+        }
         Ok(())
     }
 
     /// Starts a run unless one goes on; then that one is followed by another if this was a request.
     pub(super) fn begin(&self, key: &JobKey, trigger: &'static str, due: Option<Micros>) -> bool {
-        if self.inner.stop.is_cancelled() {
-            return false;
+        let begun = self.mark(&mut self.table(), key, trigger, due);
+        let begins = begun.is_some();
+        begun.into_iter().for_each(|begun| self.spawn(begun));
+        begins
+    }
+
+    /// Marks a job as running, unless it is or must not.
+    pub(super) fn mark(
+        &self,
+        table: &mut Table,
+        key: &JobKey,
+        trigger: &'static str,
+        due: Option<Micros>,
+    ) -> Option<Begun> {
+        let (registered, entry) = (table.instances.get(&key.instance)?, table.jobs.get_mut(key)?);
+        if self.inner.stop.is_cancelled() || registered.stop.is_cancelled() {
+            return None;
         }
-        let begun = {
-            let mut table = self.table();
-            let Table { instances, jobs } = &mut *table;
-            let (Some(registered), Some(entry)) = (instances.get(&key.instance), jobs.get_mut(key)) else {
-                return false;
-            };
-            if entry.running {
-                entry.again |= trigger == "request";
-                return false;
-            }
-            entry.running = true;
-            entry.report = RunReport::default();
-            Begun {
-                key: key.clone(),
-                instance: registered.jobs.clone(),
-                plan: entry.plan.clone(),
-                slots: Arc::clone(&registered.slots),
-                stop: registered.stop.clone(),
-                trigger,
-                due,
-                failures: entry.record.failures,
-            }
-        };
+        if entry.running {
+            entry.again |= trigger == "request";
+            return None;
+        }
+        entry.running = true;
+        entry.report = RunReport::default();
+        Some(Begun {
+            key: key.clone(),
+            instance: registered.jobs.clone(),
+            plan: entry.plan.clone(),
+            slots: Arc::clone(&registered.slots),
+            stop: registered.stop.clone(),
+            trigger,
+            due,
+            failures: entry.record.failures,
+        })
+    }
+
+    /// Runs what was marked.
+    pub(super) fn spawn(&self, begun: Begun) {
         let jobs = self.clone();
         self.inner.tasks.spawn(async move { jobs.run(begun).await });
-        true
+    }
+}
+
+/// The partitions of an instance. One that has no jobs, or no partitions, need not be able to tell.
+async fn partitions(instance: &InstanceJobs) -> Result<Partitions, RunError> {
+    if instance.plans.is_empty() {
+        return Ok(Partitions::default());
+    }
+    match instance.source.discover().await {
+        Err(error) if error.code == ErrorCode::Unsupported => Ok(Partitions::default()),
+        partitions => Ok(partitions?),
+    }
+}
+
+impl Entry {
+    fn new(record: JobRecord, plan: KindPlan, jitter: Micros) -> Self {
+        Self {
+            record,
+            plan,
+            jitter,
+            running: false,
+            again: false,
+            kept: None,
+            unwritten: None,
+            report: RunReport::default(),
+            error: None,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl App {
         }
         let parts = Arc::new(parts);
         let listeners = serving.then(|| Arc::new(Listeners::new(config.http.clone())));
-        let instances = Arc::new(Instances::new(Arc::clone(&config), Arc::clone(&parts), listeners.clone(), true));
+        let instances = Arc::new(Instances::new(Arc::clone(&config), Arc::clone(&parts), listeners.clone()));
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         let tailer = Arc::clone(&parts.tailer);
         let until = stop.clone();
@@ -130,11 +130,6 @@ impl App {
     /// Where the daemon's own API listens.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Running::address)
-    }
-
-    /// Where an instance is served, once it is.
-    pub fn instance_address(&self, name: &str) -> Option<SocketAddr> {
-        self.instances.address(name)
     }
 
     /// The first instance whose plugin refuses what a new configuration has for it; only those that differ are asked.

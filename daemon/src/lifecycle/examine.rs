@@ -1,6 +1,6 @@
 //! Asking a plugin what it thinks of its configuration, with no archive and no listener.
 
-use super::instance::spec;
+use super::plugin::spec;
 use crate::config::{self, Config};
 use async_trait::async_trait;
 use std::path::PathBuf;

@@ -2,20 +2,18 @@
 
 use super::listeners::{Listeners, Mount};
 use super::parts::Parts;
+use super::plugin::{Plugin, PluginFile, spec};
 use crate::config::{self, Config, Cron, Zone};
 use crate::http::admin::InstanceView;
-use crate::http::{Backend, Bounds, Front};
+use crate::http::{Bounds, Front, Running};
 use crate::jobs::{self, InstanceJobs, KindPlan, PluginSource, Schedule};
 use crate::media::{self, FetchOptions};
-use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::InstanceId;
-use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, Limits};
-use stele_plugin_api::Error;
-use stele_plugin_api::ops::{self, Description, HttpReply, HttpRequest, Op};
+use stele_host::{Instance, InstanceState};
+use stele_plugin_api::ops::{self, Description, Op};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -42,18 +40,24 @@ pub struct Managed {
     state: Mutex<State>,
     stage: watch::Sender<Stage>,
     stop: CancellationToken,
+    /// [`Managed::run`] is over.
+    ended: CancellationToken,
 }
 
 #[derive(Default)]
 struct State {
     id: Option<InstanceId>,
     plugin: Option<Instance>,
+    /// The file it was started from.
+    file: Option<PluginFile>,
     description: Option<Description>,
     front: Option<Arc<Front>>,
     mount: Option<Mount>,
     problem: Option<String>,
     /// What the plugin finds wrong with what it was given; it works as far as it can.
     findings: Vec<String>,
+    /// Why it is not as the configuration has it.
+    kept: Option<String>,
 }
 
 impl Managed {
@@ -64,6 +68,7 @@ impl Managed {
             state: Mutex::default(),
             stage: watch::Sender::new(Stage::Starting),
             stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
         }
     }
 
@@ -97,21 +102,17 @@ impl Managed {
 
     /// What keeps it from doing all its work, as its plugin says.
     pub fn findings(&self) -> Vec<String> {
-        self.state().findings.clone()
+        let state = self.state();
+        let kept = state.kept.as_ref().map(|why| format!("it goes on as before the reload: {why}"));
+        state.findings.iter().cloned().chain(kept).collect()
     }
 
     /// Brings it up, and goes on trying until it is up or stopped.
-    pub async fn run(
-        self: Arc<Self>,
-        config: Arc<Config>,
-        parts: Arc<Parts>,
-        listeners: Option<Arc<Listeners>>,
-        jobs: bool,
-    ) {
-        let stop = self.stop.clone();
+    pub async fn run(self: Arc<Self>, config: Arc<Config>, parts: Arc<Parts>, listeners: Option<Arc<Listeners>>) {
+        let _ended = self.ended.clone().drop_guard();
         let bring_up = async {
             loop {
-                match self.bring_up(&config, &parts, listeners.as_deref(), jobs).await {
+                match self.bring_up(&config, &parts, listeners.as_deref()).await {
                     Ok(()) => break,
                     Err(problem) => {
                         if self.note(Some(problem.clone())) {
@@ -124,20 +125,52 @@ impl Managed {
             }
             self.note(None);
             self.stage.send_replace(Stage::Up);
-            self.look_for_media(&parts, jobs).await;
+            self.look_for_media(&parts).await;
         };
-        stop.run_until_cancelled(bring_up).await;
+        self.stop.run_until_cancelled(bring_up).await;
     }
 
-    /// Takes it down: no more requests, no more jobs, no more plugin.
-    pub async fn shut_down(&self, parts: &Parts, listeners: Option<&Listeners>, grace: Duration) {
+    /// Whether it is not as in this configuration: what is configured, or the file of its plugin.
+    pub fn differs(&self, wanted: &config::Instance, config: &Config) -> bool {
+        let is_new = |started: &PluginFile| PluginFile::find(wanted, config).is_ok_and(|file| file != *started);
+        *wanted != self.config || self.state().file.as_ref().is_some_and(is_new)
+    }
+
+    /// Hands its plugin over to the one that is to take its place, started anew as that is configured. What is in flight
+    /// finishes, and what comes meanwhile is answered, here or there: a front looks for the plugin when it has the request.
+    ///
+    /// # Errors
+    ///
+    /// Why the plugin does not start so: then nothing has changed.
+    pub async fn hand_over(&self, successor: &Self, config: &Config) -> Result<(), String> {
+        let Some(plugin) = self.state().plugin.clone() else { return Ok(()) };
+        let file = PluginFile::find(&successor.config, config)?;
+        let spec = spec(&successor.config, config, file.path.clone())?;
+        plugin.restart(Arc::new(spec)).await.map_err(|error| error.to_string())?;
+        let description = self.state().description.clone();
+        let mut state = successor.state();
+        (state.plugin, state.file, state.description) = (Some(plugin), Some(file), description);
+        Ok(())
+    }
+
+    /// Notes why it goes on although the configuration has it otherwise; `None` when that is no longer so.
+    pub fn keep(&self, why: Option<String>) {
+        self.state().kept = why;
+    }
+
+    /// Ends what it does of itself; it is still served.
+    pub async fn halt(&self) {
         self.stop.cancel();
-        let mount = self.state().mount.take();
-        if let (Some(mount), Some(listeners)) = (mount, listeners) {
-            listeners.unmount(&mount).await;
-        }
-        parts.jobs.remove_instance(self.name()).await;
-        self.stop_plugin(grace).await;
+        self.ended.cancelled().await;
+    }
+
+    /// Serves it no more where nobody has taken its place. A listener that this closes has requests to finish.
+    pub async fn leave(&self, listeners: Option<&Listeners>) -> Option<Running> {
+        let (mount, front) = {
+            let mut state = self.state();
+            (state.mount.take()?, state.front.clone()?)
+        };
+        listeners?.unmount(&mount, &front).await
     }
 
     /// Ends the plugin alone.
@@ -179,13 +212,7 @@ impl Managed {
         }
     }
 
-    async fn bring_up(
-        &self,
-        config: &Config,
-        parts: &Parts,
-        listeners: Option<&Listeners>,
-        with_jobs: bool,
-    ) -> Result<(), String> {
+    async fn bring_up(&self, config: &Config, parts: &Parts, listeners: Option<&Listeners>) -> Result<(), String> {
         let archive_id = parts.archive.instance(self.name()).await.map_err(|error| error.to_string())?;
         parts.services.register(self.name(), archive_id);
         self.state().id = Some(archive_id);
@@ -208,10 +235,8 @@ impl Managed {
             let address = address.map_err(|_| "the plugin recommends a listen address that is none".to_owned())?;
             self.mount(listeners, address, &front).await?;
         }
-        if with_jobs {
-            let jobs = self.jobs(config, &description, archive_id, plugin)?;
-            parts.jobs.add_instance(jobs).await;
-        }
+        let jobs = self.jobs(config, &description, archive_id, plugin)?;
+        parts.jobs.add_instance(jobs).await;
         let version = &description.version;
         tracing::info!(instance = self.name(), plugin = description.name, version, "instance is up");
         self.state().description = Some(description);
@@ -224,20 +249,27 @@ impl Managed {
         if let Some(plugin) = &state.plugin {
             return Ok(plugin.clone());
         }
-        let folders = config.plugins.folders();
-        let file = config::find_plugin(&self.config.plugin, &folders)
-            .ok_or_else(|| not_found(&self.config.plugin, &folders))?;
-        let spec = spec(&self.config, config, file)?;
+        let file = PluginFile::find(&self.config, config)?;
+        let spec = spec(&self.config, config, file.path.clone())?;
         let plugin = Instance::start(spec, Arc::clone(&parts.services) as Arc<_>);
-        state.plugin = Some(plugin.clone());
+        (state.plugin, state.file) = (Some(plugin.clone()), Some(file));
         Ok(plugin)
     }
 
     /// What its callers meet; the same one at every attempt to bring it up.
     fn front(&self, config: &Config, parts: &Parts, plugin: &Instance) -> Arc<Front> {
-        let front =
-            || Front::new(self.name(), Arc::new(Plugin(plugin.clone())), media_router(parts), self.bounds(config));
-        Arc::clone(self.state().front.get_or_insert_with(|| Arc::new(front())))
+        let mut state = self.state();
+        if let Some(front) = &state.front {
+            return Arc::clone(front);
+        }
+        let backend = Arc::new(Plugin(plugin.clone()));
+        let front = Arc::new(Front::new(self.name(), backend, media_router(parts), self.bounds(config)));
+        // What it took over is described already, and must not be without its manner for a moment.
+        if let Some(description) = &state.description {
+            front.describe(description);
+        }
+        state.front = Some(Arc::clone(&front));
+        front
     }
 
     async fn mount(
@@ -311,8 +343,8 @@ impl Managed {
     }
 
     /// Files are fetched when their messages come; those that are to be tried again have no such moment.
-    async fn look_for_media(&self, parts: &Parts, with_jobs: bool) {
-        let Some(id) = self.state().id.filter(|_| with_jobs && self.config.media.enabled) else { return };
+    async fn look_for_media(&self, parts: &Parts) {
+        let Some(id) = self.state().id.filter(|_| self.config.media.enabled) else { return };
         // A start may bring what was missing, and whatever a crash left half done is due at once.
         loop {
             match parts.archive.media_next(id).await {
@@ -339,49 +371,8 @@ impl Managed {
     }
 }
 
-/// The plugin of an instance as a backend of its front.
-struct Plugin(Instance);
-
-#[async_trait]
-impl Backend for Plugin {
-    async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error> {
-        self.0.call::<ops::HttpHandle>(request, deadline).await
-    }
-}
-
 fn media_router(parts: &Parts) -> axum::Router {
     media::router(parts.links.clone(), parts.media.clone(), Arc::clone(&parts.archive), Arc::clone(&parts.clock))
-}
-
-/// How its plugin is started.
-pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<InstanceSpec, String> {
-    let host_program =
-        std::env::current_exe().map_err(|error| format!("the daemon's program is not known: {error}"))?;
-    Ok(InstanceSpec {
-        name: instance.name.clone(),
-        plugin,
-        carrier: match instance.carrier {
-            config::Carrier::Child => Carrier::Child,
-            config::Carrier::InProcess => Carrier::InProcess,
-        },
-        config: instance.config.value().clone(),
-        host_program,
-        limits: Limits {
-            max_frame_bytes: config.plugins.max_frame_mib << 20,
-            start_timeout: Duration::from_secs(config.plugins.start_timeout_seconds),
-            stop_grace: Duration::from_secs(config.plugins.stop_timeout_seconds),
-            ..Limits::default()
-        },
-    })
-}
-
-/// The sentence for a plugin that is not there.
-pub fn not_found(plugin: &str, folders: &[PathBuf]) -> String {
-    if plugin.contains('/') || plugin.ends_with(".so") {
-        return format!("there is no plugin file {plugin}");
-    }
-    let folders: Vec<String> = folders.iter().map(|folder: &PathBuf| Path::display(folder).to_string()).collect();
-    format!("there is no plugin {plugin:?} in {}", folders.join(", "))
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -4,9 +4,10 @@ use super::instance::{Managed, Stage};
 use super::listeners::Listeners;
 use super::parts::Parts;
 use crate::config::{self, Config};
+use crate::http::Running;
 use crate::http::admin::{InstanceView, Overview, PluginView, Readiness};
 use futures::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -27,7 +28,6 @@ pub struct Changes {
 pub struct Instances {
     parts: Arc<Parts>,
     listeners: Option<Arc<Listeners>>,
-    with_jobs: bool,
     table: RwLock<Table>,
     tasks: TaskTracker,
     started: AtomicBool,
@@ -40,11 +40,11 @@ struct Table {
 }
 
 impl Instances {
-    /// None is started yet. Without listeners none is served; without jobs none has any.
-    pub fn new(config: Arc<Config>, parts: Arc<Parts>, listeners: Option<Arc<Listeners>>, with_jobs: bool) -> Self {
+    /// None is started yet. Without listeners none is served.
+    pub fn new(config: Arc<Config>, parts: Arc<Parts>, listeners: Option<Arc<Listeners>>) -> Self {
         let table = RwLock::new(Table { config, running: BTreeMap::new() });
         let (started, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { parts, listeners, with_jobs, table, tasks: TaskTracker::new(), started, stopping }
+        Self { parts, listeners, table, tasks: TaskTracker::new(), started, stopping }
     }
 
     /// Starts all that are configured and enabled.
@@ -61,47 +61,78 @@ impl Instances {
         self.started.store(true, Ordering::SeqCst);
     }
 
-    /// Makes it so as in a new configuration, touching only what differs, and what was given up: whoever reloads has
-    /// mended something, be it the configuration or a file it names.
+    /// Makes it so as in a new configuration, touching only what differs, be it the file of a plugin, and what was given up:
+    /// whoever reloads has mended something, be it the configuration or a file it names.
     pub async fn reload(&self, config: Arc<Config>) -> Changes {
-        let wanted: BTreeMap<&str, &config::Instance> = config
+        let mut wanted: BTreeMap<&str, &config::Instance> = config
             .instances
             .iter()
             .filter(|instance| instance.enabled)
             .map(|instance| (instance.name.as_str(), instance))
             .collect();
-        let mut changes = Changes::default();
-        let mut to_stop = Vec::new();
+        let (mut differing, mut gone) = (Vec::new(), Vec::new());
         for instance in self.running() {
-            match wanted.get(instance.name()) {
-                Some(wanted) if **wanted == instance.config && !instance.is_given_up() => continue,
-                Some(_) => changes.restarted.push(instance.name().to_owned()),
-                None => changes.stopped.push(instance.name().to_owned()),
+            match wanted.remove(instance.name()) {
+                Some(wanted) if instance.differs(wanted, &config) || instance.is_given_up() => {
+                    differing.push((instance, wanted));
+                }
+                Some(_) => instance.keep(None),
+                None => gone.push(instance),
             }
-            to_stop.push(instance);
         }
-        let grace = Duration::from_secs(config.plugins.stop_timeout_seconds);
-        let listeners = self.listeners.as_deref();
-        join_all(to_stop.iter().map(|instance| instance.shut_down(&self.parts, listeners, grace))).await;
         {
             let mut table = self.table.write().expect("no panic happens while the table is locked");
-            to_stop.iter().for_each(|instance| _ = table.running.remove(instance.name()));
+            gone.iter().for_each(|instance| _ = table.running.remove(instance.name()));
             table.config = Arc::clone(&config);
         }
-        let running: BTreeSet<String> = self.running().iter().map(|instance| instance.name().to_owned()).collect();
-        for (name, instance) in wanted {
-            if !running.contains(name) {
-                if !changes.restarted.iter().any(|restarted| restarted == name) {
-                    changes.started.push(name.to_owned());
-                }
-                self.start_one(&config, instance);
-            }
-        }
+        // Addresses first: another instance may want one of them.
+        let listeners = self.listeners.as_deref();
+        let left = join_all(gone.iter().map(|instance| instance.leave(listeners))).await;
+        let taking_down =
+            join_all(gone.iter().zip(left).map(|(instance, left)| self.take_down(&config, instance, left)));
+        wanted.values().for_each(|instance| self.start_one(&config, instance));
+        let replacing = join_all(differing.iter().map(async |(instance, wanted)| {
+            self.replace(&config, instance, wanted).await.then(|| instance.name().to_owned())
+        }));
+        let (_, replaced) = tokio::join!(taking_down, replacing);
         if let Some(listeners) = listeners {
             listeners.reload_tls().await;
         }
         self.settled().await;
-        changes
+        Changes {
+            started: wanted.into_keys().map(str::to_owned).collect(),
+            restarted: replaced.into_iter().flatten().collect(),
+            stopped: gone.iter().map(|instance| instance.name().to_owned()).collect(),
+        }
+    }
+
+    /// Puts an instance as it is configured now in the place of one that runs. Its listener stays, and so does everything
+    /// else until the plugin has started so. Returns whether it has.
+    async fn replace(&self, config: &Arc<Config>, old: &Managed, wanted: &config::Instance) -> bool {
+        let successor = Arc::new(Managed::new(wanted.clone()));
+        if let Err(problem) = old.hand_over(&successor, config).await {
+            tracing::error!(instance = old.name(), problem, "the instance goes on as it was");
+            old.keep(Some(problem));
+            return false;
+        }
+        old.halt().await;
+        self.take_in(config, Arc::clone(&successor));
+        successor.settled().await;
+        // What is in flight on a listener that is left behind keeps nobody waiting.
+        if let (Some(left), Some(listeners)) = (old.leave(self.listeners.as_deref()).await, self.listeners.clone()) {
+            self.tasks.spawn(async move { listeners.drain(&left).await });
+        }
+        true
+    }
+
+    /// Takes down an instance that is served no more: its last requests, its jobs, its plugin.
+    async fn take_down(&self, config: &Config, instance: &Managed, left: Option<Running>) {
+        instance.halt().await;
+        if let (Some(left), Some(listeners)) = (left, &self.listeners) {
+            listeners.drain(&left).await;
+        }
+        self.parts.jobs.remove_instance(instance.name()).await;
+        instance.stop_plugin(Duration::from_secs(config.plugins.stop_timeout_seconds)).await;
     }
 
     /// From now on it says that it stops.
@@ -122,17 +153,16 @@ impl Instances {
         self.table.write().expect("no panic happens while the table is locked").running.clear();
     }
 
-    /// Where an instance is served, once it is.
-    pub fn address(&self, name: &str) -> Option<std::net::SocketAddr> {
-        self.running().iter().find(|instance| instance.name() == name)?.view().listen
+    fn start_one(&self, config: &Arc<Config>, instance: &config::Instance) {
+        self.take_in(config, Arc::new(Managed::new(instance.clone())));
     }
 
-    fn start_one(&self, config: &Arc<Config>, instance: &config::Instance) {
-        let managed = Arc::new(Managed::new(instance.clone()));
+    /// Puts an instance into the table, instead of the one of its name, and has it brought up.
+    fn take_in(&self, config: &Arc<Config>, instance: Arc<Managed>) {
         let mut table = self.table.write().expect("no panic happens while the table is locked");
-        table.running.insert(instance.name.clone(), Arc::clone(&managed));
+        table.running.insert(instance.name().to_owned(), Arc::clone(&instance));
         let (parts, listeners) = (Arc::clone(&self.parts), self.listeners.clone());
-        self.tasks.spawn(managed.run(Arc::clone(config), parts, listeners, self.with_jobs));
+        self.tasks.spawn(instance.run(Arc::clone(config), parts, listeners));
     }
 
     fn running(&self) -> Vec<Arc<Managed>> {

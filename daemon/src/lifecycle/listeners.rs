@@ -80,7 +80,7 @@ impl Listeners {
         let address = match sites.get(&address) {
             Some(_) => address,
             None => {
-                let tls = tls.map(|(cert, key)| Tls::load(&cert, &key)).transpose()?.map(Arc::new);
+                let tls = load(tls.as_ref())?;
                 let bound = Listener::bind(address, tls.clone()).await;
                 let listener = bound.map_err(|source| MountError::Bind { address, source })?;
                 let address = listener.address();
@@ -94,26 +94,37 @@ impl Listeners {
         if let Some(owner) = site.owners.get(prefix).filter(|owner| *owner != name) {
             return Err(MountError::Taken { address, prefix: prefix.to_owned(), owner: owner.clone() });
         }
+        // Those that share an address are configured with the same files.
+        if site.tls.as_deref().map(Tls::files) != tls.as_ref().map(|(cert, key)| (&**cert, &**key)) {
+            site.tls = load(tls.as_ref())?;
+            site.running.encrypt(site.tls.clone());
+        }
         site.owners.insert(prefix.to_owned(), name.to_owned());
         site.mounts.mount(prefix, front);
         tracing::info!(instance = name, listen = %address, prefix, tls = site.tls.is_some(), "serving");
         Ok(Mount { address, prefix: prefix.to_owned() })
     }
 
-    /// Serves it no more. The last one on an address closes the listener, after its requests in flight.
-    pub async fn unmount(&self, mount: &Mount) {
-        let closed = {
-            let mut sites = self.sites.lock().await;
-            let Some(site) = sites.get_mut(&mount.address) else { return };
-            site.owners.remove(&mount.prefix);
-            match site.mounts.unmount(&mount.prefix) {
-                true => None,
-                false => sites.remove(&mount.address),
-            }
-        };
-        if let Some(site) = closed {
-            site.running.stop(self.bounds.drain()).await;
+    /// Serves it no more, unless another has taken its place. The last one on an address closes the listener: then that is
+    /// returned, for its requests in flight.
+    pub async fn unmount(&self, mount: &Mount, front: &Arc<Front>) -> Option<Running> {
+        let mut sites = self.sites.lock().await;
+        let site = sites.get_mut(&mount.address)?;
+        if !site.mounts.unmount(&mount.prefix, front) {
+            return None;
         }
+        site.owners.remove(&mount.prefix);
+        if !site.owners.is_empty() {
+            return None;
+        }
+        let Site { running, .. } = sites.remove(&mount.address)?;
+        running.close().await;
+        Some(running)
+    }
+
+    /// Waits for the requests in flight on a listener that was closed, within bounds.
+    pub async fn drain(&self, left: &Running) {
+        left.stop(self.bounds.drain()).await;
     }
 
     /// Reads certificates and keys again.
@@ -135,4 +146,8 @@ impl Listeners {
             tracing::warn!(seconds = drain.as_secs(), "requests in flight did not finish in time");
         }
     }
+}
+
+fn load(files: Option<&(PathBuf, PathBuf)>) -> Result<Option<Arc<Tls>>, TlsError> {
+    files.map(|(cert, key)| Tls::load(cert, key).map(Arc::new)).transpose()
 }

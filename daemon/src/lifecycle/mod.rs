@@ -6,6 +6,10 @@
 //! listeners. The daemon is ready when every instance has said hello or has had its time to; one that cannot start is
 //! reported and stops nobody else.
 //!
+//! Reload: the plugin of an instance that differs is started anew beside the one that works, calls go to it once it has said
+//! what it offers, and then front and jobs are replaced. Listeners stay open and requests in flight finish. A plugin that
+//! does not start so is let go of, and the instance goes on as it was.
+//!
 //! Down: listeners stop accepting and finish what is in flight → jobs stop at the next page → plugins say goodbye → the
 //! index takes in the rest → the archive is closed → the lock is released. Killed at any point nothing is lost: a page and
 //! its cursor are one transaction, and the index heals itself.
@@ -21,13 +25,14 @@ pub mod logging;
 mod metrics;
 mod notify;
 mod parts;
+mod plugin;
 mod serve;
 
 pub use app::{App, Mode};
 pub use error::StartError;
 pub use examine::examine;
-pub use instance::not_found as plugin_not_found;
 pub use instances::{Changes, plugins_of};
 pub use lock::{DataLock, LockError};
 pub use parts::Parts;
+pub use plugin::not_found as plugin_not_found;
 pub use serve::{ConfigSource, ServeError, serve};

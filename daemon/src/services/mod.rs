@@ -8,7 +8,7 @@ mod views;
 
 pub use fetch::{FetchLimits, HttpClient};
 
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, NotStarted};
 use crate::media::Links;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -146,9 +146,12 @@ impl DaemonServices {
     }
 
     fn job_start(&self, instance: &str, request: &ops::JobRequest) -> Result<ops::JobStarted, Error> {
-        self.jobs.request(instance, &request.kind, request.partition.as_deref()).ok_or_else(|| {
-            let partition = request.partition.as_deref().unwrap_or("any partition");
-            Error::new(ErrorCode::NotFound, format!("no {} job for {partition}", request.kind))
+        self.jobs.request(instance, &request.kind, request.partition.as_deref()).map_err(|reason| match reason {
+            NotStarted::Unknown => {
+                let partition = request.partition.as_deref().unwrap_or("any partition");
+                Error::new(ErrorCode::NotFound, format!("no {} job for {partition}", request.kind))
+            }
+            NotStarted::Stopping => Error::new(ErrorCode::Unavailable, reason.to_string()),
         })
     }
 

@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 use stele_host::{
-    Carrier, Incoming, Instance, InstanceSpec, Limits, LogRecord, MetricRecord, Outgoing, RestartPolicy, Services,
+    Carrier, Incoming, Instance, InstanceSpec, InstanceState, Limits, LogRecord, MetricRecord, Outgoing, RestartPolicy,
+    Services,
 };
 use stele_plugin_api::{
     Error, Result,
@@ -160,6 +161,11 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < deadline, "it never came true: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Waits until the instance is in this state.
+pub async fn reached(instance: &Instance, state: InstanceState) {
+    eventually(state.as_str(), || instance.status().state == state).await;
 }
 
 /// Services that answer `state.get` and remember what they were told.

@@ -1,6 +1,7 @@
 //! Jobs: what there is, what ran, and running one now.
 
 use super::{Admin, Failure};
+use crate::jobs::NotStarted;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -47,9 +48,12 @@ pub async fn run(
 ) -> Result<Response, Failure> {
     let Query(query) = query.map_err(|error| Failure::bad(error.body_text()))?;
     let partition = query.partition.as_deref();
-    let answer = admin.jobs.request(&instance, &kind, partition).ok_or_else(|| {
-        let of = partition.map(|partition| format!(" for partition {partition:?}")).unwrap_or_default();
-        Failure::not_found(format!("instance {instance:?} has no {kind:?} job{of}"))
+    let answer = admin.jobs.request(&instance, &kind, partition).map_err(|reason| match reason {
+        NotStarted::Unknown => {
+            let of = partition.map(|partition| format!(" for partition {partition:?}")).unwrap_or_default();
+            Failure::not_found(format!("instance {instance:?} has no {kind:?} job{of}"))
+        }
+        NotStarted::Stopping => Failure(StatusCode::SERVICE_UNAVAILABLE, reason.to_string()),
     })?;
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }

@@ -1,0 +1,81 @@
+//! The plugin of an instance: where its file is, how it is started, how requests reach it.
+
+use crate::config::{self, Config};
+use crate::http::Backend;
+use async_trait::async_trait;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use stele_host::{Carrier, Instance, InstanceSpec, Limits};
+use stele_plugin_api::Error;
+use stele_plugin_api::ops::{self, HttpReply, HttpRequest};
+
+/// A plugin's file as it was at some time: it is another one when anything of this differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PluginFile {
+    pub path: PathBuf,
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl PluginFile {
+    /// The file of an instance's plugin as it is now.
+    ///
+    /// # Errors
+    ///
+    /// That there is none.
+    pub fn find(instance: &config::Instance, config: &Config) -> Result<Self, String> {
+        let folders = config.plugins.folders();
+        let not_found = || not_found(&instance.plugin, &folders);
+        let path = config::find_plugin(&instance.plugin, &folders).ok_or_else(not_found)?;
+        let file = std::fs::metadata(&path).map_err(|_| not_found())?;
+        let modified = (file.mtime(), file.mtime_nsec());
+        Ok(Self { path, device: file.dev(), inode: file.ino(), size: file.size(), modified })
+    }
+}
+
+/// The plugin of an instance as a backend of its front.
+pub(super) struct Plugin(pub Instance);
+
+#[async_trait]
+impl Backend for Plugin {
+    async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error> {
+        self.0.call::<ops::HttpHandle>(request, deadline).await
+    }
+}
+
+/// How its plugin is started.
+pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<InstanceSpec, String> {
+    let host_program =
+        std::env::current_exe().map_err(|error| format!("the daemon's program is not known: {error}"))?;
+    Ok(InstanceSpec {
+        name: instance.name.clone(),
+        plugin,
+        carrier: match instance.carrier {
+            config::Carrier::Child => Carrier::Child,
+            config::Carrier::InProcess => Carrier::InProcess,
+        },
+        config: instance.config.value().clone(),
+        host_program,
+        limits: Limits {
+            max_frame_bytes: config.plugins.max_frame_mib << 20,
+            start_timeout: Duration::from_secs(config.plugins.start_timeout_seconds),
+            // No request may take longer, and jobs wait for no call when they are to stop.
+            drain: config.http.request_timeout(),
+            stop_grace: Duration::from_secs(config.plugins.stop_timeout_seconds),
+            ..Limits::default()
+        },
+    })
+}
+
+/// The sentence for a plugin that is not there.
+pub fn not_found(plugin: &str, folders: &[PathBuf]) -> String {
+    if plugin.contains('/') || plugin.ends_with(".so") {
+        return format!("there is no plugin file {plugin}");
+    }
+    let folders: Vec<String> = folders.iter().map(|folder: &PathBuf| Path::display(folder).to_string()).collect();
+    format!("there is no plugin {plugin:?} in {}", folders.join(", "))
+}
