@@ -19,6 +19,8 @@
 //! The wrappers below ([`Port`], [`Remote`], [`Descriptor`], [`OpenPlugin`]) keep these rules, so that no other module needs
 //! to.
 
+#![allow(unsafe_code)]
+
 use crate::frame::{Frame, Kind, MAX_OP};
 use bytes::Bytes;
 use std::borrow::Cow;

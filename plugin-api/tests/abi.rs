@@ -1,5 +1,7 @@
 //! What crosses the C edge is owned once, and what is unusable is given back.
 
+#![allow(unsafe_code)]
+
 use bytes::Bytes;
 use std::ffi::c_void;
 use std::sync::Arc;

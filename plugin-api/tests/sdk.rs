@@ -1,5 +1,7 @@
 //! A plugin made with the SDK, opened through the C ABI as a host would.
 
+#![allow(unsafe_code)]
+
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -6,6 +6,8 @@
 //! What the descriptor must say is checked by [`stele_plugin_api::abi::Descriptor`], which also keeps the rules of ownership
 //! while frames cross.
 
+#![allow(unsafe_code)]
+
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::path::{Path, PathBuf};
 use stele_plugin_api::abi::{AbiError, Descriptor, EntryPoint, SYMBOL};

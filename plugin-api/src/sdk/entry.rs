@@ -1,5 +1,7 @@
 //! What [`export_plugin!`](crate::export_plugin) expands to: the C functions of a plugin, and what runs behind them.
 
+#![allow(unsafe_code)]
+
 use super::{Host, Plugin, hook};
 use crate::abi::{self, Port, Remote, SteleDescriptor, StelePeer};
 use crate::codec::Encoding;

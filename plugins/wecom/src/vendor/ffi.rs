@@ -1,5 +1,7 @@
 //! The library's C ABI: 17 functions, the same in every generation (reference/wecom-archive.md §1.2).
 
+#![allow(unsafe_code)]
+
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::path::Path;

@@ -3,6 +3,8 @@
 //! Rules kept here (reference/wecom-archive.md §1.2): whatever the library allocates is freed on every path, each slice
 //! serves one call, bytes are copied out by their length, and what makes the library misbehave is refused before the call.
 
+#![allow(unsafe_code)]
+
 use super::ffi::{self, Api};
 use super::{Chunk, Code, Egress, Fault, Handle, MIN_ENCRYPTED, Vendor};
 use crate::config::{MAX_PAGE, MAX_TIMEOUT_SECONDS};
@@ -187,8 +189,8 @@ impl Drop for MediaData {
 /// `content` is null, or points to `length` readable bytes.
 unsafe fn copy(content: *const c_char, length: c_int) -> Vec<u8> {
     match usize::try_from(length) {
-        // SAFETY: not null, and as long as the caller vouches for.
         Ok(length) if !content.is_null() => {
+            // SAFETY: not null, and as long as the caller vouches for.
             unsafe { std::slice::from_raw_parts(content.cast::<u8>(), length) }.to_vec()
         }
         _ => Vec::new(),
