@@ -21,11 +21,8 @@ mod checks;
 mod link;
 
 use crate::abi::{AbiError, Descriptor};
-use crate::codec::Encoding;
-use crate::error::Error;
 use crate::frame::Frame;
-use crate::peer::{BoxFuture, unsupported};
-use crate::typed::Parts;
+use crate::peer::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -75,13 +72,11 @@ impl fmt::Debug for Pipe {
 }
 
 type Open = dyn Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync;
-type Answer = dyn Fn(&str, Encoding, Parts) -> Result<Parts, Error> + Send + Sync;
 
 /// The plugin to look at.
 #[derive(Clone)]
 pub struct Subject {
     open: Arc<Open>,
-    answer: Arc<Answer>,
     config: serde_json::Value,
     timeout: Duration,
 }
@@ -92,7 +87,6 @@ impl Subject {
     pub fn new(open: impl Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync + 'static) -> Self {
         Self {
             open: Arc::new(open),
-            answer: Arc::new(|op, _, _| Err(unsupported(op))),
             config: serde_json::Value::Object(serde_json::Map::new()),
             timeout: Duration::from_secs(10),
         }
@@ -102,15 +96,6 @@ impl Subject {
     #[must_use]
     pub fn with_config(self, config: serde_json::Value) -> Self {
         Self { config, ..self }
-    }
-
-    /// With these answers to what it asks of its host.
-    #[must_use]
-    pub fn with_answers(
-        self,
-        answer: impl Fn(&str, Encoding, Parts) -> Result<Parts, Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self { answer: Arc::new(answer), ..self }
     }
 
     /// With this long for each answer.

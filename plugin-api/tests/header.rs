@@ -63,7 +63,7 @@ fn scratch(name: &str) -> PathBuf {
     folder
 }
 
-/// Compiles with `cc`; `None`, loudly, when there is none.
+/// Compiles with the C compiler; `None`, loudly, when it is asked for C++ and knows none.
 fn cc(name: &str, source: &str, arguments: &[&str]) -> Option<(PathBuf, PathBuf)> {
     let folder = scratch(name);
     let (file, out) = (folder.join("probe.c"), folder.join("probe"));
@@ -71,23 +71,14 @@ fn cc(name: &str, source: &str, arguments: &[&str]) -> Option<(PathBuf, PathBuf)
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let run = Command::new(compiler).args(arguments).arg("-I").arg(include).arg("-o").arg(&out).arg(&file).output();
-    match run {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // Past the capture of the test harness.
-            _ = writeln!(std::io::stderr(), "*** SKIPPED: no C compiler, the C header was not compared");
-            None
-        }
-        run => {
-            let run = run.expect("cc runs");
-            if String::from_utf8_lossy(&run.stderr).contains("cc1plus") {
-                // Past the capture of the test harness.
-                _ = writeln!(std::io::stderr(), "*** SKIPPED: no C++ compiler, the C header was not tried as C++");
-                return None;
-            }
-            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-            Some((folder, out))
-        }
+    let run = run.expect("the tests need a C compiler (cc, or CC)");
+    if String::from_utf8_lossy(&run.stderr).contains("cc1plus") {
+        // Past the capture of the test harness.
+        _ = writeln!(std::io::stderr(), "*** SKIPPED: no C++ compiler, the C header was not tried as C++");
+        return None;
     }
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    Some((folder, out))
 }
 
 #[test]

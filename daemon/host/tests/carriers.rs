@@ -41,7 +41,7 @@ over_both_carriers! {
     }
 
     async fn a_plugin_in_c_answers(carrier: Carrier) {
-        let Some(plugin) = echo_c() else { return };
+        let plugin = echo_c();
         let (instance, _) = running(spec("in-c", plugin, carrier)).await;
         assert_eq!(instance.ready(PATIENCE).await.unwrap().name, "echo-c");
         assert!(instance.call::<Health>(Empty {}, PATIENCE).await.unwrap().ok);

@@ -242,8 +242,7 @@ async fn a_restart_takes_a_new_configuration_or_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_plugin_outlives_a_killed_daemon() {
     // A plugin that works, one whose runtime is stuck, and one that is stuck within `post`, so that nobody reads the socket.
-    let plugins = [(Some(misbehave()), "/hang"), (Some(misbehave()), "/block"), (rude().map(Into::into), "/hang")];
-    for (plugin, path) in plugins.into_iter().filter_map(|(plugin, path)| Some((plugin?, path))) {
+    for (plugin, path) in [(misbehave(), "/hang"), (misbehave(), "/block"), (rude().into(), "/hang")] {
         let mut daemon = Command::new(hold())
             .args([&plugin, &host_program(), Path::new(path)])
             .stdout(Stdio::piped())
@@ -304,7 +303,7 @@ async fn secrets_are_in_no_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_without_manners_hurts_only_itself() {
-    let Some(plugin) = rude() else { return };
+    let plugin = rude();
     let (instance, _) = running(spec("rude", plugin, Carrier::Child)).await;
     let status =
         async |path: &str| instance.call::<HttpHandle>(request(path, ""), PATIENCE).await.map(|reply| reply.status);

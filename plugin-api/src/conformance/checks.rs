@@ -91,16 +91,27 @@ async fn hello_is_answered_within_limits(subject: &Subject) -> Finding {
 
 async fn bad_configuration_is_survived_and_not_repeated(subject: &Subject) -> Finding {
     const CANARY: &str = "canary-4f1a";
+    let unknown = "unheard_of".to_owned();
+    let canary = serde_json::json!(CANARY);
+    // The settings it knows, with values of another type; and one that none knows.
+    let known = subject.config.as_object().into_iter().flat_map(|table| table.keys());
+    let misfit = |value: &serde_json::Value| {
+        let settings = known.clone().chain([&unknown]).map(|key| (key.clone(), value.clone()));
+        serde_json::Value::Object(settings.collect())
+    };
     let configurations = [
-        serde_json::json!(CANARY),
-        serde_json::json!([CANARY]),
-        serde_json::json!({ "library": { "canary": CANARY }, "greeting": 1, "api_keys": CANARY }),
+        canary.clone(),
+        serde_json::json!([canary]),
+        misfit(&canary),
+        misfit(&serde_json::json!({ "canary": canary })),
     ];
     for config in configurations {
         let mut link = Link::connect(subject).await?;
         match link.greet(config).await? {
             Ok(()) => link.lives("an odd configuration").await?,
-            Err(error) if error.message.contains(CANARY) => return Err("its error repeats the configuration".into()),
+            Err(error) if error.to_string().contains(CANARY) => {
+                return Err("its error repeats the configuration".into());
+            }
             Err(_) => {}
         }
         link.close().await?;

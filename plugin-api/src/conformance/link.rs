@@ -5,7 +5,7 @@ use crate::codec::Encoding;
 use crate::error::{Error, ErrorCode};
 use crate::frame::{FLAG_STREAM, Frame, Kind};
 use crate::hello::{Config, Hello, Limits};
-use crate::typed::Parts;
+use crate::peer::unsupported;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,15 +143,9 @@ impl Link {
         match frame.kind {
             Kind::Call => {
                 let encoding = Encoding::of(frame.flags);
-                let parts = Parts { payload: frame.payload, body: frame.body };
+                let payload = encoding.encode(&unsupported(&frame.op))?;
                 let flags = encoding.flags();
-                let answer = match (self.subject.answer)(&frame.op, encoding, parts) {
-                    Ok(Parts { payload, body }) => Frame { flags, payload, body, ..Frame::bare(Kind::Reply, frame.id) },
-                    Err(error) => {
-                        Frame { flags, payload: encoding.encode(&error)?, ..Frame::bare(Kind::Error, frame.id) }
-                    }
-                };
-                (self.pipe.post)(answer);
+                (self.pipe.post)(Frame { flags, payload, ..Frame::bare(Kind::Error, frame.id) });
             }
             Kind::Reply | Kind::Error => {
                 if !self.open.remove(&frame.id) {

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use bytes::Bytes;
-use std::io::Write as _;
 use std::{
     collections::HashMap,
     io,
@@ -52,34 +51,29 @@ fn example(name: &str) -> PathBuf {
     path
 }
 
-/// The plugin in C, built by its own Makefile's rule; `None`, said loudly, without a C compiler.
-pub fn echo_c() -> Option<&'static Path> {
-    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two folders deep");
-            compile(&root.join("plugins/echo-c/echo.c"), "echo-c.so", &[])
+/// The plugin in C, built by its own Makefile.
+pub fn echo_c() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        built("echo-c.so", |draft| {
+            let mut make = Command::new("make");
+            make.arg("-C").arg(root().join("plugins/echo-c")).arg(format!("OUT={}", draft.display()));
+            make
         })
-        .as_deref()
+    })
 }
 
 /// The plugin in C that keeps no rule.
-pub fn rude() -> Option<&'static Path> {
-    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rude.c"), "rude.so", &[]))
-        .as_deref()
+pub fn rude() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rude.c"), "rude.so", &[]))
 }
 
-/// Compiles a library; `None`, said loudly, without a C compiler.
-pub fn compile(source: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two folders deep");
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // Other test binaries may build and load the same one: it appears whole or not at all.
-    let draft = out.with_extension(format!("{}.draft", std::process::id()));
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
-    let output = Command::new(&compiler)
-        .args([
+/// Compiles a library.
+pub fn compile(source: &Path, name: &str, options: &[&str]) -> PathBuf {
+    built(name, |draft| {
+        let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
+        cc.args([
             "-std=c11",
             "-Wall",
             "-Wextra",
@@ -89,27 +83,25 @@ pub fn compile(source: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
             "-fvisibility=hidden",
             "-O2",
             "-shared",
-        ])
-        .args(options)
-        .arg("-I")
-        .arg(root.join("plugin-api/include"))
-        .arg("-o")
-        .arg(&draft)
-        .arg(source)
-        .output();
-    match output {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Past the capture of the test harness.
-            _ = writeln!(io::stderr(), "*** SKIPPED: no C compiler ({compiler}): {} is not tested", source.display());
-            None
-        }
-        Err(error) => panic!("{compiler}: {error}"),
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            std::fs::rename(&draft, &out).expect("both are in one folder");
-            Some(out)
-        }
-    }
+        ]);
+        cc.args(options).arg("-I").arg(root().join("plugin-api/include")).arg("-o").arg(draft).arg(source);
+        cc
+    })
+}
+
+/// What a command writes to the file it is given. Other test binaries may build and load the same one: it appears whole or
+/// not at all.
+fn built(name: &str, command: impl FnOnce(&Path) -> Command) -> PathBuf {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let draft = out.with_extension(format!("{}.draft", std::process::id()));
+    let output = command(&draft).output().expect("the tests need make and a C compiler (cc, or CC)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&draft, &out).expect("both are in one folder");
+    out
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two folders deep")
 }
 
 /// An instance of `plugin` that restarts fast.
