@@ -11,12 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use stele_archive::InstanceId;
 use stele_archive::model::Micros;
-use stele_search::{SearchError, SearchHit, SearchRequest, Sort, Within};
+use stele_search::{SearchError, SearchHit, SearchRequest, Sort, Within, snippet};
 
 /// Rows of a page when the caller does not say.
 const DEFAULT_ROWS: u32 = 20;
 /// Most rows of a page.
 const MAX_ROWS: u32 = 100;
+/// Characters of the piece of text a row shows around what was found.
+const SNIPPET: usize = 120;
 
 pub async fn stats(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let (stats, media) = (admin.archive.stats(None).await?, admin.archive.media_totals(None).await?);
@@ -111,6 +113,7 @@ fn row(hit: &SearchHit, names: &BTreeMap<InstanceId, &str>) -> Value {
     let sent_at = DateTime::from_timestamp_micros(message.sent_at);
     let body = serde_json::from_slice(&message.body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&message.body).into_owned()));
+    let snippet = snippet(&message.text, &hit.highlights, SNIPPET);
     json!({
         "id": message.id,
         "instance": names.get(&message.instance),
@@ -123,6 +126,7 @@ fn row(hit: &SearchHit, names: &BTreeMap<InstanceId, &str>) -> Value {
         "kind": message.kind,
         "text": message.text,
         "highlights": hit.highlights,
+        "snippet": { "text": snippet.text, "highlights": snippet.highlights },
         "revoked": message.revoked.is_some(),
         "body": body,
     })
