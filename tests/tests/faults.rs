@@ -6,7 +6,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use stele_tests::{
     corp::{CorpFolder, CorpSpec, Draft, KEY_VERSIONS, KeyPair, Story},
-    daemon::{Site, wait_for},
+    daemon::{Daemon, Site, wait_for},
     report::Report,
     runs::Run,
     settings::Settings,
@@ -345,6 +345,16 @@ async fn an_abort_inside_the_library_costs_one_restart() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envelope_the_library_always_dies_of_is_parked_alone() -> Result<()> {
+    parked_alone("decrypt abort match 致命", "SIGABRT").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_the_library_always_hangs_on_is_parked_alone() -> Result<()> {
+    parked_alone("decrypt hang match 致命", "has not returned for 10 s").await
+}
+
+/// One message is fatal to the library: everything else is archived, and the history says what happened.
+async fn parked_alone(fault: &str, words: &str) -> Result<()> {
     let upstream = tempfile::tempdir()?;
     let mut folder = CorpFolder::empty(&CorpSpec::recent(100), upstream.path())?;
     let mut written = Vec::new();
@@ -354,7 +364,7 @@ async fn an_envelope_the_library_always_dies_of_is_parked_alone() -> Result<()> 
         let msgid = folder.add(&Draft::text("staff123", "customer456", &text))?;
         if index == 33 { deadly = msgid } else { written.push(msgid) }
     }
-    folder.set_faults(&["decrypt abort match 致命"])?;
+    folder.set_faults(&[fault])?;
     let site = site(&folder)?;
     let _daemon = site.start().await?;
     wait_for("all but one", || async {
@@ -374,7 +384,7 @@ async fn an_envelope_the_library_always_dies_of_is_parked_alone() -> Result<()> 
     let instance = restarts().await?;
     ensure!(instance["restarts"] == 2 && instance["state"] == "running", "{instance}");
     let told = site.runs("sync").await?.iter().map(Run::complaints).collect::<String>();
-    ensure!(told.contains("SIGABRT"), "the history does not tell of it: {told}");
+    ensure!(told.contains(words), "the history does not tell of it: {told}");
     // What is parked is tried again now and then, but not what kills.
     let run = site.run_job("recover").await?;
     ensure!(run.outcome == "succeeded", "{run:?}");
@@ -387,6 +397,50 @@ async fn an_envelope_the_library_always_dies_of_is_parked_alone() -> Result<()> 
     let reason = site.log();
     ensure!(reason.contains("vendor library crashed"), "nobody says why it is parked: {}", site.log_tail());
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_never_return_cost_a_few_threads_and_a_restart() -> Result<()> {
+    /// Threads beyond those at rest: calls given up, calls under way, and threads between two calls.
+    const MORE: usize = 4 + 5 + 4;
+    let upstream = tempfile::tempdir()?;
+    let mut folder = CorpFolder::empty(&CorpSpec::recent(100), upstream.path())?;
+    folder.set_faults(&["media hang"])?;
+    for index in 0..8 {
+        let fileid = format!("{index}.pdf");
+        let file = folder.add_media(&fileid, "pdf", &[b'a' + index; 1000])?;
+        let body = json!({ "file": {
+            "md5sum": file.md5, "filename": fileid, "fileext": "pdf", "filesize": file.size, "sdkfileid": file.sdkfileid,
+        }});
+        let draft = Draft { msgtype: "file".into(), fields: body, ..Draft::text("staff123", "customer456", "") };
+        folder.add(&draft)?;
+    }
+    let site = site(&folder)?;
+    let daemon = site.start().await?;
+    ensure!(site.sync().await?.stored == 8, "files hold no message up");
+    let at_rest = threads(&daemon);
+    folder.set_faults(&["media hang", "chat hang"])?;
+    let most = std::sync::atomic::AtomicUsize::new(0);
+    wait_for("a restart", || async {
+        most.fetch_max(threads(&daemon), std::sync::atomic::Ordering::Relaxed);
+        let instance =
+            site.admin("/api/v1/instances").await.map_err(|error| error.to_string())?["instances"][0].clone();
+        if instance["restarts"] == 1 && instance["state"] == "running" { Ok(()) } else { Err(instance.to_string()) }
+    })
+    .await
+    .with_context(|| site.log_tail())?;
+    let most = most.into_inner();
+    ensure!(most <= at_rest + MORE, "{most} threads, {at_rest} at rest");
+    ensure!(site.log().contains("has not returned from 4 calls for 14 s; its process ends"), "{}", site.log_tail());
+    folder.set_faults(&[])?;
+    site.media_done().await?;
+    ensure!(site.media("stored").await? == 8, "{} files", site.media("stored").await?);
+    Ok(())
+}
+
+/// Threads of the plugin.
+fn threads(daemon: &Daemon) -> usize {
+    daemon.children().iter().filter_map(|pid| Some(std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.count())).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use crate::config::{self, Config};
 use crate::handles::Handles;
 use crate::keys::KeyRing;
+use crate::lost::Lost;
 use crate::rate::CallRate;
 use crate::refusal;
 use crate::vendor::{Egress, Fault, Vendor};
@@ -25,6 +26,8 @@ pub struct Corp {
     pub keys: KeyRing,
     /// Its budget of calls, messages and media together.
     pub calls: CallRate,
+    /// Calls of the instance that were given up.
+    pub lost: Arc<Lost>,
     /// The library, or why there is none.
     vendor: Result<Loaded, Fault>,
     /// Unparsable replies in a row.
@@ -43,14 +46,15 @@ pub type Provided = Result<(Arc<dyn Vendor>, String), Fault>;
 
 impl Corp {
     /// A corp of this configuration.
-    pub fn new(corp: config::Corp, config: &Config, vendor: &Provided) -> Self {
+    pub fn new(corp: config::Corp, config: &Config, vendor: &Provided, lost: &Arc<Lost>) -> Self {
         let egress = Egress {
             proxy: config.proxy.clone(),
             password: config.proxy_password.clone(),
             timeout_seconds: config.timeout_seconds,
         };
         let handles = |vendor: &Arc<dyn Vendor>, at_once| {
-            Handles::new(Arc::clone(vendor), &corp.id, corp.archive_secret.clone(), egress.clone(), at_once)
+            let (secret, lost) = (corp.archive_secret.clone(), Arc::clone(lost));
+            Handles::new(Arc::clone(vendor), &corp.id, secret, egress.clone(), at_once, lost)
         };
         let vendor = match vendor {
             Ok((vendor, identity)) => Ok(Loaded {
@@ -65,6 +69,7 @@ impl Corp {
             keys: KeyRing::load(&corp.private_keys),
             calls: CallRate::new(config.calls_per_minute),
             config: corp,
+            lost: Arc::clone(lost),
             vendor,
             unparsable: AtomicU32::new(0),
         }

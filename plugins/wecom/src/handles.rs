@@ -4,6 +4,7 @@
 //! is owned by the call that uses it and goes back to this store afterwards, so no two calls ever share one: the crashes
 //! others report were handles destroyed while in use (reference/wecom-archive.md §1.11).
 
+use crate::lost::Lost;
 use crate::secret::Secret;
 use crate::vendor::{Egress, Fault, Handle, Vendor};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -30,6 +31,7 @@ pub struct Handles {
     secret: Secret,
     egress: Egress,
     permits: Arc<Semaphore>,
+    lost: Arc<Lost>,
     store: Arc<Mutex<Store>>,
 }
 
@@ -42,15 +44,16 @@ struct Store {
 
 impl Handles {
     /// A store that opens handles as they are needed.
-    pub fn new(vendor: Arc<dyn Vendor>, corp: &str, secret: Secret, egress: Egress, at_once: usize) -> Self {
-        Self {
-            vendor,
-            corp: corp.to_owned(),
-            secret,
-            egress,
-            permits: Arc::new(Semaphore::new(at_once)),
-            store: Arc::default(),
-        }
+    pub fn new(
+        vendor: Arc<dyn Vendor>,
+        corp: &str,
+        secret: Secret,
+        egress: Egress,
+        at_once: usize,
+        lost: Arc<Lost>,
+    ) -> Self {
+        let (permits, store) = (Arc::new(Semaphore::new(at_once)), Arc::default());
+        Self { vendor, corp: corp.to_owned(), secret, egress, permits, lost, store }
     }
 
     /// Makes a call with a handle of its own, off the runtime's own threads.
@@ -58,6 +61,9 @@ impl Handles {
         &self,
         call: impl FnOnce(&mut dyn Handle, &Egress) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
+        if self.lost.is_enough() {
+            return Err(Fault::NoMore);
+        }
         let patience = MARGIN_SECONDS + REQUESTS_PER_CALL * u64::from(self.egress.timeout_seconds);
         let this = self.clone();
         let stage = Arc::new(AtomicU8::new(QUEUED));
@@ -68,11 +74,12 @@ impl Handles {
                 // Whether or not anybody still waits: the permit and the handle stay with the call until it returns.
                 stage.store(RUNNING, Ordering::SeqCst);
                 let result = this.call_blocking(call);
-                if stage.swap(ENDED, Ordering::SeqCst) == ABANDONED
-                    && let Ok(permit) = permit
-                {
-                    // Another permit has taken its place.
-                    permit.forget();
+                if stage.swap(ENDED, Ordering::SeqCst) == ABANDONED {
+                    this.lost.call_returned();
+                    if let Ok(permit) = permit {
+                        // Another permit has taken its place.
+                        permit.forget();
+                    }
                 }
                 result
             });
@@ -82,9 +89,11 @@ impl Handles {
         match tokio::time::timeout(Duration::from_secs(2 * patience), work).await {
             Ok(result) => result,
             Err(_) => {
-                // The library does not come back. Its thread and its handle are given up, so that others can go on.
+                // The library does not come back. Its thread and its handle are given up, so that others can go on: a few
+                // times, see `Lost`.
                 let gave_up = seen.compare_exchange(RUNNING, ABANDONED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
                 if gave_up {
+                    self.lost.give_up_call(2 * patience);
                     self.renew();
                     self.permits.add_permits(1);
                 }

@@ -9,6 +9,7 @@ mod handles;
 mod health;
 pub mod ids;
 pub mod keys;
+mod lost;
 mod media;
 mod plugin;
 mod rate;

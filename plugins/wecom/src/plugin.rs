@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::corp::{Corp, Provided};
 use crate::directory::Directory;
 use crate::health;
+use crate::lost::Lost;
 use crate::media;
 use crate::sync::Sync;
 use crate::vendor::{self, Fault, Library};
@@ -28,6 +29,7 @@ const DEFAULT_DIRECTORY: &str = "0 17 */6 * * *";
 pub struct Wecom {
     api: ApiState,
     corps: Vec<Archived>,
+    lost: Arc<Lost>,
     library: Option<Fault>,
 }
 
@@ -42,8 +44,9 @@ impl Wecom {
     /// An instance whose library is this one; [`Plugin::open`] brings the configured one.
     pub fn with_library(config: Config, host: &Host, library: &Provided) -> Result<Self, Error> {
         let config = config.check()?;
+        let lost = Lost::new(host.clone());
         let archived = |corp: &crate::config::Corp| {
-            let corp = Arc::new(Corp::new(corp.clone(), &config, library));
+            let corp = Arc::new(Corp::new(corp.clone(), &config, library, &lost));
             Archived {
                 sync: Sync::new(Arc::clone(&corp), config.page_limit, host),
                 directory: Directory::new(Arc::clone(&corp), host, &config.api_base),
@@ -53,6 +56,7 @@ impl Wecom {
         let this = Self {
             api: ApiState::new(host.clone(), &config),
             corps: config.corp.iter().map(archived).collect(),
+            lost,
             library: library.as_ref().err().cloned(),
         };
         for finding in &this.report().findings {
@@ -67,7 +71,7 @@ impl Wecom {
     }
 
     fn report(&self) -> HealthReport {
-        health::report(self.library.as_ref(), self.corps.iter().map(|archived| &*archived.corp))
+        health::report(self.library.as_ref(), &self.lost, self.corps.iter().map(|archived| &*archived.corp))
     }
 }
 

@@ -87,7 +87,7 @@ pub fn of_fault(fault: &Fault) -> Error {
             Treatment::Bug | Treatment::Park => ErrorCode::Invalid,
         },
         Fault::Refused(_) => ErrorCode::Invalid,
-        Fault::Stuck(_) => ErrorCode::Unavailable,
+        Fault::Stuck(_) | Fault::NoMore => ErrorCode::Unavailable,
         // Nothing but a person can bring a library.
         Fault::Unusable(_) => ErrorCode::Denied,
     };

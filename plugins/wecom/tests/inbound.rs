@@ -4,6 +4,8 @@ mod inbound_support;
 
 use inbound_support::{CHUNK, CORP, FakeVendor, KeyPair, Mood, config, host, text_message};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use stele_plugin_api::model::{Micros, Page, Parked};
 use stele_plugin_api::ops::{Empty, MediaRequest, PullRequest, RecoverRequest};
 use stele_plugin_api::testing::sink;
@@ -306,6 +308,75 @@ async fn a_message_the_library_dies_of_is_found_and_set_aside() {
     let recover = RecoverRequest { partition: CORP.into(), parked: vec![older] };
     assert_eq!(texts(&[plugin.sync_recover(recover).await.expect("nothing is wrong")]), ["poison"]);
     vendor.release();
+}
+
+/// Waits until a released vendor's calls have returned.
+async fn healthy(plugin: &Wecom) {
+    while !plugin.health().await.expect("it can always tell").ok {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// In a process that is not the plugin's own.
+#[tokio::test(start_paused = true)]
+async fn a_decryption_that_never_returns_is_given_up_once() {
+    let vendor = FakeVendor::default();
+    let _at_last = vendor.released_at_last();
+    (1..=9).for_each(|seq| vendor.send_text(seq, &if seq == 5 { "poison".to_owned() } else { seq.to_string() }));
+    vendor.world().deadly = Some("poison".into());
+    let host = host();
+    let plugin = vendor.instance(&host.host(), config(&[1]));
+    // A daemon that gives the call up earlier is no way to get another thread stuck.
+    tokio::select! {
+        _ = plugin.sync_pull(request(None, 10)) => panic!("it gets past the message"),
+        () = vendor.hangs.notified() => {}
+    }
+    while plugin.health().await.expect("it can always tell").ok {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    for _again in 0..3 {
+        let error = error_of(plugin.sync_pull(request(None, 10)).await);
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.contains("not returned from earlier calls"), "{error}");
+    }
+    let report = plugin.health().await.expect("it can always tell");
+    assert!(report.findings[0].contains("does not return from 1 calls"), "{report:?}");
+    let told: Vec<String> = host.logs().into_iter().map(|log| log.message).collect();
+    assert!(told.iter().any(|message| message.contains("decrypting a message for 10 s")), "{told:?}");
+    vendor.release();
+    healthy(&plugin).await;
+    assert_eq!(texts(&pull_all(&plugin, 10).await.expect("it works again")).len(), 9);
+}
+
+/// In a process that is not the plugin's own.
+#[tokio::test(start_paused = true)]
+async fn calls_that_never_return_are_given_up_a_few_times() {
+    let vendor = FakeVendor::default();
+    let _at_last = vendor.released_at_last();
+    vendor.send_text(1, "一");
+    vendor.world().chat.extend((0..9).map(|_| Mood::Hangs));
+    let plugin = Arc::new(vendor.instance(&host().host(), config(&[1])));
+    for _stuck in 0..4 {
+        let pulling = Arc::clone(&plugin);
+        let pull = tokio::spawn(async move { pulling.sync_pull(request(None, 10)).await });
+        vendor.hangs.notified().await;
+        while !pull.is_finished() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let error = error_of(pull.await.expect("it does not panic"));
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.contains("for 50 s"), "{error}");
+    }
+    assert!(!plugin.health().await.expect("it can always tell").ok);
+    for _refused in 0..3 {
+        let error = error_of(plugin.sync_pull(request(None, 10)).await);
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.contains("not returned from earlier calls"), "{error}");
+    }
+    assert_eq!(vendor.world().asked.len(), 4);
+    vendor.release();
+    healthy(&plugin).await;
+    assert_eq!(texts(&pull_all(&plugin, 10).await.expect("it works again")), ["一"]);
 }
 
 #[tokio::test]

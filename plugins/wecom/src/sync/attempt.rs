@@ -1,8 +1,9 @@
 //! Surviving a message that kills the process.
 //!
-//! The library aborts on input it does not like, and takes the process with it (reference/wecom-archive.md §1.7). The
-//! daemon starts the plugin again, it fetches the same page, and dies again: one message would stop the archive for good.
-//! So the plugin writes down what it is about to open, in the daemon's small state, because it has no files of its own:
+//! The library aborts on input it does not like, and takes the process with it (reference/wecom-archive.md §1.7); or it
+//! does not return, and the plugin ends the process ([`crate::lost`]). The daemon starts the plugin again, it fetches the
+//! same page, and dies again: one message would stop the archive for good. So the plugin writes down what it is about to
+//! open, in the daemon's small state, because it has no files of its own:
 //!
 //! 1. before a page: its range of seqs (one write per page of up to 1000);
 //! 2. after a death in that range: the page is opened one by one, each seq written down before;
@@ -80,6 +81,11 @@ impl Attempts {
         let touches = |suspect: &RangeInclusive<u64>| suspect.start() <= page.end() && page.start() <= suspect.end();
         self.write(page, None).await;
         if before.suspect.as_ref().is_some_and(touches) { Care::OneByOne } else { Care::Normal }
+    }
+
+    /// Writes down that the page was opened one by one: whatever ends the process from now on, no envelope of it does.
+    pub async fn end_one_by_one(&self, page: &RangeInclusive<u64>) {
+        self.write(page, None).await;
     }
 
     /// Writes down that this one envelope of the page is about to be opened.

@@ -74,6 +74,11 @@ pub enum Fault {
     /// The call has not returned in its time. Its thread and its handle are lost until it does.
     #[error("the vendor library has not returned for {0} s")]
     Stuck(u64),
+    /// The call was not made, because too many others have not returned.
+    #[error(
+        "the vendor library has not returned from earlier calls; no more are made until it has, or is started again"
+    )]
+    NoMore,
     /// The library cannot be used at all.
     #[error("the vendor library cannot be used: {0}")]
     Unusable(String),
@@ -84,7 +89,7 @@ impl Fault {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Returned(code) => Some(*code),
-            Self::Refused(_) | Self::Stuck(_) | Self::Unusable(_) => None,
+            Self::Refused(_) | Self::Stuck(_) | Self::NoMore | Self::Unusable(_) => None,
         }
     }
 }

@@ -86,6 +86,8 @@ pub enum Mood {
     Cut,
     /// Every envelope comes twice, the last ones first.
     Shuffled,
+    /// The call does not return before the vendor is released, and then as usual.
+    Hangs,
 }
 
 /// What a fake vendor knows and did.
@@ -112,7 +114,7 @@ pub struct World {
 #[derive(Clone, Default)]
 pub struct FakeVendor {
     world: Arc<Mutex<World>>,
-    /// Told when a decryption hangs.
+    /// Told when a call hangs.
     pub hangs: Arc<Notify>,
     released: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -145,10 +147,29 @@ impl FakeVendor {
         self.send(seq, 1, text_message(seq, content).to_string().as_bytes());
     }
 
-    /// Lets hanging decryptions go on.
+    /// Lets hanging calls go on.
     pub fn release(&self) {
         *self.released.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.released.1.notify_all();
+    }
+
+    /// [`Self::release`] when the test ends, however it does: the runtime waits for calls that hang.
+    pub fn released_at_last(&self) -> impl Drop {
+        struct AtLast(FakeVendor);
+        impl Drop for AtLast {
+            fn drop(&mut self) {
+                self.0.release();
+            }
+        }
+        AtLast(self.clone())
+    }
+
+    fn hang(&self) {
+        self.hangs.notify_one();
+        let mut released = self.released.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*released {
+            released = self.released.1.wait(released).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// An instance on top of it.
@@ -174,11 +195,7 @@ impl Vendor for FakeVendor {
         let plaintext = STANDARD.decode(sealed).map_err(|_| wrong())?;
         let deadly = self.world().deadly.clone();
         if deadly.is_some_and(|deadly| String::from_utf8_lossy(&plaintext).contains(&deadly)) {
-            self.hangs.notify_one();
-            let mut released = self.released.0.lock().unwrap_or_else(PoisonError::into_inner);
-            while !*released {
-                released = self.released.1.wait(released).unwrap_or_else(PoisonError::into_inner);
-            }
+            self.hang();
         }
         Ok(plaintext)
     }
@@ -195,7 +212,13 @@ impl Handle for FakeHandle {
         let mut envelopes: Vec<Value> = newer.take(limit as usize).cloned().collect();
         let reply =
             |envelopes: &[Value]| json!({"errcode": 0, "errmsg": "ok", "chatdata": envelopes}).to_string().into_bytes();
-        match world.chat.pop_front() {
+        let mood = world.chat.pop_front();
+        drop(world);
+        match mood {
+            Some(Mood::Hangs) => {
+                self.0.hang();
+                Ok(reply(&envelopes))
+            }
             Some(Mood::Returns(code)) => Err(Fault::Returned(Code(code))),
             Some(Mood::Says(body)) => Ok(body),
             Some(Mood::Cut) => {
