@@ -181,7 +181,8 @@ pub struct PullRequest {
     pub cursor: Option<Bytes>,
     /// How many messages the daemon would like at most.
     pub limit: u32,
-    /// When the last page of this partition was committed; lets a plugin notice that history was lost meanwhile.
+    /// When the last page of this partition that had a cursor was committed, be it the same one; lets a plugin notice that
+    /// history was lost meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_commit: Option<Micros>,
 }

@@ -28,7 +28,8 @@ async fn pull_all(plugin: &Wecom, limit: u32) -> Result<Vec<Page>, Error> {
     loop {
         let page = plugin.sync_pull(request(pages.last(), limit)).await?;
         if page.caught_up {
-            assert_eq!((page.messages.len(), &page.cursor), (0, &None));
+            assert!(page.messages.is_empty());
+            assert_eq!(page.cursor, pages.last().and_then(|page| page.cursor.clone()));
             return Ok(pages);
         }
         pages.push(page);
@@ -124,7 +125,7 @@ async fn a_reply_that_only_repeats_moves_nothing_back() {
     let old = json!({"errcode": 0, "chatdata": [{"seq": 3, "msgid": "m3"}]}).to_string().into_bytes();
     vendor.world().chat.push_back(Mood::Says(old));
     let plugin = vendor.instance(&host().host(), config(&[1]));
-    let cursor = Some(Cursor { seq: 7, latest: 0 }.write());
+    let cursor = Some(Cursor { seq: 7, ..Cursor::default() }.write());
     let page = plugin.sync_pull(PullRequest { cursor, ..request(None, 10) }).await.expect("nothing is wrong");
     assert!(page.caught_up && page.cursor.is_none() && page.messages.is_empty() && page.parked.is_empty());
     assert_eq!(page.notices[0].code, "repeated-page");
@@ -388,7 +389,7 @@ async fn a_long_silence_is_told() {
         vendor.send_text(500, "后来");
         let plugin = vendor.instance(&host().host(), config(&[1]));
         let request = PullRequest {
-            cursor: Some(Cursor { seq: 7, latest: now - silence }.write()),
+            cursor: Some(Cursor { seq: 7, latest: now - silence, silence: 0 }.write()),
             last_commit: Some(now - silence),
             ..request(None, 10)
         };
@@ -402,6 +403,27 @@ async fn a_long_silence_is_told() {
 }
 
 #[tokio::test]
+async fn nothing_new_after_a_long_silence_is_not_the_end_of_it() {
+    const DAY: Micros = 24 * 3_600 * 1_000_000;
+    let now = chrono::Utc::now().timestamp_micros();
+    let pull = async |plugin: &Wecom, cursor, last_commit| {
+        let request = PullRequest { cursor, last_commit: Some(last_commit), ..request(None, 10) };
+        plugin.sync_pull(request).await.expect("nothing is wrong")
+    };
+    for (silence, expected) in [(DAY, None), (6 * DAY, Some("gap"))] {
+        let vendor = FakeVendor::default();
+        let plugin = vendor.instance(&host().host(), config(&[1]));
+        let known = Cursor { seq: 7, latest: now - 30 * DAY, silence: 0 }.write();
+        let nothing = pull(&plugin, Some(known), now - silence).await;
+        assert!(nothing.caught_up && nothing.notices.is_empty() && nothing.cursor.is_some());
+        vendor.send_text(500, "后来");
+        let page = pull(&plugin, nothing.cursor, now).await;
+        assert_eq!(page.notices.first().map(|notice| notice.code.as_str()), expected);
+        assert_eq!(Cursor::read(page.cursor.as_ref()).expect("it is one of ours").silence, 0);
+    }
+}
+
+#[tokio::test]
 async fn the_cursor_keeps_the_latest_time() {
     let vendor = FakeVendor::default();
     vendor.send_text(1, "一");
@@ -411,7 +433,7 @@ async fn the_cursor_keeps_the_latest_time() {
     let plugin = vendor.instance(&host().host(), config(&[1]));
     let page = plugin.sync_pull(request(None, 1000)).await.expect("nothing is wrong");
     let cursor = Cursor::read(page.cursor.as_ref()).expect("it is one of ours");
-    assert_eq!(cursor, Cursor { seq: 2, latest: 1_700_000_000_001_000 });
+    assert_eq!(cursor, Cursor { seq: 2, latest: 1_700_000_000_001_000, silence: 0 });
     // A message that does not say when comes right after the one before it.
     assert_eq!(page.messages[1].sent_at, 1_700_000_000_001_000);
 }

@@ -5,15 +5,20 @@ use stele_plugin_api::{Error, ErrorCode, model::Micros};
 
 /// Version of the encoding.
 const VERSION: &str = "1";
+/// The same with a silence.
+const VERSION_WITH_SILENCE: &str = "2";
 
 /// The highest seq whose envelope is stored, and when the latest message was sent: `1:<seq>:<microseconds>`, as text, so
-/// that an operator can read it.
+/// that an operator can read it. A silence makes it `2:<seq>:<microseconds>:<silence>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// WeCom's number; the next pull asks for what comes after it.
     pub seq: u64,
     /// When the latest message up to there was sent; 0 when there was none.
     pub latest: Micros,
+    /// How long there was no contact since then, if so long that messages may be lost. Pulls that bring nothing confirm
+    /// the contact, but say nothing about what was lost before: only the number of the next message does.
+    pub silence: Micros,
 }
 
 impl Cursor {
@@ -28,16 +33,23 @@ impl Cursor {
 
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let cursor = match (parts.next()?, parts.next()?.parse(), parts.next()?.parse()) {
-            (VERSION, Ok(seq), Ok(latest)) => Self { seq, latest },
+        let (version, seq, latest) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let silence = match version {
+            VERSION => 0,
+            VERSION_WITH_SILENCE => parts.next()?.parse().ok()?,
             _ => return None,
         };
+        let cursor = Self { seq, latest, silence };
         parts.next().is_none().then_some(cursor)
     }
 
     /// For the daemon to store.
     pub fn write(self) -> Bytes {
-        Bytes::from(format!("{VERSION}:{}:{}", self.seq, self.latest))
+        let Self { seq, latest, silence } = self;
+        Bytes::from(match silence {
+            0 => format!("{VERSION}:{seq}:{latest}"),
+            _ => format!("{VERSION_WITH_SILENCE}:{seq}:{latest}:{silence}"),
+        })
     }
 }
 
@@ -48,15 +60,17 @@ mod tests {
 
     #[test]
     fn encoding_is_frozen() {
-        let cursor = Cursor { seq: u64::MAX, latest: 1_700_000_000_000_000 };
+        let cursor = Cursor { seq: u64::MAX, latest: 1_700_000_000_000_000, silence: 0 };
         assert_eq!(cursor.write(), "1:18446744073709551615:1700000000000000");
-        assert_eq!(Cursor::read(Some(&Bytes::from_static(b"1:7:0"))), Ok(Cursor { seq: 7, latest: 0 }));
+        assert_eq!(Cursor { silence: 5, ..cursor }.write(), "2:18446744073709551615:1700000000000000:5");
+        assert_eq!(Cursor::read(Some(&Bytes::from_static(b"1:7:0"))), Ok(Cursor { seq: 7, ..Cursor::default() }));
         assert_eq!(Cursor::read(None), Ok(Cursor::default()));
     }
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["", "7", "1:7", "2:7:0", "1:-7:0", "1:7:0:0", "1:7:x", "\u{fffd}"] {
+        for text in ["", "7", "1:7", "2:7:0", "2:7:0:x", "2:7:0:1:1", "3:7:0", "1:-7:0", "1:7:0:0", "1:7:x", "\u{fffd}"]
+        {
             let error = Cursor::read(Some(&Bytes::from(text.to_owned()))).expect_err("it is none");
             assert_eq!(error.code, ErrorCode::Invalid, "{text}");
         }
@@ -64,8 +78,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back(seq in any::<u64>(), latest in any::<i64>()) {
-            let cursor = Cursor { seq, latest };
+        fn a_cursor_comes_back(seq in any::<u64>(), latest in any::<i64>(), silence in any::<i64>()) {
+            let cursor = Cursor { seq, latest, silence };
             prop_assert_eq!(Cursor::read(Some(&cursor.write())), Ok(cursor));
         }
     }

@@ -88,7 +88,11 @@ impl Sync {
                 code: "repeated-page".to_owned(),
                 message: format!("wecom answered with messages up to seq {} only, which are stored", cursor.seq),
             });
-            return Ok(Page { caught_up: true, notices: Vec::from_iter(repeats), ..Page::default() });
+            // Of an answer that there is nothing more the daemon should know when it came: the cursor says where and since
+            // when. One that repeats itself is no such answer.
+            let confirms = request.cursor.is_some() && !ready.repeats;
+            let cursor = confirms.then(|| gap::confirmed(cursor, request.last_commit, now).write());
+            return Ok(Page { cursor, caught_up: true, notices: Vec::from_iter(repeats), ..Page::default() });
         };
         let rest = ready.outcomes.split_off(Self::fit(&ready.outcomes));
         let highest = ready.outcomes.last().map_or(highest, |(seq, _)| *seq);

@@ -62,7 +62,7 @@ impl Builder {
 
     /// The page of a pull, which goes on after this seq.
     pub fn up_to(self, seq: u64) -> Page {
-        let cursor = Cursor { seq, latest: self.latest };
+        let cursor = Cursor { seq, latest: self.latest, silence: 0 };
         Page { cursor: Some(cursor.write()), ..self.finish() }
     }
 
