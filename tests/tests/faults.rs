@@ -282,7 +282,16 @@ async fn bad_envelopes_stop_nothing() -> Result<()> {
         ("", "QUJDREVGR0hJSktMTU5PUFFSU1RVVg=="),
         ("QUJD", "QUJDREVGR0hJSktMTU5PUFFSU1RVVg=="),
     ];
-    let parked = broken.len() as u64;
+    let malformed = [
+        json!({ "seq": 1, "msgid": "odd_key", "publickey_ver": 2, "encrypt_random_key": null, "encrypt_chat_msg": "" }),
+        json!({ "seq": 1, "msgid": "odd_version", "publickey_ver": "2", "encrypt_random_key": good, "encrypt_chat_msg": "" }),
+        json!({ "seq": 1, "msgid": null }),
+    ];
+    let parked = (broken.len() + malformed.len()) as u64;
+    for line in &malformed {
+        folder.add_line_as_next(line)?;
+        add(&mut folder, "坏的之后")?;
+    }
     for (index, (key, message)) in broken.iter().enumerate() {
         // Numbers between those of good messages: the folder counts on from its own last one.
         let line = json!({

@@ -270,6 +270,27 @@ async fn envelopes_that_would_end_the_process_never_reach_the_library() {
 }
 
 #[tokio::test]
+async fn a_malformed_element_is_kept_and_stops_nothing() {
+    let vendor = FakeVendor::default();
+    let key = KeyPair::shared(1).seal("k");
+    vendor.send_text(1, "一");
+    vendor.send_sealed(2, &json!("1"), &key, b"{}");
+    vendor.send_sealed(3, &json!({}), &key, b"{}");
+    vendor.send_text(4, "四");
+    let plugin = vendor.instance(&host().host(), config(&[1]));
+    let pages = pull_all(&plugin, 10).await.expect("nothing stops the archive");
+    assert_eq!(texts(&pages), ["一", "四"]);
+    let parked: Vec<Parked> = pages.iter().flat_map(|page| page.parked.clone()).collect();
+    let told: Vec<(&str, &str)> = parked.iter().map(|p| (p.native_id.as_str(), p.reason.as_str())).collect();
+    let reason = |seq| format!("seq {seq}, key version none: wecom delivered it malformed; it is kept as it came");
+    assert_eq!(told, [("corp123/m2", reason(2).as_str()), ("corp123/m3", reason(3).as_str())]);
+    let kept: Envelope = serde_json::from_slice(&parked[0].envelope).expect("it is an envelope");
+    assert!(kept.malformed.is_some_and(|json| json.contains(&key) && json.contains(r#""publickey_ver":"1""#)));
+    let recover = RecoverRequest { partition: CORP.into(), parked: parked.clone() };
+    assert_eq!(plugin.sync_recover(recover).await.expect("nothing is wrong").parked, parked);
+}
+
+#[tokio::test]
 async fn what_cannot_be_recovered_comes_back_as_it_was() {
     let plugin = FakeVendor::default().instance(&host().host(), config(&[1]));
     let odd = Parked { native_id: "corp123/x".into(), reason: "odd".into(), envelope: "no envelope".into() };

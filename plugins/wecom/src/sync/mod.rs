@@ -116,6 +116,8 @@ impl Sync {
         for parked in request.parked {
             match serde_json::from_slice::<Envelope>(&parked.envelope) {
                 Ok(envelope) if !opener.is_hopeless(&envelope)? => {
+                    // What one version of the plugin cannot read another may.
+                    let envelope = envelope.malformed.as_deref().and_then(Envelope::read).unwrap_or(envelope);
                     envelopes.push(Envelope { deadly_to: None, ..envelope });
                 }
                 _ => page.add(vec![(0, Outcome::Parked(parked))]),

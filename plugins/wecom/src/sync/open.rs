@@ -22,6 +22,9 @@ pub enum Closed {
     /// The library does not decrypt it.
     #[error("{0}")]
     Vendor(Fault),
+    /// It is not what WeCom documents.
+    #[error("wecom delivered it malformed; it is kept as it came")]
+    Malformed,
     /// What is in it cannot be an encrypted message.
     #[error("the encrypted message is too short to be one")]
     TooShort,
@@ -29,6 +32,9 @@ pub enum Closed {
 
 /// Opens one envelope: its plaintext.
 pub fn open(vendor: &dyn Vendor, keys: &KeyRing, envelope: &Envelope) -> Result<Vec<u8>, Closed> {
+    if envelope.malformed.is_some() {
+        return Err(Closed::Malformed);
+    }
     if envelope.encrypt_chat_msg.len() < MIN_ENCRYPTED {
         return Err(Closed::TooShort);
     }
