@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 use stele_archive::model::{Message, Page};
-use stele_archive::ops::{ConversationQuery, MessageQuery};
+use stele_archive::ops::{ConversationQuery, MessageOrder, MessageQuery};
 use stele_archive::{Commit, InstanceId, Pages, Queries, Stream};
 use stele_store::{Durability, Options, SqliteArchive};
 use support::{Random, conversation, message, person};
@@ -14,9 +14,14 @@ use support::{Random, conversation, message, person};
 const ASKED: usize = 2_000;
 /// Messages of a page while the archive is filled.
 const PAGE: u64 = 10_000;
+/// The conversation that holds every second message, and so many of a kind that was last seen on the first day.
+const HALL: &str = "corp/hall";
+const RARE: u64 = 7;
 /// Conversations a machine writes in on one day.
 const BUSY: u64 = 5_000;
 const DAY: i64 = 86_400_000_000;
+
+type Shape = Box<dyn Fn(MessageQuery, &mut Random) -> MessageQuery>;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -29,7 +34,7 @@ async fn main() {
     let mut stored = 0;
     for goal in [10_000, many] {
         while stored < goal {
-            let messages = (stored..stored + PAGE).map(|at| message(at, support::CONVERSATIONS)).collect();
+            let messages = (stored..stored + PAGE).map(said).collect();
             put(&archive, instance, &Page { messages, ..Page::default() }).await;
             stored += PAGE;
         }
@@ -43,6 +48,16 @@ async fn main() {
 async fn put(archive: &SqliteArchive, instance: InstanceId, page: &Page) {
     let commit = Commit { instance, partition: "corp", stream: Stream::Messages, from: None, page, now: 0 };
     archive.commit(commit).await.expect("stored");
+}
+
+/// The message of this number, in the hall or elsewhere.
+fn said(at: u64) -> Message {
+    let message = message(at, support::CONVERSATIONS);
+    if at.is_multiple_of(2) {
+        return message;
+    }
+    let kind = if at < 2 * RARE { "note".to_owned() } else { message.kind };
+    Message { conversation: HALL.to_owned(), kind, ..message }
 }
 
 /// The worst day of a person's list: a machine that wrote in thousands of conversations on the day of these messages.
@@ -93,7 +108,6 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
     }
     report("conversations, busy day", times);
     let newest = (support::NEW_YEAR + stored as i64 * 500_000) / DAY * DAY;
-    type Shape = Box<dyn Fn(MessageQuery, &mut Random) -> MessageQuery>;
     let messages: Vec<(&str, Shape)> = vec![
         ("messages", Box::new(|query, _| query)),
         ("messages, page 50", Box::new(|query, _| MessageQuery { offset: 980, ..query })),
@@ -111,18 +125,52 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
         ),
     ];
     for (name, shape) in messages {
-        let mut random = Random(7);
-        let mut times = Vec::with_capacity(ASKED);
-        for _ in 0..ASKED {
-            let place = conversation(random.skewed(support::CONVERSATIONS));
-            let query = MessageQuery { conversation: place, limit: 20, descending: true, ..Default::default() };
-            let query = shape(query, &mut random);
-            let start = Instant::now();
-            archive.messages(instance, &query).await.expect("answers");
-            times.push(start.elapsed());
-        }
-        report(name, times);
+        let place = |random: &mut Random| conversation(random.skewed(support::CONVERSATIONS));
+        report(name, ask(archive, instance, place, shape).await);
     }
+    // Every second message is in the hall.
+    let hall = stored / 2 - 20;
+    let deep: Vec<(&str, Shape)> = vec![
+        ("hall", Box::new(|query, _| query)),
+        ("hall, of a kind", Box::new(|query, _| MessageQuery { kinds: vec!["file".into()], ..query })),
+        ("hall, of a rare kind", Box::new(|query, _| MessageQuery { kinds: vec!["note".into()], ..query })),
+        (
+            "hall, rare, by id",
+            Box::new(|query, _| MessageQuery { kinds: vec!["note".into()], order: MessageOrder::Id, ..query }),
+        ),
+        ("hall, any page", Box::new(move |query, random| MessageQuery { offset: random.next() % hall, ..query })),
+        (
+            "hall, any page of a kind",
+            Box::new(move |query, random| MessageQuery {
+                kinds: vec!["file".into()],
+                offset: random.next() % (hall / 8),
+                ..query
+            }),
+        ),
+    ];
+    for (name, shape) in deep {
+        report(name, ask(archive, instance, |_| HALL.to_owned(), shape).await);
+    }
+}
+
+/// How long each of many answers took.
+async fn ask(
+    archive: &SqliteArchive,
+    instance: InstanceId,
+    place: impl Fn(&mut Random) -> String,
+    shape: Shape,
+) -> Vec<Duration> {
+    let mut random = Random(7);
+    let mut times = Vec::with_capacity(ASKED);
+    for _ in 0..ASKED {
+        let conversation = place(&mut random);
+        let query = MessageQuery { conversation, limit: 20, descending: true, ..Default::default() };
+        let query = shape(query, &mut random);
+        let start = Instant::now();
+        archive.messages(instance, &query).await.expect("answers");
+        times.push(start.elapsed());
+    }
+    times
 }
 
 fn report(name: &str, mut times: Vec<Duration>) {
