@@ -15,6 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+/// More bytes than the buffers of a connection take.
+const LARGE: usize = 64 << 20;
+
 /// Answers by path; remembers what it was asked.
 #[derive(Default)]
 struct Fake {
@@ -38,6 +41,7 @@ impl Backend for Fake {
                 self.finished.store(true, Ordering::SeqCst);
             }
             "/never" => std::future::pending().await,
+            "/large" => return Ok(HttpReply { status: 200, body: vec![0; LARGE].into(), ..HttpReply::default() }),
             "/panic" => panic!("a backend that panics"),
             "/unavailable" => {
                 return Err(Error::new(ErrorCode::Unavailable, "topsecret").retry_after(Duration::from_secs(7)));
@@ -205,6 +209,22 @@ async fn a_caller_beyond_its_rate_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn files_have_a_rate_of_their_own() {
+    let site = site_with(http(), |bounds| bounds.rate_limit = Some(1), None).await;
+    let file = async || site.client.get(site.url("/media/a/b")).send().await.unwrap().status().as_u16();
+    for _ in 0..300 {
+        assert_eq!(file().await, 200, "a page of files and more");
+    }
+    site.check("/", 200, "/").await;
+    let mut served = 300;
+    while file().await == 200 {
+        served += 1;
+        assert!(served < 100_000, "no limit after {served} files");
+    }
+    assert!(served >= 1000, "{served}");
+}
+
+#[tokio::test]
 async fn requests_in_flight_are_bounded() {
     let site = site_with(http(), |bounds| bounds.max_in_flight = 1, None).await;
     let slow = tokio::spawn(site.client.get(site.url("/slow")).send());
@@ -275,6 +295,16 @@ async fn slow_heads_and_idle_connections_are_closed() {
     assert!(!answer.contains("200 OK"), "{answer}");
     let answer = read_to_close(&mut idle).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_never_reads_its_answer_keeps_no_slot() {
+    let site = site_with(Http { max_connections: 1, ..http() }, |_| {}, None).await;
+    let mut deaf = TcpStream::connect(site.running.address()).await.unwrap();
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(20), site.check("/", 200, "/"));
+    next.await.expect("the slot is free again");
+    assert!(read_to_close(&mut deaf).await.len() < LARGE);
 }
 
 #[tokio::test]

@@ -66,7 +66,8 @@ section! {
         pub max_header_bytes: usize = 32 << 10, within(8 << 10..=1 << 20);
         /// Most headers of a request.
         pub max_headers: usize = 100, within(10..=1000);
-        /// Seconds a client may take to send the head of a request; idle connections are closed after them, too.
+        /// Seconds a client may take to send the head of a request; connections that are idle, or whose client takes
+        /// nothing of its answer, are closed after them, too.
         pub header_timeout_seconds: u64 = 15, within(1..=3600);
         /// Seconds from the head of a request to its answer, the body included.
         pub request_timeout_seconds: u64 = 30, within(1..=3600);

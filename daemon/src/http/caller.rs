@@ -10,7 +10,12 @@ use std::time::Duration;
 /// After so many requests, callers that have not been heard of for a while are forgotten.
 const SWEEP_EVERY: u32 = 4096;
 
-/// A token bucket per caller: `rate` requests a second, and as many at once.
+/// Files a caller may fetch for each request it may make: what is answered is shown with the pictures in it.
+const FILES_PER_REQUEST: u32 = 10;
+/// Files a caller may fetch at once, however few requests it may make: ten of the largest pages, a file in each row.
+const FILES_AT_ONCE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
+/// A token bucket per caller.
 pub struct CallerRates {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
@@ -18,10 +23,19 @@ pub struct CallerRates {
 }
 
 impl CallerRates {
-    /// `None` when there is no limit.
+    /// `rate` requests a second, and as many at once. `None` when there is no limit.
     pub fn per_second(rate: u32) -> Option<Self> {
-        let quota = Quota::per_second(NonZeroU32::new(rate)?);
-        Some(Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), asked: AtomicU32::new(0) })
+        Some(Self::of(Quota::per_second(NonZeroU32::new(rate)?)))
+    }
+
+    /// The files that go with so many requests a second. `None` when there is no limit.
+    pub fn of_files(rate: u32) -> Option<Self> {
+        let files = NonZeroU32::new(rate.saturating_mul(FILES_PER_REQUEST))?;
+        Some(Self::of(Quota::per_second(files).allow_burst(files.max(FILES_AT_ONCE))))
+    }
+
+    fn of(quota: Quota) -> Self {
+        Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), asked: AtomicU32::new(0) }
     }
 
     /// Whether this caller may ask now; if not, how long to wait.
@@ -69,5 +83,6 @@ mod tests {
     #[test]
     fn zero_is_no_limit() {
         assert!(CallerRates::per_second(0).is_none());
+        assert!(CallerRates::of_files(0).is_none());
     }
 }

@@ -82,6 +82,8 @@ pub struct Front {
 struct Manner {
     answers: Answers,
     rates: Option<CallerRates>,
+    /// A rate of their own, since a limit counts calls: a page that is shown fetches a file for each of its rows.
+    file_rates: Option<CallerRates>,
 }
 
 impl Front {
@@ -97,7 +99,7 @@ impl Front {
     pub fn describe(&self, description: &Description) {
         let rate = self.bounds.rate_limit.or(description.default_rate).unwrap_or(0);
         let answers = Answers::new(description.error_template.as_deref());
-        let manner = Manner { answers, rates: CallerRates::per_second(rate) };
+        let manner = Manner { answers, rates: CallerRates::per_second(rate), file_rates: CallerRates::of_files(rate) };
         *self.manner.write().expect("no panic happens while the manner is locked") = Arc::new(manner);
     }
 
@@ -106,11 +108,13 @@ impl Front {
         let manner = Arc::clone(&self.manner.read().expect("no panic happens while the manner is locked"));
         let answers = &manner.answers;
         observed(&self.name, answers, request, peer, async |request, id| {
-            if let Some(Err(wait)) = manner.rates.as_ref().map(|rates| rates.check(peer.remote.ip())) {
+            let is_media = is_media(request.method(), path_under(&request, prefix));
+            let rates = if is_media { &manner.file_rates } else { &manner.rates };
+            if let Some(Err(wait)) = rates.as_ref().map(|rates| rates.check(peer.remote.ip())) {
                 metrics::counter!("stele_http_rate_limited_total", "instance" => self.name.clone()).increment(1);
                 return answers.render_with_retry(StatusCode::TOO_MANY_REQUESTS, "too many requests", wait);
             }
-            if is_media(request.method(), path_under(&request, prefix)) {
+            if is_media {
                 return self.media(request, prefix).await;
             }
             let Ok(_permit) = self.in_flight.try_acquire() else {

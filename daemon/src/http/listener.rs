@@ -1,7 +1,8 @@
 //! Sockets: accepting connections within bounds, and ending them without losing a request.
 //!
-//! hyper's own connections are used instead of `axum::serve` for the sake of one bound: the time a client may take to send
-//! the head of a request, without which a few idle sockets can keep every connection slot.
+//! hyper's own connections are used instead of `axum::serve` for the sake of two bounds: the time a client may take to send
+//! the head of a request, and the time it may take nothing of an answer. Without them a few sockets can keep every
+//! connection slot.
 
 use super::tls::Tls;
 use crate::config::Http;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -193,6 +195,10 @@ impl Connections {
         // Answers are written whole: waiting for more to send only costs time.
         let _ = stream.set_nodelay(true);
         let peer = Peer { remote, local: self.local, encrypted: tls.is_some() };
+        // Who asks and never reads the answer must not keep the slot.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.header_timeout));
+        let stream = Box::pin(stream);
         let Some(tls) = tls else { return self.http1(stream, peer).await };
         match tokio::time::timeout(self.header_timeout, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, peer).await,
