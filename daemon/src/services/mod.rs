@@ -35,6 +35,7 @@ pub struct DaemonServices {
     http: HttpClient,
     wake_index: Box<dyn Fn() + Send + Sync>,
     instances: RwLock<BTreeMap<String, InstanceId>>,
+    lines: observe::Lines,
     series: observe::Series,
 }
 
@@ -66,6 +67,7 @@ impl DaemonServices {
             http,
             wake_index,
             instances: RwLock::default(),
+            lines: Default::default(),
             series: Default::default(),
         }
     }
@@ -212,7 +214,7 @@ impl Services for DaemonServices {
     }
 
     fn log(&self, instance: &str, record: LogRecord) {
-        observe::log(instance, &record);
+        self.lines.take(instance, &record);
     }
 
     fn metric(&self, instance: &str, metric: MetricRecord) {

@@ -3,15 +3,12 @@
 //! A vendor's library prints what it likes, so both the length of a line and the rate of lines are bounded. The pipe is
 //! always drained, whatever is kept of it: a full pipe would stop the plugin.
 
-use std::time::{Duration, Instant};
+use crate::lines::{LineRate, harmless};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Bytes of one line that are kept.
 const MAX_LINE_BYTES: usize = 4096;
-/// Lines per [`RATE_WINDOW`] and stream that are kept.
-const MAX_LINES_PER_WINDOW: u32 = 100;
-/// Window of the rate bound.
-const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Bytes read at once.
 const READ_BYTES: usize = 8192;
 
@@ -60,10 +57,9 @@ enum Line<'a> {
 #[derive(Default)]
 struct Lines {
     partial: Vec<u8>,
+    /// More than is kept of it has come.
     cut: bool,
-    window: Option<Instant>,
-    in_window: u32,
-    suppressed: u64,
+    rate: LineRate,
 }
 
 impl Lines {
@@ -91,39 +87,36 @@ impl Lines {
     }
 
     fn end_line(&mut self, now: Instant, emit: &mut dyn FnMut(Line<'_>)) {
-        if self.window.is_none_or(|start| now.duration_since(start) >= RATE_WINDOW) {
-            self.window = Some(now);
-            self.in_window = 0;
-            self.report_suppressed(emit);
-        }
         if self.partial.iter().all(u8::is_ascii_whitespace) {
-            self.partial.clear();
-            self.cut = false;
-        } else if self.in_window < MAX_LINES_PER_WINDOW {
-            self.in_window += 1;
+            self.forget();
+        } else if self.rate.pass(now) {
+            self.report_suppressed(emit);
             self.emit_line(emit);
         } else {
-            self.suppressed += 1;
-            self.partial.clear();
-            self.cut = false;
+            self.forget();
         }
     }
 
-    fn emit_line(&mut self, emit: &mut dyn FnMut(Line<'_>)) {
-        let text = String::from_utf8_lossy(&self.partial);
-        let mut text: String =
-            text.trim_end().chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        if self.cut {
-            text.push('…');
-        }
-        emit(Line::Text(&text));
+    fn forget(&mut self) {
         self.partial.clear();
         self.cut = false;
     }
 
+    fn emit_line(&mut self, emit: &mut dyn FnMut(Line<'_>)) {
+        let text = String::from_utf8_lossy(&self.partial);
+        // Replacing what is no UTF-8 makes a text longer: what is kept of the line was bounded before.
+        let mut text = harmless(text.trim_end(), usize::MAX);
+        if self.cut {
+            text.push('…');
+        }
+        emit(Line::Text(&text));
+        self.forget();
+    }
+
     fn report_suppressed(&mut self, emit: &mut dyn FnMut(Line<'_>)) {
-        if self.suppressed > 0 {
-            emit(Line::Suppressed(std::mem::take(&mut self.suppressed)));
+        match self.rate.take_left_out() {
+            0 => {}
+            lines => emit(Line::Suppressed(lines)),
         }
     }
 }
@@ -131,6 +124,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lines::MAX_LINES_PER_WINDOW;
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
         let now = Instant::now();
@@ -181,19 +175,5 @@ mod tests {
         let found = lines_of(&[&flood]);
         assert_eq!(found.len(), MAX_LINES_PER_WINDOW as usize + 1);
         assert_eq!(found.last().unwrap(), "<7 left out>");
-    }
-
-    #[test]
-    fn a_new_window_opens_the_gate_again() {
-        let mut lines = Lines::default();
-        let start = Instant::now();
-        let mut found = 0;
-        for second in 0..3 {
-            let flood = b"noise\n".repeat(MAX_LINES_PER_WINDOW as usize + 1);
-            lines.feed(&flood, start + second * RATE_WINDOW, &mut |line| {
-                found += u32::from(matches!(line, Line::Text(_)));
-            });
-        }
-        assert_eq!(found, 3 * MAX_LINES_PER_WINDOW);
     }
 }
