@@ -219,6 +219,8 @@ impl Fetcher {
                             draft.write(&bytes).await.map_err(Fault::Folder)?;
                             resume = chunk.resume;
                             if chunk.last {
+                                // To the end, which is on its way: what comes after a stream was dropped comes too late.
+                                let _ = stream.next().await;
                                 return Ok(draft);
                             }
                         }
