@@ -191,6 +191,25 @@ async fn a_body_is_bounded_whether_it_is_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_head_is_bounded() {
+    let site = site().await;
+    let ask = async |bytes: usize| {
+        let (begin, end) = ("GET /x?y=z HTTP/1.1\r\nHost: here\r\nX-Long: ", "\r\n\r\n");
+        let head = format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()));
+        let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        String::from_utf8(status.to_vec()).unwrap()
+    };
+    let most = Http::default().max_header_bytes;
+    assert_eq!(ask(most).await, "HTTP/1.1 200");
+    for bytes in [most + 1, 40_000, 100_000] {
+        assert_eq!(ask(bytes).await, "HTTP/1.1 431", "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_beyond_its_rate_is_told_when_to_come_back() {
     let site = site_with(http(), |bounds| bounds.rate_limit = Some(1), None).await;
     let mut served = 0;

@@ -161,6 +161,27 @@ async fn a_disk_that_takes_nothing_is_told() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_leave_the_daemon_its_files() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    // Where the hard limit is low, too, fewer connections are accepted.
+    let daemon = site.start_under("ulimit -Sn 64; ulimit -Hn 512").await?;
+    let found = site.log().contains("the limit of open files");
+    ensure!(found, "{}", site.log_tail());
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(tokio::net::TcpStream::connect(&site.settings.listen).await?);
+    }
+    site.run(&["sync", "wecom"]).await?;
+    ensure!(site.admin("/ready").await?["status"] == "ready");
+    ensure!(!site.log().contains("cannot accept"), "{}", site.log_tail());
+    drop(idle);
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
 /// `make` in the project's folder.
 fn make(arguments: &[String]) -> Result<Output> {
     let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -8,7 +8,7 @@ use super::tls::Tls;
 use crate::config::Http;
 use async_trait::async_trait;
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,6 +28,8 @@ use tokio_util::task::TaskTracker;
 
 /// Pause after the system refused a connection (out of file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often refused connections are told, at most.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Time a connection that has asked nothing gets when the listener stops: what is on its way may still come in.
 const LAST_CALL: Duration = Duration::from_millis(250);
 /// Requests one HTTP/2 connection may have open.
@@ -167,6 +169,7 @@ async fn accept(
     tasks: TaskTracker,
 ) {
     let soft = connections.soft.clone();
+    let mut told: Option<Instant> = None;
     // Without a free slot nothing is accepted: callers wait in the kernel's queue.
     while let Some(Ok(slot)) = soft.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
         match soft.run_until_cancelled(socket.accept()).await {
@@ -177,7 +180,10 @@ async fn accept(
                 tasks.spawn(connection);
             }
             Some(Err(error)) => {
-                tracing::warn!(%error, listen = %connections.local, "cannot accept a connection");
+                if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                    tracing::warn!(%error, listen = %connections.local, "cannot accept connections");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -210,9 +216,14 @@ impl Connections {
 
     async fn http1(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
         let asked = AtomicBool::new(false);
-        let service = service_fn(|request| {
+        let service = service_fn(async |request| {
             asked.store(true, Ordering::Relaxed);
-            self.answer(request, peer)
+            // hyper's own bound is that of its buffer, which may hold more than it reads at once.
+            if head_bytes(&request) > self.max_header_bytes {
+                tracing::debug!(remote = %peer.remote, "the head of a request is too large");
+                return Ok(too_large());
+            }
+            self.answer(request, peer).await
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -268,6 +279,23 @@ impl Connections {
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Infallible> {
         Ok(self.handler.handle(request.map(Body::new), peer).await)
     }
+}
+
+/// Bytes of a request's head as HTTP/1 writes it.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    const LINE: usize = "  HTTP/1.1\r\n".len();
+    const FIELD: usize = ": \r\n".len();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    request.method().as_str().len() + target + LINE + fields.sum::<usize>() + "\r\n".len()
+}
+
+/// What hyper itself answers to a head that exceeds its buffer.
+fn too_large() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn log_end(ended: hyper::Result<()>, peer: Peer) {

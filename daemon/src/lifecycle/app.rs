@@ -1,5 +1,6 @@
 //! The running daemon.
 
+use super::descriptors;
 use super::error::StartError;
 use super::examine::examine;
 use super::instances::{Changes, Instances};
@@ -47,6 +48,10 @@ impl App {
         let config = Arc::new(config);
         let mut parts = Parts::open(&config).await?;
         let serving = mode == Mode::Serve;
+        let bounds = match serving {
+            true => descriptors::bounds_within(descriptors::raise(), &config),
+            false => config.http.clone(),
+        };
         let bound = match (serving && config.admin.enabled).then_some(config.admin.listen) {
             None => None,
             Some(address) => {
@@ -58,7 +63,7 @@ impl App {
             parts.write_down(listener.address());
         }
         let parts = Arc::new(parts);
-        let listeners = serving.then(|| Arc::new(Listeners::new(config.http.clone())));
+        let listeners = serving.then(|| Arc::new(Listeners::new(bounds.clone())));
         let instances = Arc::new(Instances::new(Arc::clone(&config), Arc::clone(&parts), listeners.clone()));
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         let tailer = Arc::clone(&parts.tailer);
@@ -76,7 +81,7 @@ impl App {
                 api_keys: config.admin.api_keys.clone(),
             };
             tracing::info!(listen = %listener.address(), "serving the daemon's own API");
-            listener.serve(Arc::new(AdminHandler::new(Arc::new(admin), config.http.request_timeout())), &config.http)
+            listener.serve(Arc::new(AdminHandler::new(Arc::new(admin), config.http.request_timeout())), &bounds)
         });
         let scheduler = match serving {
             true => Some(parts.jobs.start().await.map_err(|error| StartError::Jobs(error.into()))?),

@@ -15,6 +15,7 @@
 //! its cursor are one transaction, and the index heals itself.
 
 mod app;
+mod descriptors;
 mod error;
 mod examine;
 mod instance;
