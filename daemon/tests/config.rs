@@ -24,7 +24,7 @@ fn parse(text: &str, variables: &[(&str, &str)], files: &[(&str, &str)]) -> Resu
 /// Checks the lines of the error text: place, key and message.
 fn check_errors(text: &str, variables: &[(&str, &str)], expected: &[&str]) {
     let errors = parse(text, variables, &[]).expect_err("the configuration must be refused");
-    let lines: Vec<String> = errors.0.iter().map(|problem| problem.to_string().replace(FILE, "F")).collect();
+    let lines: Vec<String> = errors.problems.iter().map(|problem| problem.to_string().replace(FILE, "F")).collect();
     assert_eq!(lines, expected, "for:\n{text}");
 }
 
@@ -66,6 +66,13 @@ fn each_mistake_names_its_place() {
         (
             "[admin]\napi_keys = [{ file = 'gone' }]",
             &["F:2:13: admin.api_keys[0]: file /etc/stele/gone cannot be read: no such file"],
+        ),
+        (
+            "[[instance]]\nname='hq'\nplugin='wecom'\n[instance.config]\na = [{ b = nan }]\nc = -inf",
+            &[
+                "F:5:12: instance[0].config.a[0].b: expected a number, found NaN",
+                "F:6:5: instance[0].config.c: expected a number, found -inf",
+            ],
         ),
         ("[search]\nengine = 'meili'", &["F:2:10: search.engine: expected \"embedded\", found \"meili\""]),
         ("[instance]\nname = 'hq'", &["F:1:1: instance: expected an array of tables: write [[instance]]"]),
@@ -127,7 +134,7 @@ fn each_mistake_names_its_place() {
     ] {
         let expected: Vec<&str> = expected.to_vec();
         let errors = parse(text, &[], &[]).expect_err(text);
-        let lines: Vec<String> = errors.0.iter().map(|problem| problem.to_string().replace(FILE, "F")).collect();
+        let lines: Vec<String> = errors.problems.iter().map(|problem| problem.to_string().replace(FILE, "F")).collect();
         assert_eq!(lines.len(), expected.len(), "for:\n{text}\n{lines:#?}");
         for (line, expected) in lines.iter().zip(expected) {
             // The words of the parsers beneath are theirs; the place is ours.
@@ -143,7 +150,7 @@ fn each_mistake_names_its_place() {
 fn all_mistakes_are_told_at_once() {
     let text = "datadir = '/x'\n[log]\nlevel = '=='\nformat = 1\n[jobs]\nzone = 'Mars'\n[[instance]]\nname = ''\nlisten = 1\nsync.cron = 'x'\n";
     let errors = parse(text, &[("STELE_MEDIA__LINK_DAYS", "0")], &[]).expect_err("must be refused");
-    let keys: Vec<&str> = errors.0.iter().map(|problem| problem.key.as_str()).collect();
+    let keys: Vec<&str> = errors.problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(
         keys,
         [
@@ -225,6 +232,24 @@ fn an_empty_variable_means_unset() {
             "variable STELE_ADMIN__API_KEYS: admin.api_keys[0]: must not be empty",
         ],
     );
+}
+
+#[test]
+fn what_a_variable_says_to_a_plugin_is_text() {
+    let text = "[[instance]]\nname = 'hq'\nplugin = 'wecom'\nconfig.pages = 7\nconfig.on = true\n";
+    let check = |said: &str, expected: serde_json::Value| {
+        let config = parse(text, &[("STELE_INSTANCE__HQ__CONFIG__WORD", said)], &[]).unwrap();
+        let value = config.instances[0].config.value();
+        assert_eq!(*value, serde_json::json!({ "pages": 7, "on": true, "word": expected }), "{said}");
+    };
+    for said in
+        ["12345678", "1_000", "007", "true", "1e5", "0.5", "nan", "-inf", "2026-01-02 03:04:05", "[x", "a b # c"]
+    {
+        check(said, said.into());
+    }
+    check("'12'", "12".into());
+    check("[1, '2', true]", serde_json::json!([1, "2", true]));
+    check("{ a = 1 }", serde_json::json!({ "a": 1 }));
 }
 
 #[test]

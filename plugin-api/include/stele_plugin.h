@@ -42,6 +42,7 @@
  *   hello:  {"abi_minor": 0, "name": "...", "version": "...",
  *            "limits": {"max_frame": bytes, "max_calls": n, "credit": n},    what the sender bears as a receiver
  *            "instance": "...", "config": {...}, "isolated": true,           only from the host; config holds secrets
+ *            "texts": ["/corp/0/id"],      only from the host; JSON pointers of text that may stand for a number or true
  *            "threads": n}                                                   only from the plugin
  *   error:  {"code": "invalid", "message": "lower case, no secrets", "retry_after_ms": n (optional),
  *            "mistakes": [{"key": "corp[0].id", "message": "is empty"}]}    optional; what is wrong with the configuration

@@ -27,6 +27,10 @@ pub struct Hello {
     /// Host → plugin: the instance's configuration, with secrets.
     #[serde(skip_serializing_if = "Config::is_null")]
     pub config: Config,
+    /// Host → plugin: JSON pointers of text in the configuration that came from where everything is text, such as a variable;
+    /// it may stand for a number or a truth value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// Host → plugin: the instance has a process of its own, which it may reshape and take down without hurting anybody.
     #[serde(skip_serializing_if = "is_false")]
     pub isolated: bool,
@@ -44,6 +48,7 @@ impl Default for Hello {
             limits: Limits::default(),
             instance: String::new(),
             config: Config::default(),
+            texts: Vec::new(),
             isolated: false,
             threads: 0,
         }

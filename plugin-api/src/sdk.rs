@@ -7,7 +7,7 @@ mod config;
 pub mod entry;
 mod hook;
 
-use crate::error::Error;
+use crate::error::{Error, Mistake};
 use crate::model::Page;
 use crate::notify::{self, Level, LogRecord, MetricKind, MetricRecord};
 use crate::ops::{
@@ -45,6 +45,12 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// No operation ever blocks. In-process the daemon's thread then starts working on a call itself, and hands it to the
     /// plugin's runtime when it waits for the first time; this saves two changes of thread per call.
     const NONBLOCKING: bool = false;
+
+    /// What is wrong with a configuration of the right shape, all of it at once; an instance opens with none. Also asked when
+    /// the shape is wrong, about what is left without the settings that are: what it says of those is not told.
+    fn mistakes(_config: &Self::Config) -> Vec<Mistake> {
+        Vec::new()
+    }
 
     /// Opens an instance. An error is shown to the operator: no secrets in it.
     fn open(config: Self::Config, host: Host) -> impl Future<Output = Result<Self, Error>> + Send;

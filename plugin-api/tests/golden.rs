@@ -278,6 +278,11 @@ fn samples() -> Vec<Sample> {
             instance: s("hq"), config: Config(serde_json::json!({ "key": "value", "list": [1, true, null, "x"] })),
             isolated: true, ..Hello::default()
         };
+        "hello.texts": Kind::Hello, 0, "", Hello = Hello {
+            name: s("steled"), version: s("0.1.0"), instance: s("hq"),
+            config: Config(serde_json::json!({ "limit": "500", "key": ["x"] })),
+            texts: vec![s("/limit"), s("/key/0")], ..Hello::default()
+        };
         "hello.plugin": Kind::Hello, 0, "", Hello = Hello {
             name: s("wecom"), version: s("1.0.0"), limits: Limits { max_frame: 1 << 20, max_calls: 16, credit: 4 },
             threads: 2, ..Hello::default()

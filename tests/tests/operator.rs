@@ -11,6 +11,11 @@ use stele_tests::{
 
 /// `steled check` on a configuration with this part for the wecom plugin, which begins in line 9.
 fn check(part: &str) -> Result<(i32, String, String)> {
+    check_with(part, &[])
+}
+
+/// The same with variables.
+fn check_with(part: &str, variables: &[(&str, &str)]) -> Result<(i32, String, String)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("steled.toml");
     let head =
@@ -19,6 +24,7 @@ fn check(part: &str) -> Result<(i32, String, String)> {
     places::plugin("wecom")?;
     let mut command = std::process::Command::new(places::program("steled")?);
     command.args(["check", "--config", "steled.toml"]).current_dir(folder.path()).env_clear();
+    command.envs(variables.iter().copied());
     let Output { status, stdout, stderr } = command.output()?;
     ensure!(!folder.path().join("data").exists(), "a check leaves nothing behind");
     Ok((status.code().unwrap_or(-1), String::from_utf8(stdout)?, String::from_utf8(stderr)?))
@@ -37,10 +43,11 @@ fn check_asks_the_plugin_and_names_the_line_of_each_mistake() -> Result<()> {
     ))?;
     ensure!((code, stdout.as_str()) == (78, ""), "{code} {stdout}");
     let lines: Vec<&str> = stderr.lines().map(str::trim).collect();
-    ensure!(lines.len() == 4 && lines[0] == "3 errors in the configuration", "{stderr}");
-    ensure!(lines[1].starts_with("steled.toml:10:1: instance[0].config.libary: unknown key, "), "{stderr}");
-    ensure!(lines[2] == "steled.toml:11:1: instance[0].config.page_limit: expected u32", "{stderr}");
-    ensure!(lines[3].starts_with("steled.toml:14:1: instance[0].config.corp[1]: missing field `id`"), "{stderr}");
+    ensure!(lines.len() == 5 && lines[0] == "4 errors in the configuration", "{stderr}");
+    ensure!(lines[1] == "steled.toml:9:1: instance[0].config.api_keys: at least one key is needed", "{stderr}");
+    ensure!(lines[2].starts_with("steled.toml:10:1: instance[0].config.libary: unknown key, "), "{stderr}");
+    ensure!(lines[3] == "steled.toml:11:1: instance[0].config.page_limit: expected u32", "{stderr}");
+    ensure!(lines[4].starts_with("steled.toml:14:1: instance[0].config.corp[1]: missing field `id`"), "{stderr}");
 
     let (code, _, stderr) = check(concat!(
         "[instance.config]\n",
@@ -53,6 +60,63 @@ fn check_asks_the_plugin_and_names_the_line_of_each_mistake() -> Result<()> {
     ensure!(lines[1] == "steled.toml:10:1: instance[0].config.api_keys: at least one key is needed", "{stderr}");
     ensure!(lines[2].contains("steled.toml:11:1: instance[0].config.time_zone: `Asia/Shangai` is not"), "{stderr}");
     ensure!(lines[3].contains(":12:") && lines[3].contains("corp[1].id: `corp123` is there twice"), "{stderr}");
+    Ok(())
+}
+
+#[test]
+fn check_tells_every_mistake_at_once() -> Result<()> {
+    let (code, _, stderr) = check_with(
+        concat!(
+            "[instance.sync]\n",
+            "jitter_secons = 5\n",
+            "[instance.config]\n",
+            "libary = \"/opt/wecom/lib.so\"\n",
+            "time_zone = \"Mars/X\"\n",
+            "timeout_seconds = \"10\"\n",
+            "go_spellings = 1\n",
+            "api_keys = [{ key = { file = \"gone\" }, corps = [\"nobody\"] }]\n",
+            "[[instance.config.corp]]\n",
+            "id = \"corp123\"\n",
+            "archive_secret = 5\n",
+            "[jobs]\n",
+            "concurrncy = 2\n",
+        ),
+        &[("STELE_INSTANCE__HQ__CONFIG__PAGE_LIMIT", "1_001"), ("STELE_INSTANCE__HQ__CONFIG__PROXI", "x")],
+    )?;
+    let lines: Vec<&str> = stderr.lines().map(str::trim).collect();
+    let expected = [
+        "11 errors in the configuration",
+        "steled.toml:10:1: instance[0].sync.jitter_secons: unknown key; did you mean",
+        "steled.toml:12:1: instance[0].config.libary: unknown key, ",
+        "steled.toml:13:1: instance[0].config.time_zone: `Mars/X` is not an IANA time zone",
+        "steled.toml:14:1: instance[0].config.timeout_seconds: expected u32",
+        "steled.toml:15:1: instance[0].config.go_spellings: expected a boolean",
+        "steled.toml:16:21: instance[0].config.api_keys[0].key: file gone cannot be read: ",
+        "steled.toml:16:40: instance[0].config.api_keys[0].corps: there is no corp `nobody`",
+        "steled.toml:19:1: instance[0].config.corp[0].archive_secret: expected a string",
+        "steled.toml:21:1: jobs.concurrncy: unknown key; did you mean \"concurrency\"?",
+        "variable STELE_INSTANCE__HQ__CONFIG__PAGE_LIMIT: instance[0].config.page_limit: must be 1 to 1000",
+        "variable STELE_INSTANCE__HQ__CONFIG__PROXI: instance[0].config.proxi: unknown key, ",
+    ];
+    ensure!(code == 78 && lines.len() == expected.len(), "{code} {stderr}");
+    for (line, expected) in lines.iter().zip(expected) {
+        ensure!(line.starts_with(expected), "{expected:?} is not how this begins: {line}\n{stderr}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_variable_says_a_password_of_digits_and_a_number_alike() -> Result<()> {
+    let (code, _, stderr) = check_with(
+        "[instance.config]\napi_keys = [{ key = \"k\" }]\ncorp = [{ id = \"corp123\" }]\n",
+        &[
+            ("STELE_INSTANCE__HQ__CONFIG__PROXY_PASSWORD", "12345678"),
+            ("STELE_INSTANCE__HQ__CONFIG__PROXY", "true"),
+            ("STELE_INSTANCE__HQ__CONFIG__PAGE_LIMIT", "500"),
+            ("STELE_INSTANCE__HQ__CONFIG__GO_SPELLINGS", "false"),
+        ],
+    )?;
+    ensure!(code == 0, "{stderr}");
     Ok(())
 }
 

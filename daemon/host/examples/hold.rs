@@ -32,6 +32,7 @@ async fn main() {
         plugin: plugin.into(),
         carrier: Carrier::Child,
         config: serde_json::json!({}),
+        texts: Vec::new(),
         host_program: host_program.into(),
         limits: Limits::default(),
     };

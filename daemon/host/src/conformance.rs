@@ -28,6 +28,7 @@ pub async fn conformance(plugin: &Path, carrier: Carrier, config: Value, host_pr
         plugin: plugin.to_owned(),
         carrier,
         config: Value::Null,
+        texts: Vec::new(),
         host_program: host_program.to_owned(),
         // What the session would refuse, the kit wants to see.
         limits: Limits { max_frame_bytes: hello::Limits::MOST.max_frame, ..Limits::default() },

@@ -204,6 +204,7 @@ fn hello(spec: &InstanceSpec) -> Hello {
         },
         instance: spec.name.clone(),
         config: Config(spec.config.clone()),
+        texts: spec.texts.clone(),
         isolated: spec.carrier == Carrier::Child,
         ..Hello::default()
     }

@@ -64,6 +64,8 @@ pub struct InstanceSpec {
     pub carrier: Carrier,
     /// The instance's configuration, handed to the plugin by hello, secrets resolved.
     pub config: Value,
+    /// JSON pointers of its text that may stand for a number or a truth value: what variables and files say.
+    pub texts: Vec<String>,
     /// The program that holds a plugin when run with the argument `plugin-host`: normally the daemon's own executable.
     pub host_program: PathBuf,
     /// Bounds.
@@ -149,6 +151,7 @@ mod tests {
             plugin: "/p.so".into(),
             carrier: Carrier::Child,
             config: serde_json::json!({ "secret": "s3cr3t" }),
+            texts: Vec::new(),
             host_program: "/h".into(),
             limits: Limits::default(),
         };

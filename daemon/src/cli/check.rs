@@ -18,9 +18,9 @@ pub struct Arguments {
     default: bool,
 }
 
-/// Mistakes of the configuration end it (see the exit codes), those a plugin finds in its own part included. What it refers
-/// to and is not there, or not fit for use, is said, but is no reason not to start: one instance that is not well stops
-/// no other.
+/// Mistakes of the configuration end it (see the exit codes), all of them told at once: plugins are asked about their parts
+/// also when something is wrong elsewhere. What it refers to and is not there, or not fit for use, is said, but is no reason
+/// not to start: one instance that is not well stops no other.
 pub async fn run(
     arguments: &Arguments,
     load: impl Fn() -> Result<Config, ConfigErrors>,
@@ -30,10 +30,17 @@ pub async fn run(
         print!("{DEFAULT_FILE}");
         return Ok(ExitCode::SUCCESS);
     }
-    let config = load()?;
+    let (config, errors) = match load() {
+        Ok(config) => (config, ConfigErrors { problems: Vec::new(), rest: None }),
+        Err(mut errors) => match errors.rest.take() {
+            Some(rest) if !arguments.print => (*rest, errors),
+            _ => return Err(errors.into()),
+        },
+    };
     let mut warnings = warnings(&config);
     if !arguments.print {
-        ask_plugins(&config, file, &mut warnings).await?;
+        let mistakes = ask_plugins(&config, &mut warnings).await;
+        errors.and_of_plugins(file, &config, mistakes).none()?;
     }
     for warning in warnings {
         eprintln!("warning: {warning}");
@@ -52,7 +59,8 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask_plugins(config: &Config, file: Option<&Path>, warnings: &mut Vec<String>) -> Result<(), ConfigErrors> {
+/// What the plugins find wrong with the instances, by index.
+async fn ask_plugins(config: &Config, warnings: &mut Vec<String>) -> Vec<(usize, Mistake)> {
     let folders = config.plugins.folders();
     let mut mistakes = Vec::new();
     for (index, instance) in config.instances.iter().enumerate().filter(|(_, instance)| instance.enabled) {
@@ -68,7 +76,7 @@ async fn ask_plugins(config: &Config, file: Option<&Path>, warnings: &mut Vec<St
             Err(error) => warnings.push(format!("instance {}: its plugin does not start: {error}", instance.name)),
         }
     }
-    ConfigErrors::of_plugins(file, mistakes)
+    mistakes
 }
 
 fn warnings(config: &Config) -> Vec<String> {

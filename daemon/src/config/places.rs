@@ -1,7 +1,7 @@
 //! From a key to its line and column.
 
-use super::problem::{ConfigErrors, Place, Problem};
-use std::fmt::Write;
+use super::problem::{ConfigErrors, Place};
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, TableLike, Value};
@@ -13,6 +13,15 @@ pub enum Step {
     Key(String),
     /// Into an array.
     Index(usize),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
 }
 
 /// `instance[0].sync.cron`
@@ -50,7 +59,7 @@ impl Places {
                     },
                 );
                 let message = error.message().trim().replace('\n', ", ");
-                Err(ConfigErrors(vec![Problem { place, key: String::new(), message }]))
+                Err(ConfigErrors::of_place(place, &message))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Mistakes of a configuration, and how they are shown.
 
+use super::Config;
 use super::places::Places;
 use super::reader::steps_of;
 use std::fmt;
@@ -58,52 +59,74 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All mistakes of a configuration, in the order of the file.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<Problem>);
+/// All mistakes of a configuration.
+#[derive(Debug, PartialEq)]
+pub struct ConfigErrors {
+    /// The mistakes, in the order of the file.
+    pub problems: Vec<Problem>,
+    /// What could be read, with defaults in place of what is wrong; `None` when the file is none.
+    pub rest: Option<Box<Config>>,
+}
 
 impl ConfigErrors {
     pub(super) fn of_file(file: &Path, message: &str) -> Self {
-        let place = Place::File(file.to_owned());
-        Self(vec![Problem { place, key: String::new(), message: message.to_owned() }])
+        Self::of_place(Place::File(file.to_owned()), message)
     }
 
-    /// What plugins find wrong with their part of the file: instance by index, key within `config`, sentence. `Ok` when that
-    /// is nothing.
+    pub(super) fn of_place(place: Place, message: &str) -> Self {
+        let problem = Problem { place, key: String::new(), message: message.to_owned() };
+        Self { problems: vec![problem], rest: None }
+    }
+
+    /// With what plugins find wrong with their part as well: instance by index, and the mistake. Each is told where its key
+    /// stands, or the nearest table around it, or by its variable. What is wrong already in the daemon's eyes, and so did
+    /// not reach the plugin, is not told again.
+    #[must_use]
+    pub fn and_of_plugins(mut self, file: Option<&Path>, config: &Config, mistakes: Vec<(usize, Mistake)>) -> Self {
+        // The file was read a moment ago; should it be gone by now, the keys still tell.
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let places = Places::parse(file, &text).ok();
+        let told: Vec<String> = self.problems.iter().map(|problem| problem.key.clone()).collect();
+        for (index, Mistake { key, message }) in mistakes {
+            let config = &config.instances[index].config;
+            let dot = if key.is_empty() || key.starts_with('[') { "" } else { "." };
+            let full = format!("instance[{index}].config{dot}{key}");
+            if told.iter().any(|told| is_within(told, &full)) {
+                continue;
+            }
+            let variable = config.variable_of(&key).map(|name| Place::Variable(name.to_owned()));
+            let in_file = || places.as_ref().map_or(Place::Defaults, |places| places.key(&steps_of(&full)));
+            self.problems.push(Problem { place: variable.unwrap_or_else(in_file), key: full, message });
+        }
+        self.problems.sort();
+        self
+    }
+
+    /// `Ok` when there are none.
     ///
     /// # Errors
     ///
-    /// All of them, each where its key stands, or where the nearest table around it does.
-    pub fn of_plugins(file: Option<&Path>, mistakes: Vec<(usize, Mistake)>) -> Result<(), Self> {
-        if mistakes.is_empty() {
-            return Ok(());
-        }
-        // The file was read a moment ago; should it be gone by now, the keys still tell.
-        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-        let places = Places::parse(file, &text)?;
-        let mut problems: Vec<Problem> = mistakes
-            .into_iter()
-            .map(|(index, Mistake { key, message })| {
-                let dot = if key.is_empty() { "" } else { "." };
-                let key = format!("instance[{index}].config{dot}{key}");
-                Problem { place: places.key(&steps_of(&key)), key, message }
-            })
-            .collect();
-        problems.sort();
-        Err(Self(problems))
+    /// These.
+    pub fn none(self) -> Result<(), Self> {
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
     }
 
     pub(super) fn of_whole(file: Option<&Path>, message: &str) -> Self {
         let place = file.map_or(Place::Defaults, |file| Place::File(file.to_owned()));
-        Self(vec![Problem { place, key: String::new(), message: message.to_owned() }])
+        Self::of_place(place, message)
     }
+}
+
+/// Whether one key is another, or something in it.
+fn is_within(key: &str, outer: &str) -> bool {
+    key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.problems.len();
         write!(f, "{count} {} in the configuration", if count == 1 { "error" } else { "errors" })?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 

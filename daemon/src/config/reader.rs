@@ -1,5 +1,6 @@
 //! Reading settings one by one, so that one mistake hides no other.
 
+use super::Config;
 use super::environment::{PREFIX, Surroundings};
 use super::places::{Places, Step, dotted};
 use super::problem::{ConfigErrors, Place, Problem};
@@ -118,6 +119,12 @@ impl<'a> Reader<'a> {
         self.surroundings.variables.get(name).map(String::as_str)
     }
 
+    /// The variable that says the value here, alone or with what is around it.
+    pub fn variable_here(&self, value: &Value) -> Option<String> {
+        let names = (self.from_variable)(value).then(|| self.variable_names())?;
+        names.into_iter().rev().find(|name| self.surroundings.variables.contains_key(name))
+    }
+
     /// Whether an empty variable says that the value here shall be as if nobody had set it, the file included.
     pub fn is_unset(&self, value: &Value) -> bool {
         matches!(value, Value::String(_, text) if text.is_empty()) && self.raw_variable(value).is_some()
@@ -132,13 +139,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The configuration, or everything that is wrong with it.
-    pub fn finish<T>(mut self, config: T) -> Result<T, ConfigErrors> {
+    pub fn finish(mut self, config: Config) -> Result<Config, ConfigErrors> {
         if self.problems.is_empty() {
             return Ok(config);
         }
         self.problems.sort();
         self.problems.dedup();
-        Err(ConfigErrors(self.problems))
+        Err(ConfigErrors { problems: self.problems, rest: Some(Box::new(config)) })
     }
 
     fn push(&mut self, place: Place, message: String) {
@@ -151,14 +158,12 @@ impl<'a> Reader<'a> {
         if !(self.from_variable)(value) {
             return None;
         }
-        let names = self.variable_names();
-        let variables = &self.surroundings.variables;
-        let holding = names.iter().rev().find(|name| variables.contains_key(*name));
+        let last = self.variable_names().pop();
         let inner = || {
-            let prefix = format!("{}__", names.last()?);
-            variables.keys().find(|name| name.starts_with(&prefix))
+            let prefix = format!("{}__", last.as_ref()?);
+            self.surroundings.variables.keys().find(|name| name.starts_with(&prefix)).cloned()
         };
-        holding.or_else(inner).or(names.last()).cloned()
+        self.variable_here(value).or_else(inner).or_else(|| last.clone())
     }
 
     /// The names variables can have for the steps to here, as long as a variable can say the step.

@@ -59,6 +59,7 @@ pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf
             config::Carrier::InProcess => Carrier::InProcess,
         },
         config: instance.config.value().clone(),
+        texts: instance.config.texts(),
         host_program,
         limits: Limits {
             max_frame_bytes: config.plugins.max_frame_mib << 20,

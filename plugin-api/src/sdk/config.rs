@@ -3,7 +3,7 @@
 //! serde stops at the first mistake and does not say where it is, and its sentence may repeat the value, which may be a
 //! secret. So when a configuration cannot be read, parts of it are read: the smallest that fails with the same sentence is
 //! where the mistake is. That needs no help from the type that is read, and costs nothing as long as
-//! nothing is wrong.
+//! nothing is wrong. What is left without the mistakes is read, so that the plugin can say what else is wrong with it.
 
 use crate::codec::reason;
 use crate::error::{Error, Mistake};
@@ -13,22 +13,39 @@ use serde_json::Value;
 /// Most mistakes that are told at once.
 const MOST_MISTAKES: usize = 20;
 
-/// Reads the configuration.
+/// Reads the configuration. Text at one of the pointers `texts` is read as the number or truth value it says where text is
+/// of no use. `mistakes_of` finds what is wrong with what has the right shape.
 ///
 /// # Errors
 ///
-/// `invalid`, with every mistake. No value appears in it.
-pub(super) fn read<C: DeserializeOwned>(config: Value) -> Result<C, Error> {
+/// `invalid`, with every mistake. No value appears in it, unless `mistakes_of` puts it there.
+pub(super) fn read<C: DeserializeOwned>(
+    config: Value,
+    texts: &[String],
+    mistakes_of: impl Fn(&C) -> Vec<Mistake>,
+) -> Result<C, Error> {
     // An instance without configuration has an empty one, not none.
     let mut config = if config.is_null() { Value::Object(serde_json::Map::new()) } else { config };
-    let mut mistakes = Vec::new();
+    let (mut mistakes, mut left_out) = (Vec::new(), Vec::<String>::new());
     loop {
         let wrong = match C::deserialize(&config) {
-            Ok(config) if mistakes.is_empty() => return Ok(config),
-            Ok(_) => break,
+            Ok(config) => {
+                let is_left_out = |key: &str| left_out.iter().any(|out| is_within(key, out) || is_within(out, key));
+                mistakes.extend(mistakes_of(&config).into_iter().filter(|mistake| !is_left_out(&mistake.key)));
+                if mistakes.is_empty() {
+                    return Ok(config);
+                }
+                break;
+            }
             Err(error) => error.to_string(),
         };
         let mut path = culprit::<C>(&config, &wrong);
+        if let Some(part) = at(&mut config, &path)
+            && let Some(said) = part.as_str().filter(|_| texts.contains(&pointer(&path))).and_then(said)
+        {
+            *part = said;
+            continue;
+        }
         mistakes.push(Mistake::new(dotted(&path), sentence(&wrong)));
         // On with what is left. What is needed cannot be left out without what it is needed in; and an array is left out
         // as a whole, since its other elements would get other numbers.
@@ -42,7 +59,10 @@ pub(super) fn read<C: DeserializeOwned>(config: Value) -> Result<C, Error> {
             }
         };
         match rest {
-            Some(rest) if mistakes.len() < MOST_MISTAKES => config = rest,
+            Some(rest) if mistakes.len() < MOST_MISTAKES => {
+                left_out.push(dotted(&path));
+                config = rest;
+            }
             _ => break,
         }
     }
@@ -157,6 +177,26 @@ fn without(config: &Value, path: &[Step]) -> Option<Value> {
     Some(rest)
 }
 
+/// The number or truth value that a text says, if it says one.
+fn said(text: &str) -> Option<Value> {
+    // As TOML has it.
+    let digits = text.strip_prefix('+').unwrap_or(text).replace('_', "");
+    serde_json::from_str(&digits).ok().filter(|value: &Value| value.is_number() || value.is_boolean())
+}
+
+/// Whether one key is another, or something in it.
+fn is_within(key: &str, outer: &str) -> bool {
+    key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// `/corp/0/id`
+fn pointer(path: &[Step]) -> String {
+    path.iter().fold(String::new(), |text, step| match step {
+        Step::Key(key) => text + "/" + key,
+        Step::Index(index) => format!("{text}/{index}"),
+    })
+}
+
 /// `corp[0].id`
 fn dotted(path: &[Step]) -> String {
     let mut text = String::new();
@@ -205,7 +245,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told_with_its_key_and_without_its_value() {
         let check = |config: Value, expected: &[&str]| {
-            let error = read::<Whole>(config.clone()).expect_err("it is wrong").to_string();
+            let error = read(config.clone(), &[], |_: &Whole| Vec::new()).expect_err("it is wrong").to_string();
             assert_eq!(error, format!("invalid: unusable configuration: {}", expected.join("; ")), "{config}");
             assert!(!error.contains("hunter2"), "{error}");
         };
@@ -237,10 +277,60 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_looked_at_as_well() {
+        let mistakes_of = |config: &Whole| {
+            let zone = (config.zone != "UTC").then(|| Mistake::new("zone", "is none"));
+            let retries = (config.retries == 0).then(|| Mistake::new("retries", "is needed"));
+            let corp = config.corp.is_empty().then(|| Mistake::new("corp", "is needed"));
+            let ids = config.corp.iter().enumerate().filter(|(_, corp)| corp.id.is_empty());
+            let ids = ids.map(|(index, _)| Mistake::new(format!("corp[{index}].id"), "is empty"));
+            zone.into_iter().chain(retries).chain(corp).chain(ids).collect()
+        };
+        let check = |config: Value, expected: &[&str]| {
+            let mistakes = read::<Whole>(config.clone(), &[], mistakes_of).expect_err("it is wrong").mistakes;
+            assert_eq!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{config}");
+        };
+        check(
+            json!({ "zone": "Mars", "retries": 1, "corp": [{ "id": "" }] }),
+            &["corp[0].id: is empty", "zone: is none"],
+        );
+        check(
+            json!({ "zone": "Mars", "retries": "hunter2", "corp": [{ "id": "a", "keys": 5 }, { "id": "" }] }),
+            &["corp[0].keys: expected a sequence", "corp[1].id: is empty", "retries: expected u8", "zone: is none"],
+        );
+        // What had to be left out whole is not said to be lacking.
+        check(
+            json!({ "zone": 7, "retries": 1, "corp": [{ "id": 5 }] }),
+            &["corp[0].id: expected a string", "zone: expected a string"],
+        );
+    }
+
+    #[test]
+    fn text_from_where_all_is_text_is_taken_for_what_it_says() {
+        let config = json!({ "retries": "1_6", "zone": "12", "corp": [{ "id": "007", "keys": [{ "version": "+3", "pem": "true" }] }] });
+        let texts =
+            ["/retries", "/zone", "/corp/0/id", "/corp/0/keys/0/version", "/corp/0/keys/0/pem"].map(str::to_owned);
+        let read = |config: &Value, texts: &[String]| read::<Whole>(config.clone(), texts, |_| Vec::new());
+        let whole = read(&config, &texts).expect("it is right");
+        let key = Key { version: 3, pem: "true".into() };
+        assert_eq!(
+            whole,
+            Whole { retries: 16, zone: "12".into(), corp: vec![Corp { id: "007".into(), keys: vec![key] }] }
+        );
+        // Elsewhere text is text, and what a text says may be of no use.
+        read(&config, &texts[1..]).expect_err("a number is wanted");
+        for said in ["256", "true", "hunter2", ""] {
+            let error = read(&json!({ "retries": said }), &texts).expect_err("it is none");
+            assert_eq!(error.mistakes, [Mistake::new("retries", "expected u8")], "{said}");
+        }
+    }
+
+    #[test]
     fn what_is_right_is_read_and_nothing_is_an_empty_table() {
         let empty = Whole { retries: 0, zone: String::new(), corp: Vec::new() };
-        assert_eq!(read::<Whole>(Value::Null).expect("it is right"), empty);
-        let one = read::<Whole>(json!({ "retries": 3 })).expect("it is right");
+        let nothing = |_: &Whole| Vec::new();
+        assert_eq!(read(Value::Null, &[], nothing).expect("it is right"), empty);
+        let one = read(json!({ "retries": 3 }), &[], nothing).expect("it is right");
         assert_eq!(one, Whole { retries: 3, ..empty });
     }
 }

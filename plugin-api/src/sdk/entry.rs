@@ -166,10 +166,10 @@ impl<P: Plugin> Handler for Served<P> {
     fn hello(&self, peer: &Peer, hello: &Hello) {
         let (slot, peer) = (self.0.clone(), peer.clone());
         let host = Host::new(peer.clone()).with_isolation(hello.isolated);
-        let Config(config) = hello.config.clone();
+        let (Config(config), texts) = (hello.config.clone(), hello.texts.clone());
         let opened = peer.clone();
         opened.spawn(async move {
-            match CatchUnwind(Box::pin(open_instance::<P>(config, host))).await {
+            match CatchUnwind(Box::pin(open_instance::<P>(config, texts, host))).await {
                 Ok(Ok(plugin)) => {
                     let _ = slot.set(Arc::new(plugin));
                     peer.accept(Encoding::MessagePack);
@@ -198,8 +198,8 @@ impl<P: Plugin> Handler for Served<P> {
     }
 }
 
-async fn open_instance<P: Plugin>(config: serde_json::Value, host: Host) -> Result<P, Error> {
-    let config = super::config::read(config)?;
+async fn open_instance<P: Plugin>(config: serde_json::Value, texts: Vec<String>, host: Host) -> Result<P, Error> {
+    let config = super::config::read(config, &texts, P::mistakes)?;
     P::open(config, host).await
 }
 

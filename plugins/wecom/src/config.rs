@@ -1,14 +1,14 @@
 //! The configuration of one instance (`[instance.config]`), as it arrives in hello.
 //!
-//! Reading has two steps, because an operator wants every mistake at once: serde refuses what has the wrong shape, and
-//! [`Config::mistakes`] lists everything else. What a person can still put right without a restart of the API is no
+//! serde refuses what has the wrong shape, and [`Config::mistakes`] lists everything else; the SDK asks both and tells all at
+//! once. What a person can still put right without a restart of the API is no
 //! problem of the configuration: an unusable library or private key leaves the archive readable and is told by `health`.
 
 use crate::secret::Secret;
 use chrono_tz::Tz;
 use serde::Deserialize;
 use std::collections::HashSet;
-use stele_plugin_api::{Error, Mistake};
+use stele_plugin_api::Mistake;
 
 /// WeCom's own bound on messages per call (reference/wecom-archive.md §1.4).
 pub const MAX_PAGE: u32 = 1000;
@@ -141,17 +141,7 @@ mod defaults {
 }
 
 impl Config {
-    /// The configuration if nothing is wrong with it, otherwise everything that is.
-    ///
-    /// # Errors
-    ///
-    /// `invalid`, with every mistake.
-    pub fn check(self) -> Result<Self, Error> {
-        let mistakes = self.mistakes();
-        if mistakes.is_empty() { Ok(self) } else { Err(Error::misconfigured(mistakes)) }
-    }
-
-    /// Everything that is wrong. No secret appears in it.
+    /// Everything that is wrong beside its shape. No secret appears in it.
     pub fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         self.api_key_mistakes(&mut mistakes);
@@ -192,7 +182,8 @@ impl Config {
             if api_key.key.is_empty() {
                 mistakes.push(Mistake::new(format!("api_keys[{index}].key"), "is empty"));
             }
-            for corp in api_key.corps.iter().filter(|corp| self.corp(corp).is_none()) {
+            // Without any corp that is what is wrong.
+            for corp in api_key.corps.iter().filter(|corp| !self.corp.is_empty() && self.corp(corp).is_none()) {
                 mistakes.push(Mistake::new(format!("api_keys[{index}].corps"), format!("there is no corp `{corp}`")));
             }
         }
@@ -266,7 +257,8 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_documentation() {
-        let config = changed(|_| {}).check().expect("nothing is wrong");
+        let config = changed(|_| {});
+        assert_eq!(config.mistakes(), []);
         assert_eq!((config.timeout_seconds, config.calls_per_minute, config.page_limit), (10, 600, 1000));
         assert_eq!((config.zone(), config.api_base.as_str()), (Tz::UTC, "https://qyapi.weixin.qq.com"));
         assert!(config.go_spellings && !config.legacy_go_signature && !config.anchor_ascending);
@@ -303,11 +295,13 @@ mod tests {
         ];
         let told: Vec<_> = config.mistakes().iter().map(Mistake::to_string).collect();
         assert_eq!(told, expected);
-        assert_eq!(config.clone().check().expect_err("much is wrong").mistakes, config.mistakes());
     }
 
     #[test]
     fn nothing_at_all_needs_a_key_and_a_corp() {
+        let api_keys = json!({"api_keys": [{"key": "k", "corps": ["corp123"]}]});
+        let config: Config = serde_json::from_value(api_keys).expect("everything else has a default");
+        assert_eq!(config.mistakes(), [Mistake::new("corp", "at least one corp is needed")]);
         let config: Config = serde_json::from_value(json!({})).expect("everything has a default");
         let told: Vec<_> = config.mistakes().iter().map(Mistake::to_string).collect();
         assert_eq!(told, ["api_keys: at least one key is needed", "corp: at least one corp is needed"]);

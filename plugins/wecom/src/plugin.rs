@@ -18,7 +18,7 @@ use stele_plugin_api::ops::{
     Description, Empty, HealthReport, HttpReply, HttpRequest, MediaChunk, MediaRequest, Partition, Partitions,
     PullRequest, RecoverRequest,
 };
-use stele_plugin_api::{Error, ErrorCode, Host, ItemSink, Plugin};
+use stele_plugin_api::{Error, ErrorCode, Host, ItemSink, Mistake, Plugin};
 
 /// How often to ask WeCom for messages: every minute. Its own notification comes every 15 seconds at most.
 const DEFAULT_SYNC: &str = "0 * * * * *";
@@ -42,11 +42,10 @@ struct Archived {
 
 impl Wecom {
     /// An instance whose library is this one; [`Plugin::open`] brings the configured one.
-    pub fn with_library(config: Config, host: &Host, library: &Provided) -> Result<Self, Error> {
-        let config = config.check()?;
+    pub fn with_library(config: &Config, host: &Host, library: &Provided) -> Self {
         let lost = Lost::new(host.clone());
         let archived = |corp: &crate::config::Corp| {
-            let corp = Arc::new(Corp::new(corp.clone(), &config, library, &lost));
+            let corp = Arc::new(Corp::new(corp.clone(), config, library, &lost));
             Archived {
                 sync: Sync::new(Arc::clone(&corp), config.page_limit, host),
                 directory: Directory::new(Arc::clone(&corp), host, &config.api_base),
@@ -54,7 +53,7 @@ impl Wecom {
             }
         };
         let this = Self {
-            api: ApiState::new(host.clone(), &config),
+            api: ApiState::new(host.clone(), config),
             corps: config.corp.iter().map(archived).collect(),
             lost,
             library: library.as_ref().err().cloned(),
@@ -62,7 +61,7 @@ impl Wecom {
         for finding in &this.report().findings {
             host.log(Level::Warn, finding.as_str(), &[]);
         }
-        Ok(this)
+        this
     }
 
     fn archived(&self, partition: &str) -> Result<&Archived, Error> {
@@ -82,13 +81,17 @@ impl Plugin for Wecom {
     /// One for pages of a sync, one for the API, so that neither waits for the other.
     const THREADS: usize = 2;
 
+    fn mistakes(config: &Config) -> Vec<Mistake> {
+        config.mistakes()
+    }
+
     async fn open(config: Config, host: Host) -> Result<Self, Error> {
         let (path, isolated) = (config.library.clone(), host.is_isolated());
         let provide = move || provide(&path, isolated);
         let library = tokio::task::spawn_blocking(provide)
             .await
             .unwrap_or_else(|_| Err(Fault::Unusable("loading it panicked".to_owned())));
-        Self::with_library(config, &host, &library)
+        Ok(Self::with_library(&config, &host, &library))
     }
 
     fn describe(&self) -> Description {

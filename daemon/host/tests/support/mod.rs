@@ -111,6 +111,7 @@ pub fn spec(name: &str, plugin: &Path, carrier: Carrier) -> InstanceSpec {
         plugin: plugin.into(),
         carrier,
         config: serde_json::json!({ "secret": SECRET }),
+        texts: Vec::new(),
         host_program: host_program(),
         limits: Limits {
             wait_for_start: PATIENCE,
