@@ -8,9 +8,15 @@
 //!
 //! Native ids are the plugin's own and unique **within an instance**. A plugin whose ids are only unique within a
 //! partition (WeCom: within a corp) prefixes them itself, e.g. `corp123/zhang`.
+//!
+//! A message that is in several conversations at once is stored once for each. The further copies are named after the first:
+//! its native id, [`COPY`], and whatever tells them apart. All copies belong into one page, and share their revocation.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+/// Between the native id of a message and what tells a further copy of it from it.
+pub const COPY: char = '#';
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
@@ -159,7 +165,8 @@ pub struct Conversation {
     pub attributes: Option<String>,
 }
 
-/// The source took a message back. The original stays and is marked; one that is not stored yet is marked when it comes.
+/// The source took a message back. The original stays and is marked, and with it its further copies ([`COPY`]); one that
+/// is not stored yet is marked when it comes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Revocation {

@@ -13,7 +13,7 @@
 //! sdkfileid is base64 and full of slashes: it stands last and is not escaped.
 
 use std::borrow::Cow;
-use stele_plugin_api::model::PersonKind;
+use stele_plugin_api::model::{COPY, PersonKind};
 
 /// The conversation of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ pub fn parse_person(native_id: &str) -> Option<(String, String)> {
 pub fn message(corp: &str, msgid: &str, copy_for: Option<&str>) -> String {
     match copy_for {
         None => format!("{}/{}", escape(corp), escape(msgid)),
-        Some(recipient) => format!("{}/{}#{}", escape(corp), escape(msgid), escape(recipient)),
+        Some(recipient) => format!("{}/{}{COPY}{}", escape(corp), escape(msgid), escape(recipient)),
     }
 }
 

@@ -68,7 +68,8 @@ suite! {
         an_unknown_instance_is_refused, large_pages_are_stored_whole;
     parked: an_envelope_keeps_its_place, parking_again_counts_an_attempt, a_readable_message_is_not_parked,
         partitions_are_listed_apart;
-    revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message, the_first_revocation_counts;
+    revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message,
+        a_revocation_takes_every_copy_back, the_first_revocation_counts;
     directory: descriptions_are_merged, a_kind_is_corrected, members_are_replaced, undescribed_ones_are_created;
     lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart,
         a_corrected_kind_moves_lists, names_are_searched_literally,

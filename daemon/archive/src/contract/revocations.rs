@@ -46,6 +46,26 @@ pub(super) async fn a_revocation_waits_for_its_message(backend: &mut dyn Backend
     assert_eq!(put(&*archive, hq, &revoking([("m1", "c", 8)])).await.revoked, 0, "it is marked already");
 }
 
+pub(super) async fn a_revocation_takes_every_copy_back(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    // Neither a longer id nor a copy of another message is one of its copies.
+    let natives = ["m1", "m1#b", "m1#c", "m10", "m10#b", "m1$"];
+    let sent = |natives: &[&str]| page(natives.iter().map(|native| text(native, "c", "a", &["b"], NEW_YEAR)));
+    let revoked = async || {
+        let rows = archive.messages(hq, &all("c")).await.unwrap().rows;
+        let revoked = rows.into_iter().filter(|row| row.revoked == Some((7, "a".to_owned())));
+        revoked.map(|row| row.native_id).collect::<Vec<_>>()
+    };
+    put(&*archive, hq, &sent(&natives)).await;
+    assert_eq!(put(&*archive, hq, &revoking([("m1", "a", 7)])).await.revoked, 1);
+    assert_eq!(revoked().await, ["m1", "m1#b", "m1#c"]);
+    // One that comes first waits for all of them.
+    assert_eq!(put(&*archive, hq, &revoking([("m2", "a", 7)])).await.revoked, 1);
+    put(&*archive, hq, &sent(&["m2", "m2#b", "m20"])).await;
+    assert_eq!(revoked().await, ["m1", "m1#b", "m1#c", "m2", "m2#b"]);
+}
+
 pub(super) async fn the_first_revocation_counts(backend: &mut dyn Backend) {
     let archive = backend.archive();
     let hq = instance(&*archive, "hq").await;

@@ -1,6 +1,7 @@
 //! Every answer is a range of an index: what SQLite says it will do, checked.
 
 use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, kinds_sql, page_sql, tally_sql};
+use super::revocations::MARK_COPIES;
 use super::{Options, SqliteArchive, feed, lists, media};
 use sqlx::{AssertSqlSafe, Row};
 use stele_archive::ops::MessageOrder;
@@ -43,6 +44,8 @@ async fn no_answer_scans_or_sorts() {
             }
         }
     }
+    let copies = "message_native (instance=? AND native_id>? AND native_id<?)";
+    check(MARK_COPIES, &plan(&archive, MARK_COPIES).await, copies);
     let (sql, next) = (kinds_sql(), "COVERING INDEX message_by_time (conversation=? AND kind>?)");
     check(&sql, &plan(&archive, &sql).await.replace("SCAN held", ""), next);
     let sql = count_sql();

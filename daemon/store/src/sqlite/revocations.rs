@@ -7,7 +7,7 @@ use super::messages::NewMessage;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
-use stele_archive::model::Revocation;
+use stele_archive::model::{COPY, Revocation};
 
 static WAITING: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
@@ -21,12 +21,25 @@ static FIND: LazyLock<Bulk> =
 
 const MARK: &str = "UPDATE message SET revoked_at = ?, revoked_by = ? WHERE id = ? AND revoked_at IS NULL";
 
+/// Further copies: what begins with the native id of the first and [`COPY`] is a range of the index.
+pub(super) const MARK_COPIES: &str = "UPDATE message SET revoked_at = ?, revoked_by = ? \
+     WHERE instance = ? AND native_id >= ? AND native_id < ? AND revoked_at IS NULL";
+/// The character after [`COPY`].
+const AFTER_COPY: char = '$';
+
 /// Mark new messages whose revocation came first.
 pub(super) async fn apply_waiting(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
     if txn.memory.revocations == 0 {
         return Ok(());
     }
-    let ids: HashMap<&str, i64> = rows.iter().map(|row| (row.message.native_id.as_str(), row.id)).collect();
+    let mut ids: HashMap<&str, Vec<i64>> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let native = row.message.native_id.as_str();
+        ids.entry(native).or_default().push(row.id);
+        if let Some((original, _)) = native.split_once(COPY) {
+            ids.entry(original).or_default().push(row.id);
+        }
+    }
     let natives: Vec<&str> = ids.keys().copied().collect();
     for (sql, natives) in WAITING.cut(&natives) {
         let mut values = Values::with_capacity(natives.len() + 1);
@@ -36,12 +49,14 @@ pub(super) async fn apply_waiting(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) ->
         }
         for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
             let native: &str = row.get(0);
-            sqlx::query(MARK)
-                .bind(row.get::<i64, _>(2))
-                .bind(row.get::<&str, _>(1))
-                .bind(ids[native])
-                .execute(&mut *txn.connection)
-                .await?;
+            for id in &ids[native] {
+                sqlx::query(MARK)
+                    .bind(row.get::<i64, _>(2))
+                    .bind(row.get::<&str, _>(1))
+                    .bind(*id)
+                    .execute(&mut *txn.connection)
+                    .await?;
+            }
             sqlx::query("DELETE FROM revocation WHERE instance = ? AND native_id = ?")
                 .bind(txn.instance)
                 .bind(native)
@@ -69,13 +84,22 @@ pub(super) async fn revoke(txn: &mut Txn<'_>, revocations: &[Revocation]) -> Res
         let originals: HashMap<String, i64> = originals.iter().map(|row| (row.get(0), row.get(1))).collect();
         for revocation in revocations {
             let changed = if let Some(id) = originals.get(&revocation.native_id) {
-                sqlx::query(MARK)
+                let marked = sqlx::query(MARK)
                     .bind(revocation.at)
                     .bind(&revocation.by)
                     .bind(*id)
                     .execute(&mut *txn.connection)
                     .await?
-                    .rows_affected()
+                    .rows_affected();
+                sqlx::query(MARK_COPIES)
+                    .bind(revocation.at)
+                    .bind(&revocation.by)
+                    .bind(txn.instance)
+                    .bind(format!("{}{COPY}", revocation.native_id))
+                    .bind(format!("{}{AFTER_COPY}", revocation.native_id))
+                    .execute(&mut *txn.connection)
+                    .await?;
+                marked
             } else {
                 let wait = "INSERT INTO revocation (instance, native_id, revoked_by, revoked_at) VALUES (?, ?, ?, ?) \
                             ON CONFLICT (instance, native_id) DO NOTHING";

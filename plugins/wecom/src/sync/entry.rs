@@ -2,7 +2,8 @@
 //!
 //! WeCom delivers a message to a group once, and one without a room to all its receivers at once. The archive orders
 //! messages within conversations, so the latter becomes one message per receiver: the first keeps WeCom's id, the others
-//! get their receiver appended ([`crate::ids`]). A recall follows the same rule and so finds every copy.
+//! get their receiver appended ([`crate::ids`]). A recall names the first, and the archive marks all of them: its own
+//! receivers may be in another order, or missing.
 
 use super::envelope::Envelope;
 use crate::content::{Plain, kinds};
@@ -107,14 +108,12 @@ impl Reader<'_> {
                 recipients: recipients.iter().map(|user| self.person(user)).collect(),
                 ..template.clone()
             });
-            if let Some(revoked) = self.plain.revokes() {
-                entry.revocations.push(Revocation {
-                    native_id: ids::message(self.corp, &revoked, copy_for),
-                    by: self.person(&sender),
-                    at: 0,
-                });
-            }
         }
+        entry.revocations.extend(self.plain.revokes().map(|revoked| Revocation {
+            native_id: ids::message(self.corp, &revoked, None),
+            by: self.person(&sender),
+            at: 0,
+        }));
         entry.people = self.people(&sender, &receivers);
         if let Some(sent_at) = sent_at {
             entry.set_time(sent_at);
@@ -306,16 +305,17 @@ mod tests {
     }
 
     #[test]
-    fn a_recall_takes_every_copy_back_and_is_kept() {
-        let plaintext = json!({"msgid": "9", "action": "recall", "from": "zhang", "tolist": ["li", "wang"],
-            "msgtime": 1_700_000_000_102_i64, "msgtype": "revoke", "revoke": {"pre_msgid": "m"}});
-        let entry = read("9", &plaintext);
-        let taken_back: Vec<_> =
-            entry.revocations.iter().map(|r| (r.native_id.as_str(), r.by.as_str(), r.at)).collect();
-        let at = 1_700_000_000_102_000;
-        assert_eq!(taken_back, [("corp123/m", "corp123/zhang", at), ("corp123/m#wang", "corp123/zhang", at)]);
-        assert_eq!(entry.messages.len(), 2);
-        assert_eq!(entry.messages[0].kind, "revoke");
+    fn a_recall_takes_the_message_back_and_is_kept() {
+        for (receivers, messages) in [(json!(["li", "wang"]), 2), (json!(["wang", "li"]), 2), (json!([]), 1)] {
+            let plaintext = json!({"msgid": "9", "action": "recall", "from": "zhang", "tolist": receivers,
+                "msgtime": 1_700_000_000_102_i64, "msgtype": "revoke", "revoke": {"pre_msgid": "m"}});
+            let entry = read("9", &plaintext);
+            let taken_back: Vec<_> =
+                entry.revocations.iter().map(|r| (r.native_id.as_str(), r.by.as_str(), r.at)).collect();
+            assert_eq!(taken_back, [("corp123/m", "corp123/zhang", 1_700_000_000_102_000)]);
+            assert_eq!(entry.messages.len(), messages);
+            assert_eq!(entry.messages[0].kind, "revoke");
+        }
     }
 
     #[test]
