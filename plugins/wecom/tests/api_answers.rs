@@ -179,6 +179,10 @@ fn listed_fields_are_there_whatever_was_sent() {
     check_body("image", r#"{"filesize":"big"}"#, json!({ "md5sum": "", "sdkfileid": "", "filesize": 0 }));
     check_body("revoke", r#"{"pre_msgid":17}"#, json!({ "pre_msgid": "17" }));
     check_body("card", "[1]", json!([1]));
+    check_body("image", "null", json!({ "md5sum": "", "sdkfileid": "", "filesize": 0 }));
+    let mut message = stored("card", "{}");
+    message["body"] = json!(&br#"{"msgid":"9_17","msgtype":"card"}"#[..]);
+    assert_eq!(answered(message)["attachments"], json!({ "corpname": "", "userid": "" }));
 }
 
 #[test]

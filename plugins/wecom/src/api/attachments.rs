@@ -39,12 +39,20 @@ const LISTED: [(&str, &[(&str, Shape)]); 8] = [
     ("revoke", &[("pre_msgid", Text)]),
 ];
 
-/// The attachments of a message of this kind with this body; `None` for text, which has none.
+/// The attachments of a message of this kind with this body; `None` for text, which has none, and for a body outside of
+/// the table that is not there.
 pub fn of(kind: &str, body: Option<&RawValue>) -> Option<Box<RawValue>> {
-    let body = body.filter(|_| kind != PLAIN_TEXT)?;
+    if kind == PLAIN_TEXT {
+        return None;
+    }
+    let body = body.filter(|body| body.get() != "null");
+    let sent = match body {
+        Some(body) => serde_json::from_str(body.get()).ok(),
+        None => Some(RawFields(Vec::new())),
+    };
     let listed = LISTED.iter().find(|(name, _)| *name == kind).map(|(_, fields)| *fields);
-    let completed = listed.and_then(|fields| complete(fields, &serde_json::from_str(body.get()).ok()?));
-    Some(completed.unwrap_or_else(|| body.to_owned()))
+    let completed = listed.and_then(|fields| complete(fields, &sent?));
+    completed.or_else(|| body.map(ToOwned::to_owned))
 }
 
 /// An object of the listed fields, then of all the others.
