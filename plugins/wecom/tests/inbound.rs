@@ -511,7 +511,7 @@ async fn a_bad_configuration_does_not_open() {
     let error = error_of(Wecom::open(config, host().host()).await);
     assert_eq!(error.code, ErrorCode::Invalid);
     for part in ["api_keys", "corp", "page_limit"] {
-        assert!(error.message.contains(part), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
     }
 }
 
