@@ -218,6 +218,28 @@ pub(super) async fn pages_join(backend: &mut dyn Backend) {
     }
 }
 
+pub(super) async fn many_kinds_are_one_order(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    // At last more than any source has.
+    for kinds in [3, 60, 90_i64] {
+        let place = format!("of {kinds}");
+        let messages = (0..2 * kinds).map(|at| Message {
+            kind: format!("kind {}", at % kinds),
+            ..text(&format!("{kinds}/{at}"), &place, "a", &["b"], NEW_YEAR + at * 7 % 31 * DAY)
+        });
+        put(&*archive, hq, &page(messages)).await;
+        let whole = ask(&*archive, hq, all(&place)).await;
+        assert_eq!((whole.rows.len() as i64, whole.total as i64), (2 * kinds, 2 * kinds));
+        assert!(whole.rows.is_sorted_by_key(|row| (row.sent_at, row.id)), "{kinds} kinds");
+        for offset in [1, 2 * kinds / 3, 2 * kinds - 5] {
+            let query = MessageQuery { offset: offset.cast_unsigned(), limit: 4, ..all(&place) };
+            let found = ask(&*archive, hq, query).await;
+            assert_eq!(found.rows, whole.rows[offset as usize..][..4], "{offset} of {kinds} kinds");
+        }
+    }
+}
+
 pub(super) async fn by_id_keeps_the_order(backend: &mut dyn Backend) {
     let archive = backend.archive();
     let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);

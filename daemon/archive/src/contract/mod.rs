@@ -75,7 +75,7 @@ suite! {
         a_corrected_kind_moves_lists, names_are_searched_literally,
         names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;
     messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, filters_and_exact_totals,
-        days_before_1970_count, pages_join, by_id_keeps_the_order;
+        days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order;
     feed: revisions_ascend, day_counts_follow;
     media: files_go_their_way, contents_are_stored_once, due_files_are_ordered;
     jobs: leases_exclude_and_fence, runs_are_kept_and_bounded, a_sweep_marks_what_was_lost, definitions_keep_history;
