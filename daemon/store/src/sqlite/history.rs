@@ -1,8 +1,9 @@
 //! Messages of a conversation: totals from counters, pages from one range of an index per kind.
 //!
-//! A page far from where its order begins is not reached by passing over what comes before: the order is walked from its
-//! nearer end, and in the order of time the counters tell the day the page begins in. So what is passed over is at most
-//! half of a day; in the orders by id and by number, at most half of what was asked for.
+//! A page far from where its order begins is not reached by passing over all that comes before: in the order of time the
+//! counters tell the day the page begins in, and from there, or in the other orders from the whole, the nearer end is
+//! walked from. So what is passed over is at most half of a day; in the orders by id and by number, at most half of what
+//! was asked for.
 
 use super::DAY;
 use super::bulk::id_list;
@@ -106,6 +107,14 @@ fn parts(query: &MessageQuery) -> Vec<Part> {
     parts.into_iter().filter(|part| part.from < part.until).collect()
 }
 
+/// A stretch of time, and how many of the messages asked for were sent in it.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    since: Option<i64>,
+    until: Option<i64>,
+    messages: i64,
+}
+
 /// The messages of a conversation that a query asks for.
 struct History<'c, 'q> {
     connection: &'c mut SqliteConnection,
@@ -154,7 +163,7 @@ impl History<'_, '_> {
             .await?)
     }
 
-    /// A page of everything asked for, found from the end that is nearer.
+    /// A page of everything asked for, found from the nearer end of the stretch it begins in.
     async fn page(
         &mut self,
         order: MessageOrder,
@@ -162,41 +171,49 @@ impl History<'_, '_> {
         total: i64,
         (limit, offset): (i64, i64),
     ) -> Result<Vec<StoredMessage>, Failure> {
-        let left = total - offset - limit;
-        let turned = left < offset;
-        let walk = Walk { order, descending: self.query.descending != turned };
-        let offset = if turned { left } else { offset };
-        let (bounds, offset) = if order == MessageOrder::SentAt && offset > SHALLOW {
-            self.begin(walk.descending, parts, offset).await?
+        let (since, until) = (self.query.since, self.query.until);
+        let asked = Walk { order, descending: self.query.descending };
+        let (stretch, offset) = if order == MessageOrder::SentAt && offset > SHALLOW {
+            self.stretch(parts, offset).await?
         } else {
-            ((self.query.since, self.query.until), offset)
+            (Stretch { since, until, messages: total }, offset)
         };
-        let mut ids = self.ids(walk, bounds, (limit, offset)).await?;
-        if turned {
+        let ids = if offset <= stretch.messages / 2 {
+            let bounds = if asked.descending { (since, stretch.until) } else { (stretch.since, until) };
+            self.ids(asked, bounds, (limit, offset)).await?
+        } else {
+            let rest = stretch.messages - offset;
+            let taken = limit.min(rest);
+            let back = Walk { descending: !asked.descending, ..asked };
+            let mut ids = self.ids(back, (stretch.since, stretch.until), (taken, rest - taken)).await?;
             ids.reverse();
-        }
+            if taken < limit {
+                let bounds = if asked.descending { (since, stretch.since) } else { (stretch.until, until) };
+                ids.extend(self.ids(asked, bounds, (limit - taken, 0)).await?);
+            }
+            ids
+        };
         rows::messages(self.connection, &ids).await
     }
 
-    /// The time a page begins with, and what is still to be passed over from there.
-    async fn begin(&mut self, descending: bool, parts: &[Part], mut offset: i64) -> Result<(Bounds, i64), Failure> {
-        let (since, until) = (self.query.since, self.query.until);
+    /// The day, or part of one, that a page in the order of time begins in, and what is to be passed over there.
+    async fn stretch(&mut self, parts: &[Part], mut offset: i64) -> Result<(Stretch, i64), Failure> {
+        let descending = self.query.descending;
         let mut at = 0;
         let place = |at: usize| if descending { parts.len() - 1 - at } else { at };
         while offset >= parts[place(at)].messages {
             offset -= parts[place(at)].messages;
             at += 1;
         }
-        let part = parts[place(at)];
-        if !part.days {
-            let bounds = if descending { (since, Some(part.until)) } else { (Some(part.from), until) };
-            return Ok((bounds, offset));
+        let Part { days, from, until, messages } = parts[place(at)];
+        if !days {
+            return Ok((Stretch { since: Some(from), until: Some(until), messages }, offset));
         }
         let nothing = None::<i64>;
-        let (day, before): (i64, i64) = sqlx::query_as(AssertSqlSafe(day_sql(descending, self.some)))
+        let (day, before, messages): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(day_sql(descending, self.some)))
             .bind(self.conversation)
-            .bind(part.from)
-            .bind(part.until)
+            .bind(from)
+            .bind(until)
             .bind(nothing)
             .bind(nothing)
             .bind(nothing)
@@ -205,12 +222,9 @@ impl History<'_, '_> {
             .fetch_one(&mut *self.connection)
             .await?;
         // A day whose end no number of microseconds tells has nothing beyond it.
-        let bounds = if descending {
-            (since, day.checked_add(1).and_then(|next| next.checked_mul(DAY)).or(until))
-        } else {
-            (day.checked_mul(DAY).or(since), until)
-        };
-        Ok((bounds, offset - before))
+        let since = day.checked_mul(DAY).or(self.query.since);
+        let until = day.checked_add(1).and_then(|next| next.checked_mul(DAY)).or(self.query.until);
+        Ok((Stretch { since, until, messages }, offset - before))
     }
 
     /// A page of what lies between two anchors close to each other.

@@ -71,12 +71,12 @@ pub(super) fn tally_sql(kinds: bool) -> String {
 }
 
 /// The statement for the day, of those from 2 and before 3, that holds the message at an offset in that direction, and
-/// for how many messages come before that day; with `kinds`, of those in a JSON array.
+/// for how many messages come before that day and how many are of it; with `kinds`, of those in a JSON array.
 pub(super) fn day_sql(descending: bool, kinds: bool) -> String {
     let (direction, first) = if descending { ("DESC", "max") } else { ("ASC", "min") };
     let among = among(kinds);
     format!(
-        "SELECT {first}(day), reached - here FROM ( \
+        "SELECT {first}(day), reached - here, here FROM ( \
              SELECT day, sum(n) AS here, sum(sum(n)) OVER (ORDER BY day {direction} ROWS UNBOUNDED PRECEDING) AS reached \
              FROM tally WHERE conversation = ?1 AND day >= ?2 AND day < ?3{among} GROUP BY day \
          ) WHERE reached > ?7"
