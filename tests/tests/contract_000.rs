@@ -562,6 +562,8 @@ async fn files(archived: &Archived) -> Result<()> {
     let md5s: BTreeSet<_> = archived.entries.iter().flat_map(|entry| &entry.media).map(|file| &file.md5).collect();
     let blobs = archived.site.media("blobs").await?;
     ensure!(blobs == md5s.len() as u64, "{blobs} contents stored, there are {} different ones", md5s.len());
+    let seen = archived.site.admin("/api/v1/instances").await?;
+    ensure!(seen["instances"][0]["late_frames"] == 0, "files were read to their end: {seen}");
     Ok(())
 }
 
