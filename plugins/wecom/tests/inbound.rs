@@ -505,13 +505,12 @@ fn a_library_that_is_not_there_is_named() {
     assert!(fault.contains("/nowhere/libWeWorkFinanceSdk_C.so") && fault.contains("No such file"), "{fault}");
 }
 
-#[tokio::test]
-async fn a_bad_configuration_does_not_open() {
+#[test]
+fn a_bad_configuration_is_told_setting_by_setting() {
     let config = serde_json::from_value(json!({"page_limit": 0})).expect("it has the right shape");
-    let error = error_of(Wecom::open(config, host().host()).await);
-    assert_eq!(error.code, ErrorCode::Invalid);
+    let told = format!("{:?}", Wecom::mistakes(&config));
     for part in ["api_keys", "corp", "page_limit"] {
-        assert!(error.to_string().contains(part), "{error}");
+        assert!(told.contains(part), "{told}");
     }
 }
 
