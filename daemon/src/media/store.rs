@@ -108,8 +108,16 @@ impl Draft {
 fn sniff(head: &[u8]) -> (&'static str, &'static str) {
     match infer::get(head) {
         Some(found) => (found.mime_type(), found.extension()),
-        None if std::str::from_utf8(head).is_ok() && !head.is_empty() => ("text/plain; charset=utf-8", "txt"),
+        None if is_text(head) => ("text/plain; charset=utf-8", "txt"),
         None => ("application/octet-stream", ""),
+    }
+}
+
+/// Whether it is UTF-8; what was cut off at [`SNIFF_LEN`] may end amid a character.
+fn is_text(head: &[u8]) -> bool {
+    match std::str::from_utf8(head) {
+        Ok(text) => !text.is_empty(),
+        Err(error) => head.len() == SNIFF_LEN && error.error_len().is_none(),
     }
 }
 
@@ -132,6 +140,20 @@ mod tests {
         }
         drop(store.draft().await.unwrap());
         assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn text_is_told_by_its_beginning() {
+        let check = |content: &[u8], extension: &str| {
+            assert_eq!(sniff(&content[..content.len().min(SNIFF_LEN)]).1, extension, "{} bytes", content.len());
+        };
+        let chinese = "会话内容存档".repeat(1000);
+        for cut in 0..4 {
+            check(format!("{}{chinese}", "a".repeat(cut)).as_bytes(), "txt");
+        }
+        check(&chinese.as_bytes()[..100], "");
+        check(&[&chinese.as_bytes()[..99], &[0xff; 5000][..]].concat(), "");
+        check(b"", "");
     }
 
     #[tokio::test]
