@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stele_archive::model::{Conversation, ConversationKind, MediaRef, Message, Page, Parked};
 use stele_archive::ops::{MediaChunk, MediaRequest, MessageQuery, Partition, Partitions, PullRequest, RecoverRequest};
-use stele_archive::{Archive, Clock, InstanceId, ManualClock, Outcome, RunRecord, Stream};
+use stele_archive::{Archive, Clock, Commit, InstanceId, ManualClock, Outcome, RunRecord, Stream};
 use stele_plugin_api::{Error, ErrorCode};
 use stele_store::SqliteArchive;
 use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, NotStarted, Source};
@@ -33,6 +33,9 @@ struct Script {
     breaks: Mutex<VecDeque<usize>>,
     opened: Mutex<Vec<String>>,
 }
+
+/// Of `hello, world`.
+const MD5_OF_GOOD: &str = "e4d7f1b4ed2e42d15898f4b27b019da4";
 
 fn conversation() -> Conversation {
     Conversation {
@@ -165,9 +168,13 @@ impl Bench {
     }
 
     async fn add(&self, jobs: &Jobs, source: Arc<Script>) {
+        self.add_with_limit(jobs, source, 1000).await;
+    }
+
+    async fn add_with_limit(&self, jobs: &Jobs, source: Arc<Script>, max_bytes: u64) {
         let plan = KindPlan { schedule: None, jitter: 0, page_limit: 1000 };
         let plans = BTreeMap::from(["sync", "recover", "media"].map(|kind| (kind, plan.clone())));
-        let media = FetchOptions { max_bytes: 1000, ..FetchOptions::default() };
+        let media = FetchOptions { max_bytes, ..FetchOptions::default() };
         jobs.add_instance(InstanceJobs { name: "hq".into(), id: self.id, source, plans, media }).await;
     }
 
@@ -503,6 +510,59 @@ async fn files_are_resumed_checked_parked_and_stored_once() {
     let parked = bench.archive.media_parked(bench.id, 10).await.unwrap();
     assert_eq!(parked[0].0.handle, "too-large");
     assert!(parked[0].1.contains("larger than 1000 bytes"), "{}", parked[0].1);
-    let path = bench.store.path("e4d7f1b4ed2e42d15898f4b27b019da4").unwrap();
+    let path = bench.store.path(MD5_OF_GOOD).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), b"hello, world");
+}
+
+#[tokio::test]
+async fn a_parked_file_is_tried_again_when_its_instance_is_added_or_somebody_asks() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let large = || HashMap::from([("large".to_owned(), vec![7; 2000])]);
+    let source = |files| Arc::new(Script { messages: 10, page: 10, files, ..Script::default() });
+    let totals = async || {
+        let totals = bench.archive.media_totals(Some(bench.id)).await.unwrap();
+        (totals.stored, totals.parked)
+    };
+    bench.add(&jobs, source(large())).await;
+    bench.run(&jobs, "sync").await;
+    assert_eq!(totals().await, (0, 1));
+    // The limit is raised, but the source has no such file for now: that no configuration can mend.
+    let gone = source(HashMap::new());
+    bench.add_with_limit(&jobs, gone.clone(), 5000).await;
+    bench.idle(&jobs).await;
+    assert_eq!((totals().await, gone.opened.lock().unwrap().len()), ((0, 1), 1));
+    let back = source(large());
+    bench.add_with_limit(&jobs, back.clone(), 5000).await;
+    bench.idle(&jobs).await;
+    assert_eq!((totals().await, back.opened.lock().unwrap().len()), ((0, 1), 0));
+    assert!(jobs.request_by_hand("hq", "media", None).await.unwrap().expect("the job is known").started);
+    bench.idle(&jobs).await;
+    assert_eq!(totals().await, (1, 0));
+}
+
+#[tokio::test]
+async fn an_announced_md5_alone_is_no_reason_not_to_fetch() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let source = |name: &str, content: &[u8]| {
+        let files = HashMap::from([(name.to_owned(), content.to_vec())]);
+        Arc::new(Script { messages: 10, page: 10, files, ..Script::default() })
+    };
+    bench.add(&jobs, source("good", b"hello, world")).await;
+    bench.run(&jobs, "sync").await;
+    let other = MediaRef {
+        handle: "md5-of-another".into(),
+        kind: "file".into(),
+        md5: Some(MD5_OF_GOOD.into()),
+        ..MediaRef::default()
+    };
+    let page = Page { messages: vec![Message { media: vec![other], ..message(11) }], ..Page::default() };
+    let stream = Stream::Messages;
+    let commit = Commit { instance: bench.id, partition: "q", stream, from: None, page: &page, now: 0 };
+    bench.archive.commit(commit).await.unwrap();
+    bench.add(&jobs, source("md5-of-another", b"another")).await;
+    bench.run(&jobs, "media").await;
+    let totals = bench.archive.media_totals(Some(bench.id)).await.unwrap();
+    assert_eq!((totals.stored, totals.blobs), (2, 2));
 }

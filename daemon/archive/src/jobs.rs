@@ -122,6 +122,25 @@ pub struct RunReport {
     pub error: Option<String>,
 }
 
+impl RunReport {
+    /// Most notices a report keeps.
+    pub const MAX_NOTICES: usize = 50;
+
+    /// Keeps a notice, once and within the bound; whoever notes something writes it to the log as well. Whether it is a
+    /// new one.
+    pub fn note(&mut self, notice: String) -> bool {
+        if self.notices.contains(&notice) {
+            return false;
+        }
+        if self.notices.len() < Self::MAX_NOTICES {
+            self.notices.push(notice);
+        } else if self.notices.len() == Self::MAX_NOTICES {
+            self.notices.push("further notices are in the log".to_owned());
+        }
+        true
+    }
+}
+
 /// A run in the history.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunRecord {
@@ -181,4 +200,20 @@ pub trait JobTable: Send + Sync {
 
     /// The history, latest first, of one instance or of all.
     async fn runs(&self, instance: Option<&str>, limit: u32) -> Result<Vec<RunRecord>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_are_kept_once_and_within_the_bound() {
+        let mut report = RunReport::default();
+        for number in 0..2 * RunReport::MAX_NOTICES {
+            assert!(report.note(format!("notice {number}")));
+        }
+        assert!(!report.note("notice 0".to_owned()));
+        assert_eq!(report.notices.len(), RunReport::MAX_NOTICES + 1);
+        assert_eq!(report.notices.last().map(String::as_str), Some("further notices are in the log"));
+    }
 }

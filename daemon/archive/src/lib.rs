@@ -37,7 +37,7 @@ pub use error::{ArchiveError, Result};
 pub use feed::{DayCount, Feed, FeedRow};
 pub use ids::{ConversationId, InstanceId, MediaId, MessageId, PersonId, Rev, RunId};
 pub use jobs::{JobKey, JobRecord, JobTable, Lease, Outcome, RunRecord, RunReport, RunStart};
-pub use media::{Blob, MediaCatalog, MediaTask, MediaTotals};
+pub use media::{Blob, MediaCatalog, MediaTask, MediaTotals, NextAttempt};
 pub use pages::{Commit, Committed, Pages, ParkedRow, Stream};
 pub use queries::{
     ConversationList, ListedConversation, MediaState, MessageList, Queries, Stats, StoredMedia, StoredMessage,

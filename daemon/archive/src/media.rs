@@ -43,6 +43,17 @@ pub struct MediaTask {
     pub attempts: u32,
 }
 
+/// What becomes of a file after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// It stays pending until then.
+    At(Micros),
+    /// It is parked, until something changes on our side: a limit, a right, the network.
+    Parked,
+    /// It is parked, because the source says that there is no such file: nothing on our side can mend that.
+    Lost,
+}
+
 /// How many files are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MediaTotals {
@@ -71,11 +82,12 @@ pub trait MediaCatalog: Send + Sync {
     /// A file's content is stored. `flaw` says what is wrong with it, e.g. that its MD5 is not the announced one.
     async fn media_stored(&self, id: MediaId, blob: &Blob, flaw: Option<&str>, now: Micros) -> Result<()>;
 
-    /// An attempt failed. With `retry_at` the file stays pending until then, else it is parked with its error.
-    async fn media_failed(&self, id: MediaId, error: &str, retry_at: Option<Micros>) -> Result<()>;
+    /// An attempt failed, with this error. `next` says what becomes of the file.
+    async fn media_failed(&self, id: MediaId, error: &str, next: NextAttempt) -> Result<()>;
 
-    /// Parked files become pending again. Returns how many.
-    async fn media_unpark(&self, instance: InstanceId) -> Result<u64>;
+    /// Parked files become pending again, as if they were new; [lost](NextAttempt::Lost) ones only if `lost`. Returns how
+    /// many.
+    async fn media_unpark(&self, instance: InstanceId, lost: bool) -> Result<u64>;
 
     /// Parked files with their errors, latest first.
     async fn media_parked(&self, instance: InstanceId, limit: u32) -> Result<Vec<(MediaTask, String)>>;

@@ -119,7 +119,7 @@ impl JobPort {
                 let query = partition.map(|partition| format!("?partition={}", segment(partition))).unwrap_or_default();
                 daemon.post(&format!("/jobs/{}/{}/run{query}", segment(instance), segment(kind))).await
             }
-            Self::Here(app) => match app.parts().jobs.request(instance, kind, partition) {
+            Self::Here(app) => match app.parts().jobs.request_by_hand(instance, kind, partition).await? {
                 Ok(answer) => Ok(json!(answer)),
                 Err(NotStarted::Unknown) => bail!("{}", self.no_job(app, instance, kind, partition)),
                 Err(stopping) => Err(stopping.into()),

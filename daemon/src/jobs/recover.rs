@@ -1,6 +1,6 @@
 //! A recovery run: hand parked envelopes to the plugin again, commit what can be read now.
 
-use super::sync::{RunError, Work, note};
+use super::sync::{RunError, Work};
 use stele_archive::{Commit, Committed, MessageId, RunReport, Stream};
 use stele_plugin_api::ops::RecoverRequest;
 use tokio_util::sync::CancellationToken;
@@ -29,9 +29,7 @@ pub(super) async fn run(
         let mut page = recovered?;
         // A recovery reads again what was pulled long ago: it moves no cursor.
         page.cursor = None;
-        for notice in &page.notices {
-            note(report, format!("{}: {}", notice.code, notice.message));
-        }
+        work.tell(&page, report);
         report.parked += page.parked.len() as u64;
         let commit = Commit {
             instance: work.instance,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, Clock, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
+use stele_archive::{Archive, ArchiveError, Clock, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
 use stele_plugin_api::ErrorCode;
 use stele_plugin_api::ops::{JobStarted, Partitions};
 use tokio::sync::{Semaphore, broadcast};
@@ -208,6 +208,21 @@ impl Jobs {
         Ok(answer)
     }
 
+    /// [Starts](Jobs::request) a job because a person asks for it: then files that were given up are tried again, too,
+    /// also those the source has said it does not have.
+    pub async fn request_by_hand(
+        &self,
+        instance: &str,
+        kind: &str,
+        partition: Option<&str>,
+    ) -> Result<Result<JobStarted, NotStarted>, ArchiveError> {
+        let id = self.table().instances.get(instance).map(|registered| registered.jobs.id);
+        if let (MEDIA, Some(id)) = (kind, id) {
+            self.inner.archive.media_unpark(id, true).await?;
+        }
+        Ok(self.request(instance, kind, partition))
+    }
+
     /// Starts a job that has something to do, unless it failed and its time to be tried again has not come.
     pub fn wake(&self, instance: &str, kind: &str) {
         let now = self.inner.clock.now();
@@ -374,10 +389,16 @@ impl Jobs {
                         None => _ = table.jobs.insert(key.clone(), Entry::new(record, plan.clone(), jitter)),
                     }
                 }
-                // The configuration may have brought the key that parked envelopes wait for.
-                if kind == RECOVER
-                    && !self.inner.archive.parked(instance.id, &key.partition, Default::default(), 1).await?.is_empty()
-                {
+                // The configuration may have brought what parked envelopes and files wait for: a key, a higher limit.
+                let has_work = match kind {
+                    RECOVER => {
+                        let parked = self.inner.archive.parked(instance.id, &key.partition, Default::default(), 1);
+                        !parked.await?.is_empty()
+                    }
+                    MEDIA => self.inner.archive.media_unpark(instance.id, false).await? > 0,
+                    _ => false,
+                };
+                if has_work {
                     self.begin(&key, "request", None);
                 }
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::{Archive, ArchiveError, Clock, Commit, Committed, InstanceId, RunReport, Stream};
-use stele_plugin_api::model::{Micros, Page};
+use stele_plugin_api::model::{Micros, Notice, Page};
 use stele_plugin_api::ops::PullRequest;
 use stele_plugin_api::{Error, ErrorCode};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,6 @@ use tokio_util::sync::CancellationToken;
 const PULL_ATTEMPTS: u32 = 5;
 /// Pause before the second attempt; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Notices kept in a run's report.
-const MAX_NOTICES: usize = 50;
 
 /// What a run works on.
 pub(super) struct Work {
@@ -33,6 +31,17 @@ pub(super) struct Work {
     pub name: String,
     pub partition: String,
     pub page_limit: u32,
+}
+
+impl Work {
+    /// Notes and logs what a page has to say. A page after the other may have the same to say.
+    pub fn tell(&self, page: &Page, report: &mut RunReport) {
+        for Notice { code, message } in &page.notices {
+            if report.note(format!("{code}: {message}")) {
+                tracing::warn!(instance = self.name, partition = self.partition, code, "{message}");
+            }
+        }
+    }
 }
 
 /// Why a run ended early.
@@ -63,19 +72,6 @@ impl RunError {
     }
 }
 
-/// Keeps a notice, once and within the bound. Whether it is a new one.
-pub(super) fn note(report: &mut RunReport, notice: String) -> bool {
-    if report.notices.contains(&notice) {
-        return false;
-    }
-    if report.notices.len() < MAX_NOTICES {
-        report.notices.push(notice);
-    } else if report.notices.len() == MAX_NOTICES {
-        report.notices.push("further notices are in the log".to_owned());
-    }
-    true
-}
-
 /// Runs until caught up, stopped, or failed. `progress` sees the report after every page. Returns whether it caught up.
 pub(super) async fn run(
     work: &Work,
@@ -92,18 +88,7 @@ pub(super) async fn run(
     let Some(first) = stop.run_until_cancelled(first).await else { return Ok(false) };
     let mut page = first?;
     loop {
-        for notice in &page.notices {
-            // A page after the other may have the same to say.
-            if note(report, format!("{}: {}", notice.code, notice.message)) {
-                tracing::warn!(
-                    instance = work.name,
-                    partition = work.partition,
-                    code = notice.code,
-                    "{}",
-                    notice.message
-                );
-            }
-        }
+        work.tell(&page, report);
         let now = work.clock.now();
         let commit = Commit {
             instance: work.instance,
@@ -136,7 +121,7 @@ pub(super) async fn run(
             if go_on { stop.run_until_cancelled(next).await } else { None }
         });
         report.retries += ahead.retries;
-        ahead.notices.into_iter().for_each(|notice| _ = note(report, notice));
+        ahead.notices.into_iter().for_each(|notice| _ = report.note(notice));
         stored?;
         if page.caught_up {
             return Ok(true);
@@ -178,7 +163,7 @@ async fn pull(
             Err(error) => {
                 tracing::warn!(instance = work.name, partition = work.partition, attempt, %error, "pull failed, trying again");
                 report.retries += 1;
-                note(report, format!("attempt {attempt} failed: {error}"));
+                report.note(format!("attempt {attempt} failed: {error}"));
                 tokio::time::sleep(pause).await;
                 pause *= 2;
             }

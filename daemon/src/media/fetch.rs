@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, ArchiveError, Clock, InstanceId, MediaTask, RunReport};
+use stele_archive::{Archive, ArchiveError, Clock, InstanceId, MediaTask, NextAttempt, RunReport};
 use stele_plugin_api::ops::{MediaChunk, MediaRequest};
 use stele_plugin_api::{Error, ErrorCode};
 use tokio::sync::Semaphore;
@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Tasks read from the catalog at a time.
 const BATCH: u32 = 256;
-/// Notices kept in a run's report; every file keeps its own error besides.
-const MAX_NOTICES: usize = 50;
 /// Times one attempt goes on after a broken stream, each from the last whole chunk.
 const MAX_RESUMES: u32 = 3;
 /// Pause before the second attempt; doubles up to [`MAX_PAUSE`].
@@ -163,9 +161,6 @@ impl Fetcher {
             Ok((draft, flaw)) => {
                 let size = draft.size();
                 let blob = draft.keep(&self.store).await.map_err(FetchError::Folder)?;
-                if let Some(flaw) = &flaw {
-                    tracing::warn!(media = %task.id, kind = task.kind, "stored a file with a flaw: {flaw}");
-                }
                 self.archive.media_stored(task.id, &blob, flaw.as_deref(), self.clock.now()).await?;
                 metrics::counter!("stele_media_bytes_total").increment(size);
                 Ok(Fetched::Stored(flaw.map(|flaw| format!("{} {} stored with a flaw: {flaw}", task.kind, task.id))))
@@ -190,13 +185,14 @@ impl Fetcher {
         }
     }
 
-    /// The content, when the announced MD5 is one that is stored.
+    /// The content, when the announced MD5 is one that is stored, and the announced size its size: sources announce wrong
+    /// sums, and of two facts hardly both.
     async fn known(&self, task: &MediaTask) -> Result<Option<stele_archive::Blob>, ArchiveError> {
         let Some(md5) = task.md5.as_deref().map(str::to_ascii_lowercase) else { return Ok(None) };
         let Some(path) = self.store.path(&md5) else { return Ok(None) };
         let on_disk = tokio::fs::try_exists(path).await.unwrap_or(false);
         let blob = self.archive.blob(&md5).await?;
-        Ok(blob.filter(|blob| on_disk && task.size.is_none_or(|size| size == blob.size)))
+        Ok(blob.filter(|blob| on_disk && task.size == Some(blob.size)))
     }
 
     async fn download(&self, task: &MediaTask) -> Result<Draft, Fault> {
@@ -245,27 +241,31 @@ impl Fetcher {
             _ => (FIRST_PAUSE << task.attempts.min(20)).min(MAX_PAUSE),
         };
         let pause = error.retry_after_ms.map_or(pause, |ms| pause.max(ms as Micros * 1000));
-        let hopeless = matches!(error.code, ErrorCode::NotFound | ErrorCode::Invalid | ErrorCode::TooLarge);
+        let is_lost = matches!(error.code, ErrorCode::NotFound | ErrorCode::Invalid);
+        let hopeless = is_lost || error.code == ErrorCode::TooLarge;
         let too_late = match task.deadline {
             Some(deadline) => now + pause > deadline && task.attempts > 0,
             None => task.attempts + 1 >= self.options.attempts,
         };
-        let retry_at = (!hopeless && !too_late).then_some(now + pause);
-        self.archive.media_failed(task.id, &error.to_string(), retry_at).await?;
+        let next = match hopeless || too_late {
+            false => NextAttempt::At(now + pause),
+            true if is_lost => NextAttempt::Lost,
+            true => NextAttempt::Parked,
+        };
+        self.archive.media_failed(task.id, &error.to_string(), next).await?;
         metrics::counter!("stele_media_failures_total", "code" => error.code.to_string()).increment(1);
         let (kind, id) = (&task.kind, task.id);
-        Ok(match retry_at {
-            Some(_) => Fetched::Retry(format!("{kind} {id} failed, to be tried again: {error}")),
-            None => Fetched::Parked(format!("{kind} {id} given up: {error}")),
+        Ok(match next {
+            NextAttempt::At(_) => Fetched::Retry(format!("{kind} {id} failed, to be tried again: {error}")),
+            NextAttempt::Parked | NextAttempt::Lost => Fetched::Parked(format!("{kind} {id} given up: {error}")),
         })
     }
 }
 
-/// Keeps a notice, within the bound.
+/// Every file keeps its own error besides.
 fn note(report: &mut RunReport, notice: String) {
-    if report.notices.len() < MAX_NOTICES {
-        report.notices.push(notice);
-    }
+    tracing::warn!("{notice}");
+    report.note(notice);
 }
 
 /// What is wrong with a content.

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use super::sample::{NEW_YEAR, SECOND, all, instance, page, put, text};
-use crate::{Blob, MediaId, MediaState, MediaTotals};
+use crate::{Blob, MediaId, MediaState, MediaTotals, NextAttempt};
 use stele_plugin_api::model::{MediaRef, Message};
 
 fn file(handle: &str) -> MediaRef {
@@ -48,11 +48,11 @@ pub(super) async fn files_go_their_way(backend: &mut dyn Backend) {
     assert_eq!((due[0].md5.as_deref(), due[0].size, due[0].deadline), (Some("aa"), Some(77), Some(NEW_YEAR + SECOND)));
     assert_eq!((due[0].partition.as_str(), due[0].instance, due[0].attempts), ("p", hq, 0));
     archive.media_stored(due[0].id, &blob("bb", 80), Some("md5 differs"), NEW_YEAR).await.unwrap();
-    archive.media_failed(due[1].id, "timeout", Some(1000)).await.unwrap();
+    archive.media_failed(due[1].id, "timeout", NextAttempt::At(1000)).await.unwrap();
     assert_eq!(archive.media_due(hq, 999, 10).await.unwrap(), []);
     assert_eq!(archive.media_next(hq).await.unwrap(), Some(1000));
     assert_eq!(archive.media_due(hq, 1000, 10).await.unwrap()[0].attempts, 1);
-    archive.media_failed(due[1].id, "gone", None).await.unwrap();
+    archive.media_failed(due[1].id, "gone", NextAttempt::Parked).await.unwrap();
     assert_eq!(archive.media_next(hq).await.unwrap(), None);
     let parked = archive.media_parked(hq, 10).await.unwrap();
     assert_eq!(
@@ -68,11 +68,18 @@ pub(super) async fn files_go_their_way(backend: &mut dyn Backend) {
     let stored = &rows[1].media[1];
     assert_eq!((stored.state, stored.size, stored.blob.as_ref()), (MediaState::Stored, 80, Some(&blob("bb", 80))));
     assert_eq!(rows[0].media[1].state, MediaState::Parked);
-    assert_eq!(archive.media_unpark(hq).await.unwrap(), 1);
-    assert_eq!(archive.media_unpark(hq).await.unwrap(), 0);
+    assert_eq!(archive.media_unpark(hq, false).await.unwrap(), 1);
+    assert_eq!(archive.media_unpark(hq, false).await.unwrap(), 0);
     let due = archive.media_due(hq, 0, 10).await.unwrap();
     assert_eq!((due.len(), due[0].attempts), (1, 0), "as if it were new");
-    assert!(archive.media_failed(MediaId(999), "no such file", None).await.is_err());
+    // A lost one waits for somebody to ask for it.
+    archive.media_failed(due[0].id, "no such file", NextAttempt::Lost).await.unwrap();
+    assert_eq!(archive.media_totals(Some(hq)).await.unwrap().parked, 1);
+    assert_eq!(archive.media_unpark(hq, false).await.unwrap(), 0);
+    assert_eq!(archive.media_unpark(hq, true).await.unwrap(), 1);
+    archive.media_failed(due[0].id, "too large", NextAttempt::Parked).await.unwrap();
+    assert_eq!(archive.media_unpark(hq, false).await.unwrap(), 1, "what it was lost for is forgotten");
+    assert!(archive.media_failed(MediaId(999), "no such file", NextAttempt::Parked).await.is_err());
 }
 
 pub(super) async fn contents_are_stored_once(backend: &mut dyn Backend) {
@@ -90,7 +97,7 @@ pub(super) async fn contents_are_stored_once(backend: &mut dyn Backend) {
             let content = if task.handle == "h3" { blob("cc", 5) } else { blob("bb", 80) };
             archive.media_stored(task.id, &content, None, NEW_YEAR).await.unwrap();
             archive.media_stored(task.id, &content, None, NEW_YEAR).await.unwrap();
-            archive.media_failed(task.id, "a second attempt", None).await.unwrap();
+            archive.media_failed(task.id, "a second attempt", NextAttempt::Parked).await.unwrap();
         }
     }
     assert_eq!(archive.blob("bb").await.unwrap(), Some(blob("bb", 80)));
@@ -110,7 +117,7 @@ pub(super) async fn due_files_are_ordered(backend: &mut dyn Backend) {
     let handles: Vec<_> = due.iter().map(|task| task.handle.as_str()).collect();
     assert_eq!(handles, ["soon", "late", "late too", "never"]);
     assert_eq!(archive.media_due(hq, 0, 2).await.unwrap(), due[..2]);
-    archive.media_failed(due[0].id, "again later", Some(50)).await.unwrap();
+    archive.media_failed(due[0].id, "again later", NextAttempt::At(50)).await.unwrap();
     assert_eq!(archive.media_due(hq, 49, 1).await.unwrap()[0].handle, "late");
     assert_eq!(archive.media_due(hq, 50, 1).await.unwrap()[0].handle, "soon");
     assert!(archive.media_next(hq).await.unwrap().is_some_and(|next| next <= 49), "others are due now");

@@ -48,7 +48,7 @@ pub async fn run(
 ) -> Result<Response, Failure> {
     let Query(query) = query.map_err(|error| Failure::bad(error.body_text()))?;
     let partition = query.partition.as_deref();
-    let answer = admin.jobs.request(&instance, &kind, partition).map_err(|reason| match reason {
+    let answer = admin.jobs.request_by_hand(&instance, &kind, partition).await?.map_err(|reason| match reason {
         NotStarted::Unknown => {
             let of = partition.map(|partition| format!(" for partition {partition:?}")).unwrap_or_default();
             Failure::not_found(format!("instance {instance:?} has no {kind:?} job{of}"))

@@ -9,6 +9,7 @@
 //! | `GET /api/v1/plugins` | plugin files found, and which instance uses them |
 //! | `GET /api/v1/jobs?instance=&limit=` | jobs, and the latest runs |
 //! | `POST /api/v1/jobs/{instance}/{kind}/run?partition=` | run a job now |
+//! | `GET /api/v1/media/parked?instance=&limit=` | files of an instance that were given up, latest first, and why |
 //! | `GET /api/v1/archive/stats` | how much there is |
 //! | `GET /api/v1/archive/search?q=&instance=&…` | search over all instances |
 //! | `GET /api/v1/index`, `POST /api/v1/index/rebuild` | the search index; build it anew |
@@ -18,6 +19,7 @@
 mod access;
 mod archive;
 mod jobs;
+mod media;
 mod state;
 
 pub use state::{Admin, InstanceView, Overview, PluginView, Readiness, Reindexing};
@@ -54,6 +56,7 @@ impl AdminHandler {
             .route("/plugins", get(plugins))
             .route("/jobs", get(jobs::list))
             .route("/jobs/{instance}/{kind}/run", post(jobs::run))
+            .route("/media/parked", get(media::parked))
             .route("/archive/stats", get(archive::stats))
             .route("/archive/search", get(archive::search))
             .route("/index", get(archive::index))

@@ -201,6 +201,7 @@ CREATE TABLE media (
     attempts  INTEGER NOT NULL DEFAULT 0,
     retry_at  INTEGER NOT NULL DEFAULT 0,
     blob      TEXT REFERENCES blob (md5),
+    lost      INTEGER NOT NULL DEFAULT 0,      -- 1: parked because the source has no such file
     note      TEXT,                            -- the flaw of a stored file, the error of any other
     UNIQUE (instance, handle)
 ) STRICT;

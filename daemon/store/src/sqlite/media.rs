@@ -6,11 +6,17 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use stele_archive::model::Micros;
-use stele_archive::{ArchiveError, Blob, InstanceId, MediaCatalog, MediaId, MediaTask, MediaTotals, Result};
+use stele_archive::{
+    ArchiveError, Blob, InstanceId, MediaCatalog, MediaId, MediaTask, MediaTotals, NextAttempt, Result,
+};
 
 const TASK: &str = "id, instance, partition, handle, kind, name, size, md5, deadline, attempts, note";
 /// The counters of the states 0, 1 and 2.
 const COUNTERS: [&str; 3] = ["media_pending", "media_stored", "media_parked"];
+
+/// Parked files become pending. Parameters: instance, whether lost ones do, too.
+const UNPARK: &str = "UPDATE media SET state = 0, attempts = 0, retry_at = 0, lost = 0, note = NULL \
+    WHERE instance = ? AND state = 2 AND lost <= ?";
 
 /// Files that are due, in order. Parameters: instance, time, limit.
 pub(super) fn due_sql() -> String {
@@ -60,17 +66,23 @@ impl MediaCatalog for SqliteArchive {
         Ok(())
     }
 
-    async fn media_failed(&self, id: MediaId, error: &str, retry_at: Option<Micros>) -> Result<()> {
+    async fn media_failed(&self, id: MediaId, error: &str, next: NextAttempt) -> Result<()> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
         let (instance, state) = standing(&mut transaction, id).await?;
         if state == 1 {
             return Ok(()); // Another attempt has brought it.
         }
-        let new = if retry_at.is_some() { 0_usize } else { 2 };
-        sqlx::query("UPDATE media SET state = ?, attempts = attempts + 1, retry_at = ?, note = ? WHERE id = ?")
+        let (new, retry_at) = match next {
+            NextAttempt::At(retry_at) => (0_usize, retry_at),
+            NextAttempt::Parked | NextAttempt::Lost => (2, 0),
+        };
+        let update =
+            "UPDATE media SET state = ?, attempts = attempts + 1, retry_at = ?, lost = ?, note = ? WHERE id = ?";
+        sqlx::query(update)
             .bind(new as i64)
-            .bind(retry_at.unwrap_or(0))
+            .bind(retry_at)
+            .bind(next == NextAttempt::Lost)
             .bind(error)
             .bind(id.0)
             .execute(&mut *transaction)
@@ -81,17 +93,16 @@ impl MediaCatalog for SqliteArchive {
         Ok(())
     }
 
-    async fn media_unpark(&self, instance: InstanceId) -> Result<u64> {
+    async fn media_unpark(&self, instance: InstanceId, lost: bool) -> Result<u64> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
-        let unparked = sqlx::query(
-            "UPDATE media SET state = 0, attempts = 0, retry_at = 0, note = NULL WHERE instance = ? AND state = 2",
-        )
-        .bind(instance.0)
-        .execute(&mut *transaction)
-        .await
-        .map_err(Failure)?
-        .rows_affected();
+        let unparked = sqlx::query(UNPARK)
+            .bind(instance.0)
+            .bind(lost)
+            .execute(&mut *transaction)
+            .await
+            .map_err(Failure)?
+            .rows_affected();
         count(&mut transaction, instance.0, 2, 0, unparked.cast_signed()).await?;
         transaction.commit().await.map_err(Failure)?;
         Ok(unparked)
