@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::memory::Memory;
 use super::{attachments, conversations, ledger, messages, parked, participation, people, revocations, tallies};
 use bytes::Bytes;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 use std::collections::{HashMap, HashSet};
 use stele_archive::ops::AppendedMessage;
 use stele_archive::{ArchiveError, Commit, Committed, Result, Rev};
@@ -42,15 +42,14 @@ impl SqliteArchive {
         check(&commit)?;
         let mut writer = self.writer().await?;
         let remembered = writer.memory.take();
-        let super::writer::Writer { connection, memory } = &mut *writer;
-        let mut transaction = begin(connection).await?;
+        let mut transaction = writer.begin().await?;
         let mut known = match remembered {
             Some(known) => known,
             None => Memory::load(&mut transaction).await?,
         };
         if commit.page.cursor.is_some() && stored_cursor(&mut transaction, &commit).await? != commit.from {
             transaction.rollback().await.map_err(Failure)?;
-            *memory = Some(known);
+            writer.memory = Some(known);
             return Err(ArchiveError::CursorMoved { partition: commit.partition.to_owned() });
         }
         let instance = commit.instance.0;
@@ -59,7 +58,7 @@ impl SqliteArchive {
         if trusted && written.as_ref().is_err_and(Failure::is_duplicate) {
             // Something was known after all: nothing of this attempt stays, neither in the file nor in memory.
             transaction.rollback().await.map_err(Failure)?;
-            transaction = begin(connection).await?;
+            transaction = writer.begin().await?;
             known = Memory::load(&mut transaction).await?;
             written = write(&mut Txn::new(&mut transaction, &mut known, &commit), &commit, false).await;
         }
@@ -69,13 +68,9 @@ impl SqliteArchive {
         }
         transaction.commit().await.map_err(Failure)?;
         known.interned(instance).novelty.note(committed.known > 0);
-        *memory = Some(known);
+        writer.memory = Some(known);
         Ok(committed)
     }
-}
-
-async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>> {
-    Ok(sqlx::Connection::begin_with(connection, "BEGIN IMMEDIATE").await.map_err(Failure)?)
 }
 
 impl<'t> Txn<'t> {

@@ -90,7 +90,8 @@ impl Memory {
         let number = |column: usize| -> i64 { row.get(column) };
         let last_rev = number(0).max(number(1));
         let hash = row.get::<Option<Vec<u8>>, _>(9).and_then(|hash| hash.try_into().ok()).unwrap_or([0; 32]);
-        let words: Vec<(String, i64)> = sqlx::query_as("SELECT word, id FROM word LIMIT 4096")
+        let words: Vec<(String, i64)> = sqlx::query_as("SELECT word, id FROM word LIMIT ?")
+            .bind(WORDS as i64)
             .fetch_all(&mut *connection)
             .await
             .map_err(Failure)?;

@@ -43,8 +43,8 @@ pub(super) async fn park(txn: &mut Txn<'_>, parked: &[Parked]) -> Result<u64, Fa
     let mut seen = HashSet::new();
     let parked: Vec<&Parked> = parked.iter().filter(|parked| seen.insert(parked.native_id.as_str())).collect();
     let mut new = 0;
-    for (at, (sql, group)) in FIND.cut(&parked).enumerate() {
-        let (readable_sql, _) = READABLE.cut(&parked).nth(at).expect("cut alike");
+    // Both are cut alike.
+    for ((sql, group), (readable_sql, _)) in FIND.cut(&parked).zip(READABLE.cut(&parked)) {
         let readable: HashSet<String> = find(txn, readable_sql, group).await?.iter().map(|row| row.get(0)).collect();
         let known: HashMap<String, i64> =
             find(txn, sql, group).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
