@@ -165,6 +165,8 @@ impl App {
             ("search", old.search == new.search),
             ("jobs", old.jobs == new.jobs),
             ("media", old.media == new.media),
+            ("plugins", old.plugins == new.plugins),
+            ("log.format", old.log.format == new.log.format),
         ];
         let need_restart = differing.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect();
         self.config = Arc::new(config);

@@ -220,7 +220,7 @@ impl Managed {
         let front = self.front(config, parts, &plugin);
         // Callers of a configured address get an answer in every state of the plugin.
         if let (Some(address), Some(listeners)) = (self.config.listen, listeners) {
-            self.mount(listeners, address, &front).await?;
+            self.mount(config, listeners, address, &front).await?;
         }
         let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
         let description = plugin.ready(timeout).await.map_err(|error| error.message)?;
@@ -233,7 +233,7 @@ impl Managed {
         let recommended = description.default_listen.as_deref().map(str::parse);
         if let (None, Some(listeners), Some(address)) = (self.config.listen, listeners, recommended) {
             let address = address.map_err(|_| "the plugin recommends a listen address that is none".to_owned())?;
-            self.mount(listeners, address, &front).await?;
+            self.mount(config, listeners, address, &front).await?;
         }
         let jobs = self.jobs(config, &description, archive_id, plugin)?;
         parts.jobs.add_instance(jobs).await;
@@ -274,6 +274,7 @@ impl Managed {
 
     async fn mount(
         &self,
+        config: &Config,
         listeners: &Listeners,
         address: std::net::SocketAddr,
         front: &Arc<Front>,
@@ -282,8 +283,7 @@ impl Managed {
             // Another attempt to bring it up, after it was mounted.
             return Ok(());
         }
-        let tls = self.config.tls_files().map(|(cert, key)| (cert.clone(), key.clone()));
-        let mount = listeners.mount(self.name(), address, &self.config.prefix, tls, Arc::clone(front)).await;
+        let mount = listeners.mount(config, &self.config, address, Arc::clone(front)).await;
         self.state().mount = Some(mount.map_err(|error| error.to_string())?);
         Ok(())
     }
