@@ -256,6 +256,25 @@ async fn requests_in_flight_are_bounded() {
 }
 
 #[tokio::test]
+async fn who_dawdles_with_a_body_takes_nobodys_place() {
+    let http = Http { request_timeout_seconds: 600, ..http() };
+    let site = site_with(http, |bounds| bounds.max_in_flight = 1, None).await;
+    let mut dawdling = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+        stream.write_all(b"POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo").await.unwrap();
+        dawdling.push(stream);
+    }
+    site.check("/", 200, "/").await;
+    for mut stream in dawdling {
+        stream.write_all(b"dy").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+    }
+}
+
+#[tokio::test]
 async fn instances_share_a_listener_by_prefix() {
     let site = site().await;
     let other = Arc::new(Fake::default());
@@ -431,4 +450,56 @@ async fn tls_serves_and_is_reloaded() {
     assert!(get().await.1.contains("second.test"), "what was in use stays in use");
     let base_url = site.fake.asked.lock().unwrap()[0].base_url.clone();
     assert_eq!(base_url, format!("https://{}", site.running.address()));
+}
+
+/// The preface of HTTP/2 and an empty SETTINGS frame (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed_in_http2_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(vec!["h2.test".to_owned()]).unwrap();
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+
+    // As many as there are places, so that whoever comes next needs them to be closed.
+    let http = Http { max_connections: 2, ..http() };
+    let site = site_with(http, |_| {}, Some(Arc::new(Tls::load(&cert, &key).unwrap()))).await;
+    let mut silent = Vec::new();
+    for said in [&b""[..], PREFACE] {
+        let stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let mut stream = connector.connect("h2.test".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        stream.flush().await.unwrap();
+        silent.push(stream);
+    }
+    let url = format!("https://{}/", site.running.address());
+    let response = tokio::time::timeout(Duration::from_secs(30), site.client.get(url).send()).await;
+    assert_eq!(response.expect("a place is free again").unwrap().status(), 200);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_long_is_not_idle_in_http2() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path(), "h2.test");
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let tls = Tls::load(&folder.path().join("cert.pem"), &folder.path().join("key.pem")).unwrap();
+    let site = site_with(Http { request_timeout_seconds: 600, ..http() }, |_| {}, Some(Arc::new(tls))).await;
+    let url = |path: &str| format!("https://{}{path}", site.running.address());
+    let slow = tokio::spawn(site.client.get(url("/slow")).send());
+    site.fake.entered.notified().await;
+    // One connection asks nothing and is closed for it, after the other has waited as long.
+    let mut idle = TcpStream::connect(site.running.address()).await.unwrap();
+    assert_eq!(idle.read(&mut [0; 16]).await.unwrap_or(0), 0);
+    site.fake.go_on.notify_one();
+    let response = slow.await.unwrap().unwrap();
+    assert_eq!((response.version(), response.status().as_u16()), (reqwest::Version::HTTP_2, 200));
 }

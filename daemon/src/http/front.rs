@@ -117,9 +117,6 @@ impl Front {
             if is_media {
                 return self.media(request, prefix).await;
             }
-            let Ok(_permit) = self.in_flight.try_acquire() else {
-                return answers.render_with_retry(StatusCode::SERVICE_UNAVAILABLE, "too busy", COME_BACK);
-            };
             let deadline = Instant::now() + self.bounds.request_timeout;
             match self.forward(request, prefix, peer, &id, deadline).await {
                 Ok(response) => response,
@@ -152,6 +149,8 @@ impl Front {
         let body = tokio::time::timeout_at(deadline, read_body(&head.headers, body, self.bounds.max_body_bytes))
             .await
             .map_err(|_| Refusal::BodyTooLate)??;
+        // Only now: who dawdles with a body takes nobody's place.
+        let _permit = self.in_flight.try_acquire().map_err(|_| Refusal::TooBusy)?;
         let headers = head.headers.iter();
         let request = HttpRequest {
             method: head.method.to_string(),
@@ -195,6 +194,7 @@ impl Front {
             }
             Refusal::BodyBroken => answers.render(StatusCode::BAD_REQUEST, "the body ended early"),
             Refusal::BodyTooLate => answers.render(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+            Refusal::TooBusy => answers.render_with_retry(StatusCode::SERVICE_UNAVAILABLE, "too busy", COME_BACK),
             Refusal::TooLate => {
                 tracing::warn!(instance, request_id = id, "a request took too long");
                 answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long")
@@ -231,6 +231,7 @@ enum Refusal {
     BodyTooLarge,
     BodyBroken,
     BodyTooLate,
+    TooBusy,
     TooLate,
     BadReply,
     Plugin(Error),

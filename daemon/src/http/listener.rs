@@ -1,9 +1,10 @@
 //! Sockets: accepting connections within bounds, and ending them without losing a request.
 //!
-//! hyper's own connections are used instead of `axum::serve` for the sake of two bounds: the time a client may take to send
-//! the head of a request, and the time it may take nothing of an answer. Without them a few sockets can keep every
-//! connection slot.
+//! hyper's own connections are used instead of `axum::serve` for the sake of three bounds: the time a client may take to send
+//! the head of a request, the time it may take nothing of an answer, and the time it may ask nothing. Without them a few
+//! sockets can keep every connection slot.
 
+use super::idle::{CountedBody, OpenRequest, idle};
 use super::tls::Tls;
 use crate::config::Http;
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -251,11 +252,15 @@ impl Connections {
     }
 
     async fn http2(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let (open, requests) = watch::channel(0_usize);
         let service = {
             let connections = Arc::clone(self);
             service_fn(move |request| {
-                let connections = Arc::clone(&connections);
-                async move { connections.answer(request, peer).await }
+                let (connections, open) = (Arc::clone(&connections), OpenRequest::new(open.clone()));
+                async move {
+                    let answer = connections.answer(request, peer).await?;
+                    Ok::<_, Infallible>(answer.map(|body| CountedBody::new(body, open)))
+                }
             })
         };
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -268,10 +273,14 @@ impl Connections {
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended, peer),
-            () = self.soft.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.soft.cancelled() => {}
+            () = idle(requests.clone(), self.header_timeout) => {}
         }
+        connection.as_mut().graceful_shutdown();
+        // hyper waits for the client to confirm; one that is silent never does.
         tokio::select! {
             ended = connection.as_mut() => log_end(ended, peer),
+            () = idle(requests, LAST_CALL) => {}
             () = self.hard.cancelled() => {}
         }
     }

@@ -9,6 +9,7 @@ pub mod admin;
 mod answer;
 mod caller;
 mod front;
+mod idle;
 mod listener;
 mod mounts;
 mod observe;
