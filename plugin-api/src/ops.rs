@@ -337,7 +337,8 @@ pub struct ConversationQuery {
     /// Only of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ConversationKind>,
-    /// Only where the peer's name (or the title, in a group) contains this, letter case aside.
+    /// Only where the peer's name (or the title, in a group) contains this, letter case aside. Where there is none the last
+    /// part of the native id stands for it, behind its last `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Rows to pass over.

@@ -27,6 +27,7 @@ mod error;
 mod feed;
 mod ids;
 mod jobs;
+mod label;
 mod media;
 mod pages;
 mod queries;
@@ -37,6 +38,7 @@ pub use error::{ArchiveError, Result};
 pub use feed::{DayCount, Feed, FeedRow};
 pub use ids::{ConversationId, InstanceId, MediaId, MessageId, PersonId, Rev, RunId};
 pub use jobs::{JobKey, JobRecord, JobTable, Lease, Outcome, RunRecord, RunReport, RunStart};
+pub use label::label;
 pub use media::{Blob, MediaCatalog, MediaTask, MediaTotals, NextAttempt};
 pub use pages::{Commit, Committed, Pages, ParkedRow, Stream};
 pub use queries::{

@@ -174,6 +174,9 @@ pub(super) async fn names_are_searched_literally(backend: &mut dyn Backend) {
         ("'", &[]),
         ("\\", &[]),
         ("gel", &[]),
+        // Who has no name stands there with the id.
+        ("F", &["with f"]),
+        ("h", &["h", "with c"]),
         ("", &["g", "h", "with b", "with c", "with d", "with e", "with f"]),
     ] {
         let query = ConversationQuery { name: Some(name.to_owned()), ..list("a") };

@@ -35,7 +35,7 @@ CREATE TABLE person (
     native_id  TEXT    NOT NULL,
     kind       TEXT,                           -- NULL until described
     name       TEXT    NOT NULL DEFAULT '',
-    folded     TEXT    NOT NULL DEFAULT '',    -- name, letter case aside
+    folded     TEXT    NOT NULL DEFAULT '',    -- what it is found by: the name, or else the end of the id; letter case aside
     avatar     TEXT    NOT NULL DEFAULT '',
     attributes TEXT,
     UNIQUE (instance, native_id)
@@ -49,7 +49,7 @@ CREATE TABLE conversation (
     kind       INTEGER NOT NULL,               -- word
     pair       INTEGER NOT NULL,               -- 1: shown under the name of the other one
     title      TEXT    NOT NULL DEFAULT '',
-    folded     TEXT    NOT NULL DEFAULT '',    -- title, letter case aside
+    folded     TEXT    NOT NULL DEFAULT '',    -- the same of the title
     owner      TEXT    NOT NULL DEFAULT '',    -- native id
     attributes TEXT,
     messages   INTEGER NOT NULL DEFAULT 0,

@@ -10,6 +10,7 @@ use sqlx::Row;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
+use stele_archive::label;
 use stele_archive::model::{Conversation, ConversationKind, Message};
 
 static FIND: LazyLock<Bulk> = LazyLock::new(|| {
@@ -269,7 +270,7 @@ async fn create<'a>(
             values.put(*kind)?;
             values.put(i64::from(*pair))?;
             values.put(title)?;
-            values.put(fold(title))?;
+            values.put(fold(label(title, native)))?;
             values.put(told.owner.as_deref().unwrap_or_default())?;
             values.put(told.attributes.as_deref())?;
         }
@@ -324,7 +325,7 @@ async fn describe(
             .bind(is_pair(new_kind))
             .bind(new_partition)
             .bind(new_title)
-            .bind(fold(new_title))
+            .bind(fold(label(new_title, &told.native_id)))
             .bind(new_owner)
             .bind(new_attributes)
             .bind(id)

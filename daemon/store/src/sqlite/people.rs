@@ -7,12 +7,14 @@ use super::fold::fold;
 use sqlx::Row;
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use stele_archive::label;
 use stele_archive::model::{Message, Page, Person};
 
 static FIND: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("SELECT native_id, id FROM person WHERE instance = ? AND native_id IN (", "?", ")"));
-static CREATE: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("INSERT OR FAIL INTO person (id, instance, native_id) VALUES", "(?, ?, ?)", ""));
+static CREATE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new("INSERT OR FAIL INTO person (id, instance, native_id, folded) VALUES", "(?, ?, ?, ?)", "")
+});
 static DESCRIBE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT OR FAIL INTO person (id, instance, native_id, kind, name, folded, avatar, attributes) VALUES",
@@ -68,11 +70,12 @@ pub(super) async fn intern<'a>(txn: &mut Txn<'_>, page: &'a Page, fresh: &[&'a M
         txn.memory.interned(txn.instance).people.insert((*native).into(), *id);
     }
     for (sql, people) in CREATE.cut(&created) {
-        let mut values = Values::with_capacity(people.len() * 3);
+        let mut values = Values::with_capacity(people.len() * 4);
         for (id, native) in people {
             values.put(*id)?;
             values.put(txn.instance)?;
             values.put(*native)?;
+            values.put(fold(label("", native)))?;
         }
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
@@ -118,7 +121,7 @@ pub(super) async fn describe(txn: &mut Txn<'_>, people: &[Person], ids: &Ids<'_>
             values.put(native.as_str())?;
             values.put(kind.as_deref())?;
             values.put(name.as_str())?;
-            values.put(fold(name))?;
+            values.put(fold(label(name, native)))?;
             values.put(avatar.as_str())?;
             values.put(attributes.as_deref())?;
         }

@@ -1,7 +1,6 @@
 //! Contract 000 §2.1: the conversations of a member of staff, latest activity first, each with its latest message.
 //!
-//! `name` looks for letters in the names of people and titles of groups. Somebody without a name is shown by their id,
-//! and found by no name.
+//! `name` looks for letters in what is shown: the names of people and titles of groups, or their ids where there are none.
 
 use super::errors::ApiError;
 use super::params::Params;

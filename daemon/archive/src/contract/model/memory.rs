@@ -281,7 +281,8 @@ impl Memory {
             let pair = two && people.len() == 2;
             let peer =
                 others.next().filter(|_| pair).map(|native| ((*native).to_owned(), instance.names[*native].clone()));
-            let label = peer.as_ref().map_or(&talk.title, |(_, name)| name).to_lowercase();
+            let (name, native_id) = peer.as_ref().map_or((&talk.title, native), |(native, name)| (name, native));
+            let label = crate::label(name, native_id).to_lowercase();
             if query.name.as_ref().is_some_and(|name| !label.contains(&name.to_lowercase())) {
                 continue;
             }
