@@ -180,7 +180,7 @@ async fn a_missing_key_parks_and_a_late_one_recovers_in_place() -> Result<()> {
     report.add("the first run", parked(&run, old, entries.len() as u64 - old));
     report
         .check("the first run's words", async {
-            ensure!(run.complaints().contains("key version 1"), "the history does not say why: {run:?}");
+            ensure!(run.complaints().contains("no private key of version 1"), "the history does not say why: {run:?}");
             Ok(())
         })
         .await;

@@ -1,0 +1,25 @@
+//! The wecom plugin keeps the rules of the boundary, over both carriers, with the vendor's library in its own process.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use stele_host::{Carrier, conformance};
+use stele_plugin_api::conformance::Outcome;
+use stele_tests::{places, vendor_stub};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wecom_plugin_conforms() -> Result<()> {
+    let config = json!({
+        "library": vendor_stub(),
+        "api_keys": [{ "key": "your_secret_key" }],
+        "corp": [{ "id": "corp123", "archive_secret": "s3cr3t" }],
+    });
+    // Releases can only be counted where memory is shared.
+    let carriers = [(Carrier::Child, &["buffers_are_released_once"][..]), (Carrier::InProcess, &[])];
+    for (carrier, expected) in carriers {
+        let report = conformance(&places::plugin("wecom")?, carrier, config.clone(), &places::program("steled")?).await;
+        ensure!(report.passed(), "{carrier:?}:\n{report}");
+        let skipped = report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name);
+        ensure!(skipped.eq(expected.iter().copied()), "{carrier:?}:\n{report}");
+    }
+    Ok(())
+}
