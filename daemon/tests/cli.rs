@@ -30,7 +30,7 @@ fn help_is_as_it_was() {
     let (code, help, _) = run(&["--help"]);
     assert_eq!(code, 0);
     insta::assert_snapshot!("help", help);
-    for command in ["serve", "check", "demo", "sync", "jobs", "plugins", "reindex"] {
+    for command in ["serve", "check", "demo", "sync", "jobs", "plugins", "reindex", "verify"] {
         let (code, help, _) = run(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");
         insta::assert_snapshot!(format!("help-{command}"), help);
@@ -42,7 +42,9 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(&["nonsense"]).0, 2);
     let wrong = write(folder.path(), "[log]\nlevle = 'x'\n[jobs]\nconcurrency = 0\n");
-    for command in [&["check"][..], &["serve"], &[], &["jobs"], &["sync", "hq"], &["reindex"], &["plugins"]] {
+    for command in
+        [&["check"][..], &["serve"], &[], &["jobs"], &["sync", "hq"], &["reindex"], &["verify"], &["plugins"]]
+    {
         let (code, stdout, stderr) = run(&[command, &["--config", &wrong]].concat());
         assert_eq!((code, stdout.as_str()), (78, ""), "{command:?}");
         assert!(stderr.starts_with("2 errors in the configuration\n"), "{stderr}");

@@ -1,6 +1,7 @@
 //! What an operator who makes mistakes is told, by the real program with the real plugin.
 
 use anyhow::{Result, ensure};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use std::{fs, process::Output};
 use stele_tests::{
     corp::{CorpFolder, CorpSpec, Draft},
@@ -313,5 +314,39 @@ async fn a_search_over_the_archive_shows_the_place() -> Result<()> {
     let range = |end: usize| usize::try_from(snippet["highlights"][0][end].as_u64().unwrap_or_default());
     ensure!(piece.get(range(0)?..range(1)?) == Some("编号ABC"), "{snippet}");
     ensure!(piece.chars().count() <= 122 && piece.starts_with('…') && piece.ends_with('…'), "{snippet}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_proves_that_nothing_was_changed() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let mut folder = CorpFolder::generate(&CorpSpec::recent(120), upstream.path())?;
+    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    let daemon = site.start().await?;
+    site.sync().await?;
+    let verify = async |arguments: &[&str]| -> Result<(bool, String)> {
+        let Output { status, stdout, stderr } = site.command(&[&["verify"], arguments].concat())?.output().await?;
+        Ok((status.success(), String::from_utf8(stdout)? + &String::from_utf8(stderr)?))
+    };
+    // Beside the daemon.
+    let (proved, told) = verify(&[]).await?;
+    ensure!(proved && told.contains(" 120 messages: all as they were written"), "{told}");
+    let head = told.lines().find_map(|line| line.strip_prefix("head ")).unwrap_or_default().to_owned();
+    folder.add(&Draft::text("staff123", "customer456", "后来的一条"))?;
+    site.sync().await?;
+    let (proved, told) = verify(&["--kept", &head]).await?;
+    ensure!(proved && told.contains(" 121 messages") && !told.contains(&head), "{told}");
+    let (proved, told) = verify(&["--kept", &"0".repeat(64)]).await?;
+    ensure!(!proved && told.contains("no page leads to the head that was kept"), "{told}");
+    ensure!(daemon.stop().await?.success());
+
+    let file = site.settings.data_dir.join("archive.db");
+    let mut connection = SqliteConnectOptions::new().filename(&file).connect().await?;
+    sqlx::query("UPDATE message SET body = x'7b7d' WHERE id = (SELECT max(id) FROM message)")
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    let (proved, told) = verify(&[]).await?;
+    ensure!(!proved && told.contains("does not match its hash"), "{told}");
     Ok(())
 }

@@ -19,6 +19,7 @@ mod reindex;
 mod serve;
 mod sync;
 mod table;
+mod verify;
 
 use crate::config::{Config, ConfigErrors};
 use anyhow::Result;
@@ -59,6 +60,8 @@ enum Command {
     Plugins(plugins::Arguments),
     /// Build the search index anew
     Reindex,
+    /// Prove that the archive is as it was written
+    Verify(verify::Arguments),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -118,6 +121,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Jobs(arguments) => jobs::run(&arguments, &load()?).await,
         Command::Plugins(arguments) => plugins::run(&arguments, &load()?).await,
         Command::Reindex => reindex::run(&load()?).await,
+        Command::Verify(arguments) => verify::run(&arguments, &load()?).await,
         Command::Completions { .. } | Command::PluginHost => unreachable!("handled before there is a runtime"),
     }
 }

@@ -47,6 +47,21 @@ pub enum LockError {
     },
 }
 
+/// Whose the folder is when it is not this user's, and this user may do everything.
+fn foreign_owner(folder: &Path, user: Uid) -> io::Result<Option<u32>> {
+    let owner = fs::metadata(folder)?.uid();
+    Ok((user.is_root() && owner != user.as_raw()).then_some(owner))
+}
+
+/// Refuses a folder in which this process would leave files that its owner cannot write.
+pub fn refuse_foreign(folder: &Path) -> Result<(), LockError> {
+    match foreign_owner(folder, rustix::process::geteuid()) {
+        Ok(None) => Ok(()),
+        Ok(Some(owner)) => Err(LockError::Foreign { folder: folder.to_owned(), owner }),
+        Err(source) => Err(LockError::Folder { folder: folder.to_owned(), source }),
+    }
+}
+
 fn owner(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
@@ -67,19 +82,20 @@ impl DataLock {
         let unusable = |source| LockError::Folder { folder: folder.to_owned(), source };
         // What people write is for nobody else on this machine. A folder that is there keeps its rights.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
-        let owner = fs::metadata(folder).map_err(unusable)?.uid();
-        let foreign = || LockError::Foreign { folder: folder.to_owned(), owner };
-        let is_foreign = user.is_root() && owner != user.as_raw();
+        let owner = foreign_owner(folder, user).map_err(unusable)?;
+        let refused = || owner.map(|owner| LockError::Foreign { folder: folder.to_owned(), owner });
         let mut options = OpenOptions::new();
         // A daemon that runs can be asked by anybody, so its lock is looked for in any case.
-        let opened = options.create(!is_foreign).truncate(false).read(true).write(true).open(folder.join(FILE));
-        let mut file = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound if is_foreign => foreign(),
+        let opened = options.create(owner.is_none()).truncate(false).read(true).write(true).open(folder.join(FILE));
+        let mut file = opened.map_err(|error| match (error.kind(), refused()) {
+            (io::ErrorKind::NotFound, Some(refused)) => refused,
             _ => unusable(error),
         })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_foreign => Err(foreign()),
             Ok(()) => {
+                if let Some(refused) = refused() {
+                    return Err(refused);
+                }
                 let mut lock = Self { file };
                 lock.write_down(None).map_err(unusable)?;
                 Ok(lock)

@@ -33,7 +33,7 @@ pub use app::{App, Mode};
 pub use error::StartError;
 pub use examine::examine;
 pub use instances::{Changes, plugins_of};
-pub use lock::{DataLock, LockError};
+pub use lock::{DataLock, LockError, refuse_foreign};
 pub use parts::Parts;
 pub use plugin::not_found as plugin_not_found;
 pub use serve::{ConfigSource, ServeError, serve};

@@ -5,4 +5,4 @@
 
 pub mod sqlite;
 
-pub use sqlite::{Durability, Options, SqliteArchive};
+pub use sqlite::{Durability, LedgerReport, Options, SqliteArchive};

@@ -104,14 +104,14 @@ async fn the_ledger_tells_what_was_tampered_with() {
     let path = folder.path().join("archive.db");
     let archive = open(&path).await;
     let instance = archive.instance("hq").await.expect("an instance");
-    assert_eq!(archive.verify_ledger().await.expect("verifies").pages, 0);
+    assert_eq!(archive.verify_ledger(|_, _| {}).await.expect("verifies").pages, 0);
     say(&archive, instance, &["m1", "m2"]).await;
     archive.close().await.expect("closes");
     let archive = open(&path).await;
     say(&archive, instance, &["m3"]).await;
     say(&archive, instance, &["m1"]).await; // Brings nothing, leaves no row.
     say(&archive, instance, &["m4", "m5"]).await;
-    let report = archive.verify_ledger().await.expect("verifies");
+    let report = archive.verify_ledger(|_, _| {}).await.expect("verifies");
     assert_eq!((report.pages, report.messages, report.broken, report.uncovered), (3, 5, None, 0));
     assert_eq!(report.head.len(), 64);
     archive.close().await.expect("closes");
@@ -134,7 +134,7 @@ async fn the_ledger_tells_what_was_tampered_with() {
         std::fs::copy(&path, &copy).expect("copied");
         tamper(&copy, damage).await;
         let archive = open(&copy).await;
-        let found = archive.verify_ledger().await.expect("verifies");
+        let found = archive.verify_ledger(|_, _| {}).await.expect("verifies");
         assert_eq!((found.broken, found.uncovered), (broken, uncovered), "{damage}");
         archive.close().await.expect("closes");
     }
@@ -185,7 +185,7 @@ async fn a_commit_that_is_given_up_leaves_no_trace() {
         let found = archive.messages(instance, &query).await.expect("answers");
         assert_eq!((found.total, found.rows.len()), (total, total as usize), "round {round}");
     }
-    let report = archive.verify_ledger().await.expect("verifies");
+    let report = archive.verify_ledger(|_, _| {}).await.expect("verifies");
     assert_eq!((report.messages, report.broken, report.uncovered), (total, None, 0));
 }
 

@@ -170,14 +170,18 @@ impl PageHash {
 }
 
 impl SqliteArchive {
-    /// Compute the whole chain again and compare. Reads every message.
-    pub async fn verify_ledger(&self) -> Result<LedgerReport> {
+    /// Compute the whole chain again and compare. Reads every message, in one snapshot. `seen` is told the messages and the
+    /// hash of each page, as it must be, in their order.
+    pub async fn verify_ledger(&self, seen: impl FnMut(u64, &[u8; 32]) + Send) -> Result<LedgerReport> {
         let mut snapshot = self.read().await?;
-        Ok(verify(&mut snapshot).await?)
+        Ok(verify(&mut snapshot, seen).await?)
     }
 }
 
-async fn verify(connection: &mut SqliteConnection) -> Result<LedgerReport, Failure> {
+async fn verify(
+    connection: &mut SqliteConnection,
+    mut seen: impl FnMut(u64, &[u8; 32]) + Send,
+) -> Result<LedgerReport, Failure> {
     /// Pages read at a time.
     const BATCH: i64 = 1000;
     let mut report = LedgerReport::default();
@@ -207,6 +211,7 @@ async fn verify(connection: &mut SqliteConnection) -> Result<LedgerReport, Failu
             if hash[..] != stored_head && report.broken.is_none() {
                 report.broken = Some(report.pages);
             }
+            seen(messages, &hash);
             before = hash;
         }
     }

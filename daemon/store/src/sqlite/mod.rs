@@ -69,7 +69,7 @@ struct Inner {
     path: PathBuf,
     /// How the connection that writes is made.
     writing: SqliteConnectOptions,
-    /// `None` once closed.
+    /// `None` once closed, and in an archive that is only looked at.
     writer: tokio::sync::Mutex<Option<Writer>>,
     readers: SqlitePool,
 }

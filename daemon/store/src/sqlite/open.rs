@@ -78,16 +78,40 @@ impl SqliteArchive {
     /// [`ArchiveError::Invalid`] when the file belongs to another program or to a newer Stele, or a migration was
     /// changed after it ran; [`ArchiveError::Unavailable`] when the file cannot be opened.
     pub async fn open(path: &Path, options: &Options) -> Result<Self> {
-        let writing = writer_options(path, options);
-        let writer = open_writer(path.display().to_string(), writing.clone()).await?;
+        let writer = open_writer(path.display().to_string(), writer_options(path, options)).await?;
+        Ok(Self::with(Some(writer), path, options))
+    }
+
+    /// Open the archive in this file only to look at it; others may have it open and write. Calls that write fail as
+    /// unavailable.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Invalid`] when the file is no archive of this schema; [`ArchiveError::Unavailable`] when it cannot be
+    /// opened.
+    pub async fn inspect(path: &Path, options: &Options) -> Result<Self> {
+        let archive = Self::with(None, path, options);
+        let mut reader = archive.read().await?;
+        let schema = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+        let id: i32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *reader).await.map_err(Failure)?;
+        let version: Option<i64> = match id == APPLICATION_ID {
+            true => sqlx::query_scalar(schema).fetch_one(&mut *reader).await.map_err(Failure)?,
+            false => None,
+        };
+        if version != MIGRATOR.iter().map(|migration| migration.version).max() {
+            return Err(ArchiveError::Invalid(format!("{} is no archive of this version of stele", path.display())));
+        }
+        Ok(archive)
+    }
+
+    fn with(writer: Option<Writer>, path: &Path, options: &Options) -> Self {
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers.max(1))
             .min_connections(0)
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
             .connect_lazy_with(reader_options(path, options));
-        let writer = tokio::sync::Mutex::new(Some(writer));
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), writing, writer, readers })))
+        let (writing, writer) = (writer_options(path, options), tokio::sync::Mutex::new(writer));
+        Self(Arc::new(Inner { path: path.to_owned(), writing, writer, readers }))
     }
 
     /// A new connection that writes, instead of one that is broken.
