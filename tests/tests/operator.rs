@@ -179,6 +179,25 @@ async fn a_reload_the_plugin_refuses_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_the_plugin_refuses_says_why() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let mut site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    site.settings.config = "time_zone = \"Nowhere\"".into();
+    let daemon = site.start().await?;
+    let reason = "time_zone: `Nowhere` is not an IANA time zone";
+    let ready = site.admin("/ready").await?;
+    ensure!(ready["findings"][0].as_str().is_some_and(|finding| finding.contains(reason)), "{ready}");
+    let instances = site.admin("/api/v1/instances").await?;
+    ensure!(instances.to_string().contains(reason), "{instances}");
+    ensure!(daemon.stop().await?.success());
+    let output = site.command(&["sync", "wecom"])?.output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && said.contains(reason), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readiness_tells_what_the_plugin_lacks() -> Result<()> {
     let upstream = tempfile::tempdir()?;
     let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;

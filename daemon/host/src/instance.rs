@@ -215,8 +215,8 @@ impl Shared {
     fn unavailable(&self, state: InstanceState) -> Error {
         let name = &self.name;
         match self.last_error().filter(|_| state != InstanceState::Stopped) {
-            Some(Error { message, .. }) => {
-                Error::new(ErrorCode::Unavailable, format!("instance {name} is {state}: {message}"))
+            Some(Error { message, mistakes, .. }) => {
+                Error { mistakes, ..Error::unavailable(format!("instance {name} is {state}: {message}")) }
             }
             None => Error::new(ErrorCode::Unavailable, format!("instance {name} is {state}")),
         }

@@ -223,7 +223,7 @@ impl Managed {
             self.mount(config, listeners, address, &front).await?;
         }
         let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
-        let description = plugin.ready(timeout).await.map_err(|error| error.message)?;
+        let description = plugin.ready(timeout).await.map_err(|error| error.to_string())?;
         front.describe(&description);
         if let Ok(report) = plugin.call::<ops::Health>(ops::Empty {}, timeout).await
             && !report.ok
