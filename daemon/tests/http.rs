@@ -275,6 +275,32 @@ async fn who_dawdles_with_a_body_takes_nobodys_place() {
 }
 
 #[tokio::test]
+async fn bodies_on_their_way_share_a_bound() {
+    let http = Http { request_timeout_seconds: 600, ..http() };
+    let site = site_with(http, |bounds| (bounds.max_in_flight, bounds.max_body_bytes) = (1, 1000), None).await;
+    let send = async |bytes: usize| {
+        let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+        let head = "POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+        stream.write_all(&[head.as_bytes(), &vec![b'x'; bytes]].concat()).await.unwrap();
+        stream
+    };
+    let answer = async |stream: &mut TcpStream| {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        String::from_utf8_lossy(&head).into_owned()
+    };
+    let mut first = send(600).await;
+    site.check("/", 200, "/").await;
+    let mut second = send(600).await;
+    let refused = answer(&mut second).await;
+    assert_eq!(refused, "HTTP/1.1 503");
+    first.write_all(&[b'x'; 400]).await.unwrap();
+    assert_eq!(answer(&mut first).await, "HTTP/1.1 200");
+    // What was taken is given back.
+    assert_eq!(answer(&mut send(1000).await).await, "HTTP/1.1 200");
+}
+
+#[tokio::test]
 async fn instances_share_a_listener_by_prefix() {
     let site = site().await;
     let other = Arc::new(Fake::default());
@@ -455,8 +481,12 @@ async fn tls_serves_and_is_reloaded() {
 /// The preface of HTTP/2 and an empty SETTINGS frame (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// The same with windows of no size, and a request.
+const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\
+    \0\0\x06\x01\x05\0\0\0\x01\x82\x87\x84\x41\x01x";
+
 #[tokio::test]
-async fn a_connection_that_asks_nothing_is_closed_in_http2_too() {
+async fn a_connection_that_does_nothing_is_closed_in_http2_too() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -470,10 +500,10 @@ async fn a_connection_that_asks_nothing_is_closed_in_http2_too() {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
 
     // As many as there are places, so that whoever comes next needs them to be closed.
-    let http = Http { max_connections: 2, ..http() };
+    let http = Http { max_connections: 3, ..http() };
     let site = site_with(http, |_| {}, Some(Arc::new(Tls::load(&cert, &key).unwrap()))).await;
     let mut silent = Vec::new();
-    for said in [&b""[..], PREFACE] {
+    for said in [&b""[..], PREFACE, NO_WINDOW] {
         let stream = TcpStream::connect(site.running.address()).await.unwrap();
         let mut stream = connector.connect("h2.test".try_into().unwrap(), stream).await.unwrap();
         stream.write_all(said).await.unwrap();
@@ -483,7 +513,31 @@ async fn a_connection_that_asks_nothing_is_closed_in_http2_too() {
     let url = format!("https://{}/", site.running.address());
     let response = tokio::time::timeout(Duration::from_secs(30), site.client.get(url).send()).await;
     assert_eq!(response.expect("a place is free again").unwrap().status(), 200);
-    drop(silent);
+    assert_eq!(site.fake.asked.lock().unwrap().len(), 2, "the one without a window did ask");
+    for mut stream in silent {
+        let mut left = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut left)).await;
+        assert!(closed.is_ok(), "all of them are closed");
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_comes_whole_in_http2_whatever_stops_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    write_pair(folder.path(), "h2.test");
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let tls = Tls::load(&folder.path().join("cert.pem"), &folder.path().join("key.pem")).unwrap();
+    let site = site_with(Http { header_timeout_seconds: 30, ..http() }, |_| {}, Some(Arc::new(tls))).await;
+    let url = format!("https://{}/large", site.running.address());
+    let mut response = site.client.get(url).send().await.unwrap();
+    let stopping = tokio::spawn(async move { site.running.stop(Duration::from_secs(60)).await });
+    let mut bytes = 0;
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        bytes += chunk.len();
+    }
+    assert_eq!((response.version(), bytes), (reqwest::Version::HTTP_2, LARGE));
+    drop(response);
+    assert!(stopping.await.unwrap());
 }
 
 #[tokio::test]

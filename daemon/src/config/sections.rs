@@ -60,7 +60,7 @@ section! {
 section! {
     /// `[http]`: bounds of every listener.
     pub struct Http {
-        /// Largest body of a request, in bytes; times `max_connections` it bounds what bodies on their way can take.
+        /// Largest body of a request, in bytes; times `max_in_flight` it bounds what the bodies of an instance can take.
         pub max_body_bytes: usize = 1 << 20, within(0..=1 << 30);
         /// Largest head of a request (request line and headers), in bytes.
         pub max_header_bytes: usize = 32 << 10, within(8 << 10..=1 << 20);

@@ -8,14 +8,14 @@ use crate::config::Http;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use stele_plugin_api::ops::{Description, HttpReply, HttpRequest};
 use stele_plugin_api::{Error, ErrorCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -74,6 +74,8 @@ pub struct Front {
     media: Router,
     bounds: Bounds,
     in_flight: Semaphore,
+    /// Bytes that bodies may still take.
+    body_bytes: Arc<Semaphore>,
     manner: RwLock<Arc<Manner>>,
 }
 
@@ -90,7 +92,10 @@ impl Front {
     /// The front of the instance `name`; `media` answers what is under `/media/`.
     pub fn new(name: &str, backend: Arc<dyn Backend>, media: Router, bounds: Bounds) -> Self {
         let in_flight = Semaphore::new(bounds.max_in_flight);
-        let front = Self { name: name.to_owned(), backend, media, bounds, in_flight, manner: RwLock::default() };
+        let body_bytes = bounds.max_in_flight.saturating_mul(bounds.max_body_bytes).min(Semaphore::MAX_PERMITS);
+        let body_bytes = Arc::new(Semaphore::new(body_bytes));
+        let (name, manner) = (name.to_owned(), RwLock::default());
+        let front = Self { name, backend, media, bounds, in_flight, body_bytes, manner };
         front.describe(&Description::default());
         front
     }
@@ -146,9 +151,9 @@ impl Front {
     ) -> Result<Response<Body>, Refusal> {
         let (path, base_url) = (path_under(&request, prefix).to_owned(), self.base_url(&request, prefix, peer));
         let (head, body) = request.into_parts();
-        let body = tokio::time::timeout_at(deadline, read_body(&head.headers, body, self.bounds.max_body_bytes))
-            .await
-            .map_err(|_| Refusal::BodyTooLate)??;
+        let body = tokio::time::timeout_at(deadline, self.read_body(&head.headers, body)).await;
+        // Its share of the memory for bodies is given back when the request is done.
+        let (body, _share) = body.map_err(|_| Refusal::BodyTooLate)??;
         // Only now: who dawdles with a body takes nobody's place.
         let _permit = self.in_flight.try_acquire().map_err(|_| Refusal::TooBusy)?;
         let headers = head.headers.iter();
@@ -169,6 +174,35 @@ impl Front {
             .await
             .map_err(|_| Refusal::TooLate)??;
         response_of(reply).ok_or(Refusal::BadReply)
+    }
+
+    /// The whole body, and the memory it was granted bit by bit: who dawdles holds no more than what was sent.
+    async fn read_body(
+        &self,
+        headers: &http::HeaderMap,
+        mut body: Body,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+        let limit = self.bounds.max_body_bytes;
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|bytes| bytes > limit as u64) {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let mut whole = BytesMut::new();
+        let mut share: Option<OwnedSemaphorePermit> = None;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Refusal::BodyBroken)?.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return Err(Refusal::BodyTooLarge);
+            }
+            let bytes = u32::try_from(data.len()).map_err(|_| Refusal::BodyTooLarge)?;
+            let granted = Arc::clone(&self.body_bytes).try_acquire_many_owned(bytes).map_err(|_| Refusal::TooBusy)?;
+            match &mut share {
+                Some(share) => share.merge(granted),
+                None => share = Some(granted),
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok((whole.freeze(), share))
     }
 
     fn base_url(&self, request: &Request<Body>, prefix: &str, peer: Peer) -> String {
@@ -252,19 +286,6 @@ fn path_under<'r>(request: &'r Request<Body>, prefix: &str) -> &'r str {
 
 fn is_media(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && path.starts_with("/media/")
-}
-
-async fn read_body(headers: &http::HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limit as u64) {
-        return Err(Refusal::BodyTooLarge);
-    }
-    let collected =
-        Limited::new(body, limit).collect().await.map_err(|error| match error.downcast::<LengthLimitError>() {
-            Ok(_) => Refusal::BodyTooLarge,
-            Err(_) => Refusal::BodyBroken,
-        })?;
-    Ok(collected.to_bytes())
 }
 
 fn response_of(reply: HttpReply) -> Option<Response<Body>> {

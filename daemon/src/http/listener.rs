@@ -4,7 +4,7 @@
 //! the head of a request, the time it may take nothing of an answer, and the time it may ask nothing. Without them a few
 //! sockets can keep every connection slot.
 
-use super::idle::{CountedBody, OpenRequest, idle};
+use super::rest::Rest;
 use super::tls::Tls;
 use crate::config::Http;
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 const LAST_CALL: Duration = Duration::from_millis(250);
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 128;
+/// Bytes of an answer that may wait behind an HTTP/2 stream's window; what is in here is not known to be taken.
+const SEND_BUFFER: usize = 64 << 10;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
@@ -252,14 +254,14 @@ impl Connections {
     }
 
     async fn http2(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let (open, requests) = watch::channel(0_usize);
+        let rest = Rest::default();
         let service = {
-            let connections = Arc::clone(self);
+            let (connections, rest) = (Arc::clone(self), rest.clone());
             service_fn(move |request| {
-                let (connections, open) = (Arc::clone(&connections), OpenRequest::new(open.clone()));
+                let (connections, working) = (Arc::clone(&connections), rest.request());
                 async move {
                     let answer = connections.answer(request, peer).await?;
-                    Ok::<_, Infallible>(answer.map(|body| CountedBody::new(body, open)))
+                    Ok::<_, Infallible>(answer.map(|body| working.answered(body)))
                 }
             })
         };
@@ -268,19 +270,21 @@ impl Connections {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(self.header_timeout)
             .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(self.max_header_bytes).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended, peer),
             () = self.soft.cancelled() => {}
-            () = idle(requests.clone(), self.header_timeout) => {}
+            () = rest.reached(self.header_timeout) => {}
         }
         connection.as_mut().graceful_shutdown();
         // hyper waits for the client to confirm; one that is silent never does.
+        let patience = if rest.asked() { self.header_timeout } else { LAST_CALL };
         tokio::select! {
             ended = connection.as_mut() => log_end(ended, peer),
-            () = idle(requests, LAST_CALL) => {}
+            () = rest.reached(patience) => {}
             () = self.hard.cancelled() => {}
         }
     }

@@ -9,10 +9,10 @@ pub mod admin;
 mod answer;
 mod caller;
 mod front;
-mod idle;
 mod listener;
 mod mounts;
 mod observe;
+mod rest;
 mod tls;
 
 pub use answer::Answers;
