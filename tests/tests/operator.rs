@@ -65,6 +65,13 @@ fn check_asks_the_plugin_and_names_the_line_of_each_mistake() -> Result<()> {
 }
 
 #[test]
+fn check_tells_a_mistake_once() -> Result<()> {
+    let (code, _, stderr) = check("config = 5\n")?;
+    ensure!(code == 78 && stderr.starts_with("1 error in the configuration\n"), "{stderr}");
+    Ok(())
+}
+
+#[test]
 fn check_tells_every_mistake_at_once() -> Result<()> {
     let (code, _, stderr) = check_with(
         concat!(

@@ -91,7 +91,9 @@ impl ConfigErrors {
             let config = &config.instances[index].config;
             let dot = if key.is_empty() || key.starts_with('[') { "" } else { "." };
             let full = format!("instance[{index}].config{dot}{key}");
-            if told.iter().any(|told| is_within(told, &full)) {
+            let whole = format!("instance[{index}].config");
+            let is_told = |told: &String| is_within(told, &full) || (is_within(told, &whole) && is_within(&full, told));
+            if told.iter().any(is_told) {
                 continue;
             }
             let variable = config.variable_of(&key).map(|name| Place::Variable(name.to_owned()));
