@@ -150,3 +150,56 @@ async fn nobody_is_refused_and_nothing_fails() -> Result<()> {
     ensure!(daemon.stop().await?.success());
     Ok(())
 }
+
+/// One request, over a connection of its own.
+async fn ask_once(address: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(address).await.context("a connection was refused")?;
+    stream.write_all(b"GET /api/v1/chat-msg/sessions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await?;
+    answered(&mut stream, "200").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_served_as_configured_is_served_as_before() -> Result<()> {
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let mut site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    let daemon = site.start().await?;
+    let before = site.settings.listen.clone();
+    ask_once(&before).await?;
+
+    site.settings.instance = "tls = { cert = \"/nowhere/cert.pem\", key = \"/nowhere/key.pem\" }".into();
+    reload(&site, &daemon).await?;
+    ask_once(&before).await?;
+    still_served(&site, "/nowhere/cert.pem", &before).await?;
+
+    // Another one, while the one of before is still not served: the place is handed on.
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0")?;
+    site.settings.instance.clear();
+    site.settings.listen = occupied.local_addr()?.to_string();
+    reload(&site, &daemon).await?;
+    ask_once(&before).await?;
+    still_served(&site, "cannot be bound", &before).await?;
+    site.sync().await?;
+
+    drop(occupied);
+    let now = site.settings.listen.clone();
+    wait_for("answers at the new address", || async { ask_once(&now).await.map_err(|error| error.to_string()) })
+        .await?;
+    wait_for("the end of the old address", || async {
+        match ask_once(&before).await {
+            Ok(()) => Err("it answers".to_owned()),
+            Err(_) => Ok(()),
+        }
+    })
+    .await?;
+    ensure!(site.admin("/ready").await?["status"] == "ready");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+async fn still_served(site: &Site, problem: &str, address: &str) -> Result<()> {
+    let findings = site.admin("/ready").await?["findings"].to_string();
+    let served = format!("it is still served at {address}");
+    ensure!(findings.contains(problem) && findings.contains(&served), "{findings}");
+    Ok(())
+}

@@ -5,7 +5,7 @@ use super::parts::Parts;
 use super::plugin::{Plugin, PluginFile, spec};
 use crate::config::{self, Config, Cron, Zone};
 use crate::http::admin::InstanceView;
-use crate::http::{Bounds, Front, Running};
+use crate::http::{Bounds, Front};
 use crate::jobs::{self, InstanceJobs, KindPlan, PluginSource, Schedule};
 use crate::media::{self, FetchOptions};
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use stele_archive::InstanceId;
 use stele_host::{Instance, InstanceState};
 use stele_plugin_api::ops::{self, Description, Op};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Pause before an instance that did not come up is looked at again.
@@ -53,6 +54,8 @@ struct State {
     description: Option<Description>,
     front: Option<Arc<Front>>,
     mount: Option<Mount>,
+    /// Where those are served that it takes the place of: callers are answered there until this one is served.
+    before: Vec<(Mount, Arc<Front>)>,
     problem: Option<String>,
     /// What the plugin finds wrong with what it was given; it works as far as it can.
     findings: Vec<String>,
@@ -104,7 +107,9 @@ impl Managed {
     pub fn findings(&self) -> Vec<String> {
         let state = self.state();
         let kept = state.kept.as_ref().map(|why| format!("it goes on as before the reload: {why}"));
-        state.findings.iter().cloned().chain(kept).collect()
+        let before = state.before.iter().filter(|_| self.stage() == Stage::Unwell);
+        let before = before.map(|(Mount { address, prefix }, _)| format!("it is still served at {address}{prefix}"));
+        state.findings.iter().cloned().chain(kept).chain(before).collect()
     }
 
     /// Brings it up, and goes on trying until it is up or stopped.
@@ -153,6 +158,15 @@ impl Managed {
         Ok(())
     }
 
+    /// Ends what it does of itself, and leaves its callers to the one that takes its place.
+    pub async fn make_way(&self, successor: &Self) {
+        self.halt().await;
+        let mut state = self.state();
+        let mut before = std::mem::take(&mut state.before);
+        before.extend(state.mount.take().zip(state.front.clone()));
+        successor.state().before = before;
+    }
+
     /// Notes why it goes on although the configuration has it otherwise; `None` when that is no longer so.
     pub fn keep(&self, why: Option<String>) {
         self.state().kept = why;
@@ -164,13 +178,27 @@ impl Managed {
         self.ended.cancelled().await;
     }
 
-    /// Serves it no more where nobody has taken its place. A listener that this closes has requests to finish.
-    pub async fn leave(&self, listeners: Option<&Listeners>) -> Option<Running> {
-        let (mount, front) = {
+    /// Whether it does nothing of itself any more.
+    pub fn is_halted(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Serves it no more where nobody has taken its place. Returns what ends when the requests in flight on listeners that
+    /// this closes have.
+    pub async fn leave(&self, listeners: Option<&Listeners>) -> Vec<JoinHandle<()>> {
+        let served = {
             let mut state = self.state();
-            (state.mount.take()?, state.front.clone()?)
+            let mut served = std::mem::take(&mut state.before);
+            served.extend(state.mount.take().zip(state.front.clone()));
+            served
         };
-        listeners?.unmount(&mount, &front).await
+        let mut draining = Vec::new();
+        if let Some(listeners) = listeners {
+            for (mount, front) in &served {
+                draining.extend(listeners.unmount(mount, front).await);
+            }
+        }
+        draining
     }
 
     /// Ends the plugin alone.
@@ -191,6 +219,7 @@ impl Managed {
     pub fn view(&self) -> InstanceView {
         let problem = self.problem();
         let state = self.state();
+        let mount = state.mount.as_ref().or(state.before.last().map(|(mount, _)| mount));
         let status = state.plugin.as_ref().map(Instance::status);
         InstanceView {
             name: self.name().to_owned(),
@@ -202,8 +231,8 @@ impl Managed {
                 config::Carrier::InProcess => "in-process",
             },
             state: status.as_ref().map_or("starting", |status| status.state.as_str()),
-            listen: state.mount.as_ref().map(|mount| mount.address),
-            prefix: self.config.prefix.clone(),
+            listen: mount.map(|mount| mount.address),
+            prefix: mount.map_or(&self.config.prefix, |mount| &mount.prefix).clone(),
             pid: status.as_ref().and_then(|status| status.pid),
             restarts: status.as_ref().map_or(0, |status| status.restarts),
             problem,
@@ -220,7 +249,7 @@ impl Managed {
         let front = self.front(config, parts, &plugin);
         // Callers of a configured address get an answer in every state of the plugin.
         if let (Some(address), Some(listeners)) = (self.config.listen, listeners) {
-            self.mount(config, listeners, address, &front).await?;
+            self.mount(listeners, address, &front).await?;
         }
         let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
         let description = plugin.ready(timeout).await.map_err(|error| error.to_string())?;
@@ -233,7 +262,11 @@ impl Managed {
         let recommended = description.default_listen.as_deref().map(str::parse);
         if let (None, Some(listeners), Some(address)) = (self.config.listen, listeners, recommended) {
             let address = address.map_err(|_| "the plugin recommends a listen address that is none".to_owned())?;
-            self.mount(config, listeners, address, &front).await?;
+            self.mount(listeners, address, &front).await?;
+        }
+        if let Some(listeners) = listeners {
+            // Also when it is served nowhere any more.
+            self.leave_before(listeners).await;
         }
         let jobs = self.jobs(config, &description, archive_id, plugin)?;
         parts.jobs.add_instance(jobs).await;
@@ -274,7 +307,6 @@ impl Managed {
 
     async fn mount(
         &self,
-        config: &Config,
         listeners: &Listeners,
         address: std::net::SocketAddr,
         front: &Arc<Front>,
@@ -283,9 +315,20 @@ impl Managed {
             // Another attempt to bring it up, after it was mounted.
             return Ok(());
         }
-        let mount = listeners.mount(config, &self.config, address, Arc::clone(front)).await;
+        let mount = listeners.mount(&self.config, address, Arc::clone(front)).await;
         self.state().mount = Some(mount.map_err(|error| error.to_string())?);
+        self.leave_before(listeners).await;
         Ok(())
+    }
+
+    /// Ends the places where those are served that it has taken the place of. Whoever ends this ends it later.
+    async fn leave_before(&self, listeners: &Listeners) {
+        let before = self.state().before.clone();
+        for (mount, front) in &before {
+            // What is in flight there keeps nobody waiting.
+            drop(listeners.unmount(mount, front).await);
+        }
+        self.state().before.clear();
     }
 
     fn bounds(&self, config: &Config) -> Bounds {

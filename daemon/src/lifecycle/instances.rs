@@ -4,13 +4,13 @@ use super::instance::{Managed, Stage};
 use super::listeners::Listeners;
 use super::parts::Parts;
 use crate::config::{self, Config};
-use crate::http::Running;
 use crate::http::admin::{InstanceView, Overview, PluginView, Readiness};
 use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 /// What a reload changed.
@@ -50,9 +50,11 @@ impl Instances {
     /// Starts all that are configured and enabled.
     pub fn start(&self) {
         let config = self.config();
-        for instance in config.instances.iter().filter(|instance| instance.enabled) {
-            self.start_one(&config, instance);
+        let enabled = || config.instances.iter().filter(|instance| instance.enabled);
+        if let Some(listeners) = &self.listeners {
+            listeners.configure(enabled().cloned().collect());
         }
+        enabled().for_each(|instance| self.start_one(&config, instance));
     }
 
     /// Waits until each is up or has had its time.
@@ -80,59 +82,58 @@ impl Instances {
                 None => gone.push(instance),
             }
         }
-        {
-            let mut table = self.table.write().expect("no panic happens while the table is locked");
-            gone.iter().for_each(|instance| _ = table.running.remove(instance.name()));
-            table.config = Arc::clone(&config);
+        self.table.write().expect("no panic happens while the table is locked").config = Arc::clone(&config);
+        let handing_over = join_all(differing.iter().map(async |(old, wanted)| {
+            let successor = Arc::new(Managed::new((*wanted).clone()));
+            let handed_over = old.hand_over(&successor, &config).await;
+            old.keep(handed_over.as_ref().err().cloned());
+            match handed_over {
+                Ok(()) => Ok((old, successor)),
+                Err(problem) => {
+                    tracing::error!(instance = old.name(), problem, "the instance goes on as it was");
+                    Err(old)
+                }
+            }
+        }));
+        let leaving = join_all(gone.iter().map(async |instance| {
+            instance.halt().await;
+            instance.leave(self.listeners.as_deref()).await
+        }));
+        let (handed_over, left) = tokio::join!(handing_over, leaving);
+        // Addresses change hands when it is known who goes on as before: nobody's is given away for another's mistake.
+        let stays = |name: &str| handed_over.iter().filter_map(|one| one.as_ref().err()).find(|old| old.name() == name);
+        let placed = config.instances.iter().filter(|instance| instance.enabled);
+        let placed = placed.map(|wanted| stays(&wanted.name).map_or(wanted, |old| &old.config).clone());
+        if let Some(listeners) = &self.listeners {
+            listeners.configure(placed.collect());
         }
-        // Addresses first: another instance may want one of them.
-        let listeners = self.listeners.as_deref();
-        let left = join_all(gone.iter().map(|instance| instance.leave(listeners))).await;
+        wanted.values().for_each(|instance| self.start_one(&config, instance));
+        let replacing = join_all(handed_over.iter().flatten().map(async |(old, successor)| {
+            old.make_way(successor).await;
+            self.take_in(&config, Arc::clone(successor));
+            old.name().to_owned()
+        }));
         let taking_down =
             join_all(gone.iter().zip(left).map(|(instance, left)| self.take_down(&config, instance, left)));
-        wanted.values().for_each(|instance| self.start_one(&config, instance));
-        let replacing = join_all(differing.iter().map(async |(instance, wanted)| {
-            self.replace(&config, instance, wanted).await.then(|| instance.name().to_owned())
-        }));
-        let (_, replaced) = tokio::join!(taking_down, replacing);
-        if let Some(listeners) = listeners {
+        let (restarted, _) = tokio::join!(replacing, taking_down);
+        if let Some(listeners) = &self.listeners {
             listeners.reload_tls().await;
         }
         self.settled().await;
         Changes {
             started: wanted.into_keys().map(str::to_owned).collect(),
-            restarted: replaced.into_iter().flatten().collect(),
+            restarted,
             stopped: gone.iter().map(|instance| instance.name().to_owned()).collect(),
         }
     }
 
-    /// Puts an instance as it is configured now in the place of one that runs. Its listener stays, and so does everything
-    /// else until the plugin has started so. Returns whether it has.
-    async fn replace(&self, config: &Arc<Config>, old: &Managed, wanted: &config::Instance) -> bool {
-        let successor = Arc::new(Managed::new(wanted.clone()));
-        if let Err(problem) = old.hand_over(&successor, config).await {
-            tracing::error!(instance = old.name(), problem, "the instance goes on as it was");
-            old.keep(Some(problem));
-            return false;
-        }
-        old.halt().await;
-        self.take_in(config, Arc::clone(&successor));
-        successor.settled().await;
-        // What is in flight on a listener that is left behind keeps nobody waiting.
-        if let (Some(left), Some(listeners)) = (old.leave(self.listeners.as_deref()).await, self.listeners.clone()) {
-            self.tasks.spawn(async move { listeners.drain(&left).await });
-        }
-        true
-    }
-
-    /// Takes down an instance that is served no more: its last requests, its jobs, its plugin.
-    async fn take_down(&self, config: &Config, instance: &Managed, left: Option<Running>) {
-        instance.halt().await;
-        if let (Some(left), Some(listeners)) = (left, &self.listeners) {
-            listeners.drain(&left).await;
-        }
+    /// Takes down an instance that is served no more: its last requests, its jobs, its plugin. It is in the table until that is
+    /// done, so that a stop meanwhile knows of it.
+    async fn take_down(&self, config: &Config, instance: &Managed, left: Vec<JoinHandle<()>>) {
+        join_all(left).await;
         self.parts.jobs.remove_instance(instance.name()).await;
         instance.stop_plugin(Duration::from_secs(config.plugins.stop_timeout_seconds)).await;
+        self.table.write().expect("no panic happens while the table is locked").running.remove(instance.name());
     }
 
     /// From now on it says that it stops.
@@ -176,7 +177,7 @@ impl Instances {
     /// What is not well with the instances themselves; one sentence each.
     pub fn unwell(&self) -> Vec<String> {
         let mut findings = Vec::new();
-        for instance in self.running() {
+        for instance in self.running().into_iter().filter(|instance| !instance.is_halted()) {
             let up = instance.stage() == Stage::Up;
             let problem = instance.problem();
             metrics::gauge!("stele_instance_up", "instance" => instance.name().to_owned())
