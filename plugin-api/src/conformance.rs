@@ -78,6 +78,7 @@ type Open = dyn Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync;
 pub struct Subject {
     open: Arc<Open>,
     config: serde_json::Value,
+    texts: Vec<String>,
     timeout: Duration,
 }
 
@@ -88,6 +89,7 @@ impl Subject {
         Self {
             open: Arc::new(open),
             config: serde_json::Value::Object(serde_json::Map::new()),
+            texts: Vec::new(),
             timeout: Duration::from_secs(10),
         }
     }
@@ -96,6 +98,14 @@ impl Subject {
     #[must_use]
     pub fn with_config(self, config: serde_json::Value) -> Self {
         Self { config, ..self }
+    }
+
+    /// With text at these places of it that may stand for a number or a truth value, see [`Hello::texts`].
+    ///
+    /// [`Hello::texts`]: crate::hello::Hello::texts
+    #[must_use]
+    pub fn with_texts(self, texts: Vec<String>) -> Self {
+        Self { texts, ..self }
     }
 
     /// With this long for each answer.

@@ -16,7 +16,9 @@ async fn the_wecom_plugin_conforms() -> Result<()> {
     // Releases can only be counted where memory is shared.
     let carriers = [(Carrier::Child, &["buffers_are_released_once"][..]), (Carrier::InProcess, &[])];
     for (carrier, expected) in carriers {
-        let report = conformance(&places::plugin("wecom")?, carrier, config.clone(), &places::program("steled")?).await;
+        let report =
+            conformance(&places::plugin("wecom")?, carrier, config.clone(), Vec::new(), &places::program("steled")?)
+                .await;
         ensure!(report.passed(), "{carrier:?}:\n{report}");
         let skipped = report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name);
         ensure!(skipped.eq(expected.iter().copied()), "{carrier:?}:\n{report}");

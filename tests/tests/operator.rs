@@ -17,6 +17,11 @@ fn check(part: &str) -> Result<(i32, String, String)> {
 
 /// The same with variables.
 fn check_with(part: &str, variables: &[(&str, &str)]) -> Result<(i32, String, String)> {
+    steled(&["check"], part, variables)
+}
+
+/// Any command on such a configuration.
+fn steled(arguments: &[&str], part: &str, variables: &[(&str, &str)]) -> Result<(i32, String, String)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("steled.toml");
     let head =
@@ -24,7 +29,7 @@ fn check_with(part: &str, variables: &[(&str, &str)]) -> Result<(i32, String, St
     fs::write(&file, format!("{head}{part}"))?;
     places::plugin("wecom")?;
     let mut command = std::process::Command::new(places::program("steled")?);
-    command.args(["check", "--config", "steled.toml"]).current_dir(folder.path()).env_clear();
+    command.args(["--config", "steled.toml"]).args(arguments).current_dir(folder.path()).env_clear();
     command.envs(variables.iter().copied());
     let Output { status, stdout, stderr } = command.output()?;
     ensure!(!folder.path().join("data").exists(), "a check leaves nothing behind");
@@ -115,16 +120,17 @@ fn check_tells_every_mistake_at_once() -> Result<()> {
 
 #[test]
 fn a_variable_says_a_password_of_digits_and_a_number_alike() -> Result<()> {
-    let (code, _, stderr) = check_with(
-        "[instance.config]\napi_keys = [{ key = \"k\" }]\ncorp = [{ id = \"corp123\" }]\n",
-        &[
-            ("STELE_INSTANCE__HQ__CONFIG__PROXY_PASSWORD", "12345678"),
-            ("STELE_INSTANCE__HQ__CONFIG__PROXY", "true"),
-            ("STELE_INSTANCE__HQ__CONFIG__PAGE_LIMIT", "500"),
-            ("STELE_INSTANCE__HQ__CONFIG__GO_SPELLINGS", "false"),
-        ],
-    )?;
-    ensure!(code == 0, "{stderr}");
+    let part = "[instance.config]\napi_keys = [{ key = \"k\" }]\ncorp = [{ id = \"corp123\" }]\n";
+    let variables = [
+        ("STELE_INSTANCE__HQ__CONFIG__PROXY_PASSWORD", "12345678"),
+        ("STELE_INSTANCE__HQ__CONFIG__PROXY", "true"),
+        ("STELE_INSTANCE__HQ__CONFIG__PAGE_LIMIT", "500"),
+        ("STELE_INSTANCE__HQ__CONFIG__GO_SPELLINGS", "false"),
+    ];
+    for arguments in [&["check"][..], &["plugins", "check", "wecom", "--instance", "hq"]] {
+        let (code, stdout, stderr) = steled(arguments, part, &variables)?;
+        ensure!(code == 0, "{arguments:?}: {stdout}{stderr}");
+    }
     Ok(())
 }
 

@@ -19,10 +19,17 @@ use tokio::sync::mpsc;
 const CLOSE_GRACE: Duration = Duration::from_secs(10);
 
 /// Makes every check against the plugin in the file `plugin`: whether it keeps the rules of the boundary. `config` is the
-/// configuration it must open with; `host_program` is what holds it, over the child carrier.
+/// configuration it must open with, text at `texts` of it standing for a number or a truth value, too; `host_program` is what
+/// holds it, over the child carrier.
 ///
 /// A file that is no plugin fails every check, with the reason.
-pub async fn conformance(plugin: &Path, carrier: Carrier, config: Value, host_program: &Path) -> Report {
+pub async fn conformance(
+    plugin: &Path,
+    carrier: Carrier,
+    config: Value,
+    texts: Vec<String>,
+    host_program: &Path,
+) -> Report {
     let spec = Arc::new(InstanceSpec {
         name: "conformance".to_owned(),
         plugin: plugin.to_owned(),
@@ -42,7 +49,7 @@ pub async fn conformance(plugin: &Path, carrier: Carrier, config: Value, host_pr
             }
         })
     });
-    run(&subject.with_config(config)).await
+    run(&subject.with_config(config).with_texts(texts)).await
 }
 
 fn in_process(plugin: &Path) -> Result<Pipe, String> {

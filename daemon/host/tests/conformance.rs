@@ -8,7 +8,7 @@ use stele_plugin_api::conformance::{Outcome, Report};
 use support::{echo_c, host_program, misbehave, rude};
 
 async fn report(plugin: &Path, carrier: Carrier) -> Report {
-    conformance(plugin, carrier, serde_json::json!({}), &host_program()).await
+    conformance(plugin, carrier, serde_json::json!({}), Vec::new(), &host_program()).await
 }
 
 async fn check(plugin: &Path) {

@@ -43,15 +43,16 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
 async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process: bool) -> Result<ExitCode> {
     let folders = config.plugins.folders();
     let Some(path) = find_plugin(plugin, &folders) else { bail!("{}", plugin_not_found(plugin, &folders)) };
-    let settings = match instance {
-        None => serde_json::json!({}),
+    let (settings, texts) = match instance {
+        None => (serde_json::json!({}), Vec::new()),
         Some(name) => {
             let found = config.instances.iter().find(|instance| instance.name == name);
-            found.with_context(|| format!("there is no instance {name:?}"))?.config.value().clone()
+            let config = &found.with_context(|| format!("there is no instance {name:?}"))?.config;
+            (config.value().clone(), config.texts())
         }
     };
     let carrier = if in_process { Carrier::InProcess } else { Carrier::Child };
-    let report = stele_host::conformance(&path, carrier, settings, &std::env::current_exe()?).await;
+    let report = stele_host::conformance(&path, carrier, settings, texts, &std::env::current_exe()?).await;
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

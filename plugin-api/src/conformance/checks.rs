@@ -212,7 +212,8 @@ async fn garbage_frames_are_ignored(subject: &Subject) -> Finding {
             link.post(Frame { flags: u32::MAX, payload: noise.clone(), body: noise.clone(), ..Frame::bare(kind, id) });
         }
     }
-    link.post(Link::hello_frame(serde_json::Value::Null)?);
+    let hello = link.hello_frame(serde_json::Value::Null)?;
+    link.post(hello);
     link.lives("garbage").await?;
     link.close().await
 }
@@ -331,7 +332,8 @@ async fn instances_are_independent(subject: &Subject) -> Finding {
 async fn buffers_are_released_once(subject: &Subject) -> Finding {
     let mut link = Link::connect(subject).await?;
     let noise = Bytes::from_static(b"noise");
-    let Some(hello) = link.counted(Link::hello_frame(subject.config.clone())?) else {
+    let hello = link.hello_frame(subject.config.clone())?;
+    let Some(hello) = link.counted(hello) else {
         return Err(Verdict::Skip("this carrier cannot count releases".into()));
     };
     if let Err(error) = link.greeted().await? {

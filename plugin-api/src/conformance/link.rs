@@ -94,13 +94,14 @@ impl Link {
     }
 
     /// The host's hello.
-    pub(super) fn hello_frame(config: serde_json::Value) -> Finding<Frame> {
+    pub(super) fn hello_frame(&self, config: serde_json::Value) -> Finding<Frame> {
         let hello = Hello {
             name: "conformance".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             limits: Limits::default(),
             instance: "conformance".into(),
             config: Config(config),
+            texts: self.subject.texts.clone(),
             ..Hello::default()
         };
         let payload = Encoding::Json.encode(&hello)?;
@@ -109,7 +110,7 @@ impl Link {
 
     /// Says hello and takes the answer: hello, or the error of an instance that cannot be opened.
     pub(super) async fn greet(&mut self, config: serde_json::Value) -> Finding<Result<(), Error>> {
-        (self.pipe.post)(Self::hello_frame(config)?);
+        (self.pipe.post)(self.hello_frame(config)?);
         self.greeted().await
     }
 
