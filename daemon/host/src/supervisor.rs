@@ -36,7 +36,13 @@ pub(crate) struct Supervisor {
     orders: mpsc::Receiver<Order>,
     crashes: CrashLog,
     /// The life that was replaced last, as long as it lasts.
-    retiring: Option<JoinHandle<()>>,
+    retiring: Option<Retiring>,
+}
+
+/// A life on its way out.
+struct Retiring {
+    connection: Arc<Connection>,
+    task: JoinHandle<()>,
 }
 
 /// What a handle asks of its supervisor.
@@ -108,11 +114,11 @@ impl Supervisor {
             }
         };
         let replaced = async {
-            if let Some(mut retiring) = retiring
-                && timeout(grace, &mut retiring).await.is_err()
+            if let Some(Retiring { connection, mut task }) = retiring
+                && timeout(grace, &mut task).await.is_err()
             {
-                // What holds it goes, and it with that.
-                retiring.abort();
+                connection.lose("the instance is stopped");
+                task.abort();
             }
         };
         tokio::join!(current, replaced);
@@ -211,29 +217,40 @@ impl Supervisor {
     /// Starts a new life, moves the calls to it, and ends the old one behind everybody's back.
     async fn replace(&mut self, old: Arc<Connection>, spec: Arc<InstanceSpec>, done: Restarted) -> Next {
         let shared = self.shared.clone();
-        let before = self.retiring.take();
-        let mut opening = pin!(async {
-            if let Some(before) = before {
-                let _ = before.await;
-            }
-            open_described(&spec, shared.services.clone()).await
-        });
+        let mut before = self.retiring.take();
         let mut old = Some(old);
-        let opened = loop {
-            tokio::select! {
-                opened = &mut opening => break opened,
-                reason = ended(old.as_deref()) => {
-                    // Its calls fail now; those that are made from now on wait for the new one.
-                    if let Some(old) = old.take() {
-                        self.crashed(&old, &reason, InstanceState::Starting);
+        // A block, because a stop meanwhile has to wait for the life of before, too.
+        let opened = {
+            let mut opening = pin!(async {
+                if let Some(life) = &mut before {
+                    let _ = (&mut life.task).await;
+                }
+                before = None;
+                open_described(&spec, shared.services.clone()).await
+            });
+            loop {
+                tokio::select! {
+                    opened = &mut opening => break Ok(opened),
+                    reason = ended(old.as_deref()) => {
+                        // Its calls fail now; those that are made from now on wait for the new one.
+                        if let Some(old) = old.take() {
+                            self.crashed(&old, &reason, InstanceState::Starting);
+                        }
+                    }
+                    order = self.orders.recv() => match order {
+                        Some(Order::Restart(_, other)) => {
+                            let _ = other.send(Err(Error::new(ErrorCode::Unavailable, "another restart goes on")));
+                        }
+                        order => break Err(order),
                     }
                 }
-                order = self.orders.recv() => match order {
-                    Some(Order::Restart(_, other)) => {
-                        let _ = other.send(Err(Error::new(ErrorCode::Unavailable, "another restart goes on")));
-                    }
-                    order => return self.stop_for(order),
-                }
+            }
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(order) => {
+                self.retiring = before;
+                return self.stop_for(order);
             }
         };
         match (opened, old) {
@@ -245,11 +262,12 @@ impl Supervisor {
                 shared.show(InstanceState::Running, Some(new.clone()));
                 let _ = done.send(Ok(()));
                 self.retiring = old.map(|old| {
-                    let shared = shared.clone();
-                    tokio::spawn(async move {
+                    let (shared, connection) = (shared.clone(), old.clone());
+                    let task = tokio::spawn(async move {
                         old.retire(patience).await;
                         shared.bury(&old);
-                    })
+                    });
+                    Retiring { connection, task }
                 });
                 Next::Attend(new)
             }

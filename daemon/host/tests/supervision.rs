@@ -240,6 +240,26 @@ async fn a_restart_takes_a_new_configuration_or_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_during_a_second_reload_ends_every_life() {
+    let mut spec = child("replaced-twice");
+    spec.limits.drain = 10 * PATIENCE;
+    let (instance, _) = running(spec).await;
+    let first = pid(&instance);
+    let held = tokio::spawn({
+        let instance = instance.clone();
+        async move { deed_within(&instance, "/hang", "", 10 * PATIENCE).await }
+    });
+    eventually("the call is in flight", || instance.status().calls_in_flight > 0).await;
+    instance.restart(instance.spec()).await.unwrap();
+    let second = pid(&instance);
+    let spec = instance.spec();
+    let (restarted, ()) = tokio::join!(instance.restart(spec), instance.stop(Duration::from_millis(100)));
+    restarted.expect_err("it stops");
+    eventually("both are gone", || !alive(first) && !alive(second)).await;
+    held.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_plugin_outlives_a_killed_daemon() {
     // A plugin that works, one whose runtime is stuck, and one that is stuck within `post`, so that nobody reads the socket.
     for (plugin, path) in [(misbehave(), "/hang"), (misbehave(), "/block"), (rude().into(), "/hang")] {
