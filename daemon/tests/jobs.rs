@@ -536,6 +536,11 @@ async fn a_parked_file_is_tried_again_when_its_instance_is_added_or_somebody_ask
     bench.add_with_limit(&jobs, back.clone(), 5000).await;
     bench.idle(&jobs).await;
     assert_eq!((totals().await, back.opened.lock().unwrap().len()), ((0, 1), 0));
+    let stopped = bench.jobs("two");
+    bench.add_with_limit(&stopped, back.clone(), 5000).await;
+    stopped.shutdown().await;
+    let refused = stopped.request_by_hand("hq", "media", None).await.unwrap();
+    assert!(matches!(refused, Err(NotStarted::Stopping)) && totals().await == (0, 1), "it is parked as it was");
     assert!(jobs.request_by_hand("hq", "media", None).await.unwrap().expect("the job is known").started);
     bench.idle(&jobs).await;
     assert_eq!(totals().await, (1, 0));

@@ -185,27 +185,27 @@ impl Jobs {
     ///
     /// When there is no such job, or none begins any more.
     pub fn request(&self, instance: &str, kind: &str, partition: Option<&str>) -> Result<JobStarted, NotStarted> {
-        let keys: Vec<JobKey> = {
-            let table = self.table();
-            let is_stopping = |registered: &Registered| registered.stop.is_cancelled();
-            if self.inner.stop.is_cancelled() || table.instances.get(instance).is_some_and(is_stopping) {
-                return Err(NotStarted::Stopping);
-            }
-            let ours = table.jobs.keys().filter(|key| key.instance == instance && key.kind == kind);
-            let asked = |key: &&JobKey| partition.is_none_or(|of| key.partition == of || key.partition.is_empty());
-            ours.filter(asked).cloned().collect()
-        };
-        if keys.is_empty() {
-            return Err(NotStarted::Unknown);
-        }
         let mut answer = JobStarted::default();
-        for key in &keys {
+        for key in &self.asked_for(instance, kind, partition)? {
             match self.begin(key, "request", None) {
                 true => answer.started = true,
                 false => answer.running = true,
             }
         }
         Ok(answer)
+    }
+
+    /// The jobs that such a request is about.
+    fn asked_for(&self, instance: &str, kind: &str, partition: Option<&str>) -> Result<Vec<JobKey>, NotStarted> {
+        let table = self.table();
+        let is_stopping = |registered: &Registered| registered.stop.is_cancelled();
+        if self.inner.stop.is_cancelled() || table.instances.get(instance).is_some_and(is_stopping) {
+            return Err(NotStarted::Stopping);
+        }
+        let ours = table.jobs.keys().filter(|key| key.instance == instance && key.kind == kind);
+        let asked = |key: &&JobKey| partition.is_none_or(|of| key.partition == of || key.partition.is_empty());
+        let keys: Vec<JobKey> = ours.filter(asked).cloned().collect();
+        if keys.is_empty() { Err(NotStarted::Unknown) } else { Ok(keys) }
     }
 
     /// [Starts](Jobs::request) a job because a person asks for it: then files that were given up are tried again, too,
@@ -216,6 +216,10 @@ impl Jobs {
         kind: &str,
         partition: Option<&str>,
     ) -> Result<Result<JobStarted, NotStarted>, ArchiveError> {
+        // Before anything is changed: files that nobody would try stay as they are.
+        if let Err(reason) = self.asked_for(instance, kind, partition) {
+            return Ok(Err(reason));
+        }
         let id = self.table().instances.get(instance).map(|registered| registered.jobs.id);
         if let (MEDIA, Some(id)) = (kind, id) {
             self.inner.archive.media_unpark(id, true).await?;
