@@ -65,7 +65,7 @@ pub struct MetricRecord {
     /// The value.
     #[serde(default)]
     pub value: f64,
-    /// Names and values that tell series apart; few different values each.
+    /// Names and values that tell series apart; few different values each. `instance` is the daemon's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<(String, String)>,
 }

@@ -19,6 +19,8 @@ const MAX_SERIES: usize = 500;
 const MAX_LABELS: usize = 8;
 /// Longest value of a label, in bytes.
 const MAX_LABEL_VALUE: usize = 128;
+/// The label that says whose series it is.
+const INSTANCE: &str = "instance";
 
 /// The lines of plugins.
 #[derive(Default)]
@@ -106,13 +108,11 @@ pub(super) struct Series(Mutex<BTreeMap<String, BTreeSet<String>>>);
 impl Series {
     /// Takes a plugin's measurement, as `stele_plugin_<name>` with the instance as a label.
     pub fn take(&self, instance: &str, metric: &MetricRecord) {
-        let is_name = |text: &str| {
-            (1..=MAX_NAME).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        };
+        // The label of the instance is ours: a plugin cannot speak for another one.
+        let is_label = |name: &str| name != INSTANCE && is_name(name);
         if !is_name(&metric.name)
             || metric.labels.len() > MAX_LABELS
-            || !metric.labels.iter().all(|(name, _)| is_name(name))
+            || !metric.labels.iter().all(|(name, _)| is_label(name))
         {
             tracing::debug!(instance, "dropped a measurement that is not well-formed");
             return;
@@ -123,7 +123,7 @@ impl Series {
             return;
         }
         let name = format!("stele_plugin_{}", metric.name);
-        let mut labels = vec![metrics::Label::new("instance", instance.to_owned())];
+        let mut labels = vec![metrics::Label::new(INSTANCE, instance.to_owned())];
         labels.extend(own.into_iter().map(|(name, value)| metrics::Label::new(name, value)));
         match metric.kind {
             MetricKind::Counter => metrics::counter!(name, labels).increment(metric.value.max(0.0) as u64),
@@ -139,6 +139,12 @@ impl Series {
         let known = known.entry(instance.to_owned()).or_default();
         known.contains(&series) || (known.len() < MAX_SERIES && known.insert(series))
     }
+}
+
+/// Whether a series or a label may have this name.
+fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 #[cfg(test)]
@@ -179,5 +185,17 @@ mod tests {
         let admitted = (0..2 * MAX_SERIES).filter(|n| series.admit("a", n.to_string())).count();
         assert_eq!(admitted, MAX_SERIES);
         assert!(series.admit("a", "0".into()) && series.admit("b", "0".into()));
+    }
+
+    #[test]
+    fn a_plugin_names_no_instance() {
+        let series = Series::default();
+        let known = || series.0.lock().expect("nothing panicked").get("a").map_or(0, BTreeSet::len);
+        for (label, expected) in [("instance", 0), ("Kind", 0), ("kind", 1)] {
+            let labels = vec![(label.to_owned(), "b".to_owned())];
+            let kind = MetricKind::Gauge;
+            series.take("a", &MetricRecord { name: "depth".into(), kind, value: 1.0, labels });
+            assert_eq!(known(), expected, "{label}");
+        }
     }
 }
