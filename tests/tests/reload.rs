@@ -77,6 +77,10 @@ async fn reload(site: &Site, daemon: &Daemon) -> Result<()> {
     wait_for("reload", || async { if count() > before { Ok(()) } else { Err(site.log_tail()) } }).await
 }
 
+async fn logged_since(site: &Site, start: usize, words: &str) -> Result<()> {
+    wait_for(words, || async { if site.log()[start..].contains(words) { Ok(()) } else { Err(site.log_tail()) } }).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_refused_and_nothing_fails() -> Result<()> {
     let upstream = tempfile::tempdir()?;
@@ -112,6 +116,14 @@ async fn nobody_is_refused_and_nothing_fails() -> Result<()> {
         })
         .await?;
         finish(held).await.context("a request that was half sent before the reload")?;
+    }
+
+    // What only a start takes is told at every reload until there is one.
+    site.settings.sections.push_str("[jobs]\nconcurrency = 3\n");
+    for _ in 0..2 {
+        let log = site.log().len();
+        reload(&site, &daemon).await?;
+        logged_since(&site, log, "changes of these sections need a restart").await?;
     }
 
     // A new file of the plugin is a change, too; the same one is none.
@@ -192,7 +204,11 @@ async fn who_cannot_be_served_as_configured_is_served_as_before() -> Result<()> 
         }
     })
     .await?;
-    ensure!(site.admin("/ready").await?["status"] == "ready");
+    wait_for("readiness", || async {
+        let ready = site.admin("/ready").await.map_err(|error| error.to_string())?;
+        if ready["status"] == "ready" { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await?;
     ensure!(daemon.stop().await?.success());
     Ok(())
 }

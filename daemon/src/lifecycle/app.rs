@@ -30,6 +30,8 @@ pub enum Mode {
 /// The running daemon.
 pub struct App {
     config: Arc<Config>,
+    /// What the sections that only a start takes are in use from.
+    started_with: Arc<Config>,
     parts: Arc<Parts>,
     instances: Arc<Instances>,
     listeners: Option<Arc<Listeners>>,
@@ -103,7 +105,17 @@ impl App {
             until.run_until_cancelled(upkeep).await;
         });
         instances.start();
-        Ok(Self { config, parts, instances, listeners, admin, scheduler, background, stop })
+        Ok(Self {
+            started_with: Arc::clone(&config),
+            config,
+            parts,
+            instances,
+            listeners,
+            admin,
+            scheduler,
+            background,
+            stop,
+        })
     }
 
     /// Waits until every instance is up or has had its time.
@@ -156,7 +168,7 @@ impl App {
     /// Makes instances so as in a new configuration, touching only those that differ. Other sections need a restart: the
     /// names of those that differ are returned.
     pub async fn reload(&mut self, config: Config) -> (Changes, Vec<&'static str>) {
-        let (old, new) = (&*self.config, &config);
+        let (old, new) = (&*self.started_with, &config);
         let differing = [
             ("data_dir", old.data_dir == new.data_dir),
             ("admin", old.admin == new.admin),
