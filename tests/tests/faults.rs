@@ -440,7 +440,7 @@ async fn calls_that_never_return_cost_a_few_threads_and_a_restart() -> Result<()
     .with_context(|| site.log_tail())?;
     let most = most.into_inner();
     ensure!(most <= at_rest + MORE, "{most} threads, {at_rest} at rest");
-    ensure!(site.log().contains("has not returned from 4 calls for 14 s; its process ends"), "{}", site.log_tail());
+    ensure!(site.log().contains("has not returned from 4 calls for 7 s; its process ends"), "{}", site.log_tail());
     folder.set_faults(&[])?;
     site.media_done().await?;
     ensure!(site.media("stored").await? == 8, "{} files", site.media("stored").await?);

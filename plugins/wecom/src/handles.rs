@@ -10,7 +10,7 @@ use crate::vendor::{Egress, Fault, Handle, Vendor};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Seconds beyond the library's own time limits until a call counts as stuck.
 const MARGIN_SECONDS: u64 = 5;
@@ -56,7 +56,8 @@ impl Handles {
         Self { vendor, corp: corp.to_owned(), secret, egress, permits, lost, store }
     }
 
-    /// Makes a call with a handle of its own, off the runtime's own threads.
+    /// Makes a call with a handle of its own, off the runtime's own threads. The watch stays with the call: a daemon that
+    /// has given up before must not leave a stuck one uncounted, with its permit.
     pub async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut dyn Handle, &Egress) -> Result<T, Fault> + Send + 'static,
@@ -65,41 +66,46 @@ impl Handles {
             return Err(Fault::NoMore);
         }
         let patience = MARGIN_SECONDS + REQUESTS_PER_CALL * u64::from(self.egress.timeout_seconds);
+        // As long for the calls before as for the call itself.
+        let turn = Arc::clone(&self.permits).acquire_owned();
+        let Ok(permit) = tokio::time::timeout(Duration::from_secs(patience), turn).await else {
+            return Err(Fault::Stuck(patience));
+        };
+        let permit = permit.map_err(|_| dropped())?;
+        tokio::spawn(self.clone().watch(permit, patience, call)).await.unwrap_or_else(|_| Err(dropped()))
+    }
+
+    async fn watch<T: Send + 'static>(
+        self,
+        permit: OwnedSemaphorePermit,
+        patience: u64,
+        call: impl FnOnce(&mut dyn Handle, &Egress) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let this = self.clone();
         let stage = Arc::new(AtomicU8::new(QUEUED));
         let seen = Arc::clone(&stage);
-        let work = async move {
-            let permit = Arc::clone(&this.permits).acquire_owned().await;
-            let blocking = tokio::task::spawn_blocking(move || {
-                // Whether or not anybody still waits: the permit and the handle stay with the call until it returns.
-                stage.store(RUNNING, Ordering::SeqCst);
-                let result = this.call_blocking(call);
-                if stage.swap(ENDED, Ordering::SeqCst) == ABANDONED {
-                    this.lost.call_returned();
-                    if let Ok(permit) = permit {
-                        // Another permit has taken its place.
-                        permit.forget();
-                    }
-                }
-                result
-            });
-            blocking.await.unwrap_or_else(|_| Err(Fault::Unusable("a call was dropped".to_owned())))
-        };
-        // Twice the time: the call before may just have begun.
-        match tokio::time::timeout(Duration::from_secs(2 * patience), work).await {
-            Ok(result) => result,
-            Err(_) => {
-                // The library does not come back. Its thread and its handle are given up, so that others can go on: a few
-                // times, see `Lost`.
-                let gave_up = seen.compare_exchange(RUNNING, ABANDONED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-                if gave_up {
-                    self.lost.give_up_call(2 * patience);
-                    self.renew();
-                    self.permits.add_permits(1);
-                }
-                Err(Fault::Stuck(2 * patience))
+        let work = tokio::task::spawn_blocking(move || {
+            // Whether or not anybody still waits: the permit and the handle stay with the call until it returns.
+            stage.store(RUNNING, Ordering::SeqCst);
+            let result = this.call_blocking(call);
+            if stage.swap(ENDED, Ordering::SeqCst) == ABANDONED {
+                this.lost.call_returned();
+                // Another permit has taken its place.
+                permit.forget();
             }
+            result
+        });
+        if let Ok(result) = tokio::time::timeout(Duration::from_secs(patience), work).await {
+            return result.unwrap_or_else(|_| Err(dropped()));
         }
+        // The library does not come back. Its thread and its handle are given up, so that others can go on: a few times,
+        // see `Lost`.
+        let abandon = || seen.compare_exchange(RUNNING, ABANDONED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if self.lost.give_up_call(patience, abandon) {
+            self.renew();
+            self.permits.add_permits(1);
+        }
+        Err(Fault::Stuck(patience))
     }
 
     /// Lets go of every handle, also of those in use: the next call fetches a new access token.
@@ -129,4 +135,8 @@ impl Handles {
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn dropped() -> Fault {
+    Fault::Unusable("a call was dropped".to_owned())
 }

@@ -51,12 +51,18 @@ impl Lost {
         self.calls.load(Ordering::SeqCst) >= MAX_CALLS
     }
 
-    /// Gives up a call for messages or a file; [`Self::call_returned`] takes it back.
-    pub fn give_up_call(self: &Arc<Self>, seconds: u64) {
+    /// Gives up a call for messages or a file, if `abandon` says that it has not returned by now. Whether it did;
+    /// [`Self::call_returned`] takes it back.
+    pub fn give_up_call(self: &Arc<Self>, seconds: u64, abandon: impl FnOnce() -> bool) -> bool {
+        // Counted first: the call may return, and take it back, as soon as it is abandoned.
         self.calls.fetch_add(1, Ordering::SeqCst);
-        if self.is_enough() {
+        let given_up = abandon();
+        if !given_up {
+            self.call_returned();
+        } else if self.is_enough() {
             self.end(self.born + LEAST_LIFE, Self::is_enough, &format!("{MAX_CALLS} calls for {seconds} s"));
         }
+        given_up
     }
 
     /// A call that was given up has returned after all.

@@ -387,7 +387,7 @@ async fn calls_that_never_return_are_given_up_a_few_times() {
         }
         let error = error_of(pull.await.expect("it does not panic"));
         assert_eq!(error.code, ErrorCode::Unavailable);
-        assert!(error.message.contains("for 50 s"), "{error}");
+        assert!(error.message.contains("for 25 s"), "{error}");
     }
     assert!(!plugin.health().await.expect("it can always tell").ok);
     for _refused in 0..3 {
@@ -399,6 +399,29 @@ async fn calls_that_never_return_are_given_up_a_few_times() {
     vendor.release();
     healthy(&plugin).await;
     assert_eq!(texts(&pull_all(&plugin, 10).await.expect("it works again")), ["一"]);
+}
+
+/// In a process that is not the plugin's own.
+#[tokio::test(start_paused = true)]
+async fn a_stuck_call_counts_though_the_daemon_gave_up_first() {
+    let vendor = FakeVendor::default();
+    let _at_last = vendor.released_at_last();
+    vendor.send_text(1, "一");
+    vendor.world().chat.extend((0..9).map(|_| Mood::Hangs));
+    let plugin = vendor.instance(&host().host(), config(&[1]));
+    for _stuck in 0..4 {
+        tokio::select! {
+            answer = plugin.sync_pull(request(None, 10)) => panic!("it does not hang: {answer:?}"),
+            () = vendor.hangs.notified() => {}
+        }
+        tokio::time::advance(Duration::from_secs(26)).await;
+    }
+    while plugin.health().await.expect("it can always tell").ok {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(vendor.world().asked.len(), 4);
+    vendor.release();
+    healthy(&plugin).await;
 }
 
 #[tokio::test]
