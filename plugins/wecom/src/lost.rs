@@ -19,8 +19,8 @@ use tokio::time::Instant;
 /// Calls for messages and files that are given up before no more are made. Those that run at that moment may add to it.
 const MAX_CALLS: usize = 4;
 /// The daemon lets a plugin stay down that dies eight times in five minutes. One whose calls get stuck again and again
-/// lives this long each time, which is at most seven deaths.
-const LEAST_LIFE: Duration = Duration::from_secs(45);
+/// lives this long each time, and so does one that dies of envelope after envelope, save for its first three deaths.
+const LEAST_LIFE: Duration = Duration::from_secs(60);
 /// How long the last words may take to reach the daemon.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -44,6 +44,11 @@ impl Lost {
     /// To be held while envelopes are opened, and let go of when that is given up.
     pub async fn opening(&self) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.opening).read_owned().await
+    }
+
+    /// Waits until the instance is so old that its end does not count as one of too many.
+    pub async fn least_life(&self) {
+        tokio::time::sleep_until(self.born + LEAST_LIFE).await;
     }
 
     /// Whether so many calls were given up that no more should be made.

@@ -66,7 +66,8 @@ impl Wecom {
 
     fn archived(&self, partition: &str) -> Result<&Archived, Error> {
         let known = self.corps.iter().find(|archived| archived.corp.id() == partition);
-        known.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("there is no corp `{partition}`")))
+        // Not `not-found`: with the corp configured again everything of it is there.
+        known.ok_or_else(|| Error::new(ErrorCode::Denied, format!("corp `{partition}` is not configured")))
     }
 
     fn report(&self) -> HealthReport {
@@ -141,6 +142,12 @@ impl Plugin for Wecom {
     async fn media_fetch(&self, request: MediaRequest, sink: ItemSink<MediaChunk>) -> Result<Empty, Error> {
         let corp = Arc::clone(&self.archived(&request.partition)?.corp);
         media::fetch(&corp, request, &sink).await
+    }
+
+    async fn close(&self) {
+        for archived in &self.corps {
+            archived.sync.close().await;
+        }
     }
 }
 

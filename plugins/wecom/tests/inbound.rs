@@ -332,6 +332,34 @@ async fn a_message_the_library_dies_of_is_found_and_set_aside() {
     vendor.release();
 }
 
+#[tokio::test]
+async fn an_end_in_order_blames_no_message() {
+    let vendors = [(); 2].map(|()| {
+        let vendor = FakeVendor::default();
+        (1..=30).for_each(|seq| vendor.send_text(seq, &if seq == 17 { "slow".to_owned() } else { seq.to_string() }));
+        vendor.world().deadly = Some("slow".into());
+        vendor
+    });
+    let _at_last = vendors.each_ref().map(FakeVendor::released_at_last);
+    let host = host();
+    // After a death the page is opened one by one; then the daemon gives the pull up, and lets the instance end.
+    let instances = vendors.each_ref().map(|vendor| vendor.instance(&host.host(), config(&[1])));
+    for (vendor, plugin) in vendors.iter().zip(&instances) {
+        tokio::select! {
+            _ = plugin.sync_pull(request(None, 30)) => panic!("it gets past the message"),
+            () = vendor.hangs.notified() => {}
+        }
+    }
+    let ([_, vendor], [_, plugin]) = (&vendors, &instances);
+    vendor.release();
+    plugin.close().await;
+    assert_eq!(vendor.world().decrypted, 17, "nobody waits for what comes after it");
+    let next = vendor.instance(&host.host(), config(&[1]));
+    let pages = pull_all(&next, 30).await.expect("nothing is wrong");
+    assert_eq!(texts(&pages).len(), 30);
+    assert!(pages.iter().all(|page| page.parked.is_empty()), "{pages:?}");
+}
+
 /// Waits until a released vendor's calls have returned.
 async fn healthy(plugin: &Wecom) {
     while !plugin.health().await.expect("it can always tell").ok {
@@ -486,7 +514,7 @@ async fn the_cursor_keeps_the_latest_time() {
 async fn requests_that_make_no_sense_are_refused() {
     let plugin = FakeVendor::default().instance(&host().host(), config(&[1]));
     let unknown = PullRequest { partition: "nobody".into(), ..request(None, 1) };
-    assert_eq!(error_of(plugin.sync_pull(unknown).await).code, ErrorCode::NotFound);
+    assert_eq!(error_of(plugin.sync_pull(unknown).await).code, ErrorCode::Denied);
     let odd = PullRequest { cursor: Some("odd".into()), ..request(None, 1) };
     assert_eq!(error_of(plugin.sync_pull(odd).await).code, ErrorCode::Invalid);
 

@@ -7,7 +7,9 @@
 //!
 //! 1. before a page: its range of seqs (one write per page of up to 1000);
 //! 2. after a death in that range: the page is opened one by one, each seq written down before;
-//! 3. after a death at one seq: that envelope is parked with the reason, and everything else goes on.
+//! 3. after a death at one seq: that envelope is parked with the reason, and everything else goes on;
+//! 4. after deaths at [`QUICK_DEATHS`] seqs of a page: more of it are opened only by a process that has lived for a while,
+//!    lest the daemon lets the plugin stay down ([`crate::lost`]).
 //!
 //! Only the library's victim must be blamed. When the daemon is killed the plugin dies with it, at whatever page it just
 //! was; so the record carries who its keeper was (the process that started the plugin), and under another keeper says
@@ -22,6 +24,9 @@ use tokio::sync::OnceCell;
 
 /// Most deadly envelopes that are remembered; once parked they are not asked for again, so that the latest suffice.
 const MAX_DEADLY: usize = 64;
+
+/// Envelopes of one page that may kill in quick succession.
+const QUICK_DEATHS: usize = 2;
 
 /// What the plugin was doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +96,11 @@ impl Attempts {
     /// Writes down that this one envelope of the page is about to be opened.
     pub async fn begin_one(&self, page: &RangeInclusive<u64>, seq: u64) {
         self.write(page, Some(seq)).await;
+    }
+
+    /// Whether so many processes have died of envelopes of this page that the next should not die soon.
+    pub async fn kills_quickly(&self, page: &RangeInclusive<u64>) -> bool {
+        self.before().await.deadly.iter().filter(|seq| page.contains(seq)).count() >= QUICK_DEATHS
     }
 
     /// Whether the library died of it.
@@ -204,10 +214,13 @@ mod tests {
         let third = process(&host, 7, "lib");
         assert_eq!(third.begin(&(1..=9)).await, Care::OneByOne);
         assert!(third.is_deadly(5).await && !third.is_deadly(8).await);
+        assert!(!third.kills_quickly(&(1..=9)).await);
         third.begin_one(&(1..=9), 8).await;
         let fourth = process(&host, 7, "lib");
         assert_eq!(fourth.begin(&(1..=9)).await, Care::OneByOne);
         assert!(fourth.is_deadly(5).await && fourth.is_deadly(8).await);
+        // Only this page makes it wait.
+        assert!(fourth.kills_quickly(&(1..=9)).await && !fourth.kills_quickly(&(6..=19)).await);
         // The page after it is opened as ever, also by the next process if nothing dies.
         assert_eq!(fourth.begin(&(10..=19)).await, Care::Normal);
     }

@@ -128,6 +128,15 @@ impl Sync {
         Ok(Page { caught_up: true, ..page.finish() })
     }
 
+    /// Ends in order what works ahead: what is being opened at that moment is not to blame for the end.
+    pub async fn close(&self) {
+        drop(self.pipeline.lock().await.take());
+        if let Some(workers) = &self.workers {
+            workers.puller.rest().await;
+            workers.recoverer.rest().await;
+        }
+    }
+
     /// How many of these fit into one page; at least one. The archive numbers the messages of a page first, then what it
     /// parks: so that both keep their places in the order, nothing readable follows what is parked.
     fn fit(outcomes: &[(u64, Outcome)]) -> usize {

@@ -3,7 +3,8 @@
 //! The library may never return from an envelope (reference/wecom-archive.md §6), and no thread inside of it can be
 //! stopped. So the work is watched: when no envelope is done for [`PATIENCE`], it is given up, which ends the process
 //! where that is possible. Whoever asked for the work may have gone before, so the watch stays with the work, and so does
-//! the turn: nothing overwrites the record of what is stuck.
+//! the turn: nothing overwrites the record of what is stuck. Work that nobody waits for any more stops between two
+//! envelopes, and leaves a record that blames none.
 
 use super::attempt::{Attempts, Care};
 use super::entry::Entry;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use stele_plugin_api::model::Parked;
 use stele_plugin_api::{Error, Host};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 
 /// Looks at the work without a change until it is given up. Opening one envelope takes milliseconds; and looks are
@@ -56,6 +57,8 @@ pub struct Opener {
 
 type GivenUp = Option<JoinHandle<()>>;
 type Opened = Vec<(u64, Outcome)>;
+/// Closed when nobody waits for it any more.
+type Answer = oneshot::Sender<Result<Opened, Error>>;
 
 struct Worker {
     corp: Arc<Corp>,
@@ -76,8 +79,19 @@ impl Opener {
         if turn.is_some() {
             return Err(refusal::of_fault(&Fault::NoMore));
         }
-        let work = Arc::clone(&self.worker).open(turn, envelopes);
-        tokio::spawn(work).await.map_err(|_| Error::internal("opening envelopes panicked"))?
+        let (mut answer, opened) = oneshot::channel();
+        let worker = Arc::clone(&self.worker);
+        tokio::spawn(async move {
+            let opened = worker.open(&mut turn, envelopes, &mut answer).await;
+            // Who has gone does not need it.
+            let _ = answer.send(opened);
+        });
+        opened.await.map_err(|_| Error::internal("opening envelopes panicked"))?
+    }
+
+    /// Waits until no work goes on.
+    pub async fn rest(&self) {
+        drop(self.turn.lock().await);
     }
 
     /// Whether the library died of this parked envelope, and is still the same.
@@ -87,25 +101,30 @@ impl Opener {
 }
 
 impl Worker {
-    async fn open(
-        self: Arc<Self>,
-        mut turn: OwnedMutexGuard<GivenUp>,
-        envelopes: Vec<Envelope>,
-    ) -> Result<Opened, Error> {
+    async fn open(&self, turn: &mut GivenUp, envelopes: Vec<Envelope>, answer: &mut Answer) -> Result<Opened, Error> {
         let (Some(first), Some(last)) = (envelopes.first(), envelopes.last()) else { return Ok(Vec::new()) };
         let page = first.seq..=last.seq;
+        if self.attempts.kills_quickly(&page).await {
+            tokio::select! {
+                () = self.corp.lost.least_life() => {}
+                () = answer.closed() => return Ok(Vec::new()),
+            }
+        }
         let _opening = self.corp.lost.opening().await;
         match self.attempts.begin(&page).await {
-            Care::Normal => self.on_all_cores(&mut turn, envelopes).await,
+            Care::Normal => self.on_all_cores(turn, envelopes).await,
             Care::OneByOne => {
                 let mut outcomes = Vec::with_capacity(envelopes.len());
                 for envelope in envelopes {
+                    if answer.is_closed() {
+                        break;
+                    }
                     if self.attempts.is_deadly(envelope.seq).await {
                         outcomes.push((envelope.seq, self.deadly(envelope)?));
                         continue;
                     }
                     self.attempts.begin_one(&page, envelope.seq).await;
-                    outcomes.append(&mut self.on_all_cores(&mut turn, vec![envelope]).await?);
+                    outcomes.append(&mut self.on_all_cores(turn, vec![envelope]).await?);
                 }
                 self.attempts.end_one_by_one(&page).await;
                 Ok(outcomes)

@@ -106,6 +106,8 @@ pub struct World {
     pub indexes: Vec<String>,
     /// Handles ever made.
     pub handles: usize,
+    /// Plaintexts that were asked for.
+    pub decrypted: usize,
     /// A plaintext with this in it is never decrypted: the call hangs.
     pub deadly: Option<String>,
 }
@@ -193,7 +195,11 @@ impl Vendor for FakeVendor {
             return Err(wrong());
         }
         let plaintext = STANDARD.decode(sealed).map_err(|_| wrong())?;
-        let deadly = self.world().deadly.clone();
+        let deadly = {
+            let mut world = self.world();
+            world.decrypted += 1;
+            world.deadly.clone()
+        };
         if deadly.is_some_and(|deadly| String::from_utf8_lossy(&plaintext).contains(&deadly)) {
             self.hang();
         }
