@@ -29,6 +29,8 @@ struct Script {
     /// It cannot tell its partitions.
     has_none: bool,
     files: HashMap<String, Vec<u8>>,
+    /// Its answer to whoever asks for a file.
+    refusal: Option<ErrorCode>,
     /// Chunks after which a stream breaks, once.
     breaks: Mutex<VecDeque<usize>>,
     opened: Mutex<Vec<String>>,
@@ -64,6 +66,9 @@ fn message(n: u64) -> Message {
 impl MediaSource for Script {
     async fn open(&self, request: MediaRequest) -> Result<Box<dyn MediaStream>, Error> {
         self.opened.lock().unwrap().push(format!("{}@{}", request.handle, request.resume));
+        if let Some(code) = self.refusal.clone() {
+            return Err(Error::new(code, "refused"));
+        }
         let content = self.files.get(&request.handle).ok_or_else(|| Error::new(ErrorCode::NotFound, "expired"))?;
         let from: usize = request.resume.parse().unwrap_or(0);
         let breaks = self.breaks.lock().unwrap().pop_front();
@@ -544,6 +549,31 @@ async fn a_parked_file_is_tried_again_when_its_instance_is_added_or_somebody_ask
     assert!(jobs.request_by_hand("hq", "media", None).await.unwrap().expect("the job is known").started);
     bench.idle(&jobs).await;
     assert_eq!(totals().await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_file_is_lost_only_if_the_source_does_not_have_it() {
+    let files = HashMap::from([("f".to_owned(), vec![7; 10])]);
+    for (code, given_up, comes_back) in
+        [(ErrorCode::NotFound, true, false), (ErrorCode::Invalid, true, true), (ErrorCode::Denied, false, true)]
+    {
+        let bench = Bench::new().await;
+        let jobs = bench.jobs("one");
+        let source =
+            |refusal| Arc::new(Script { messages: 1, page: 1, files: files.clone(), refusal, ..Script::default() });
+        let totals = async || bench.archive.media_totals(Some(bench.id)).await.unwrap();
+        bench.add(&jobs, source(Some(code.clone()))).await;
+        bench.run(&jobs, "sync").await;
+        bench.idle(&jobs).await;
+        assert_eq!(totals().await.parked == 1, given_up, "{code}");
+        // The instance comes back with another configuration, and no pause is so long.
+        bench.clock.advance(3_600_000_000);
+        bench.add(&jobs, source(None)).await;
+        // It may run already, because there is something to try again.
+        jobs.request("hq", "media", None).expect("the job is known");
+        bench.idle(&jobs).await;
+        assert_eq!(totals().await.stored == 1, comes_back, "{code}");
+    }
 }
 
 #[tokio::test]

@@ -131,15 +131,15 @@ impl Fetcher {
                 match ended {
                     Ok(Some(Ok(Fetched::Stored(flaw)))) => {
                         report.stored += 1;
-                        flaw.into_iter().for_each(|flaw| note(report, flaw));
+                        flaw.iter().for_each(|flaw| note(report, flaw));
                     }
                     Ok(Some(Ok(Fetched::Retry(reason)))) => {
                         report.retries += 1;
-                        note(report, reason);
+                        note(report, &reason);
                     }
                     Ok(Some(Ok(Fetched::Parked(reason)))) => {
                         report.parked += 1;
-                        note(report, reason);
+                        note(report, &reason);
                     }
                     Ok(Some(Err(error))) => return Err(error),
                     // Stopped: the file stays pending and is due again.
@@ -241,8 +241,8 @@ impl Fetcher {
             _ => (FIRST_PAUSE << task.attempts.min(20)).min(MAX_PAUSE),
         };
         let pause = error.retry_after_ms.map_or(pause, |ms| pause.max(ms as Micros * 1000));
-        let is_lost = matches!(error.code, ErrorCode::NotFound | ErrorCode::Invalid);
-        let hopeless = is_lost || error.code == ErrorCode::TooLarge;
+        let is_lost = error.code == ErrorCode::NotFound;
+        let hopeless = is_lost || matches!(error.code, ErrorCode::Invalid | ErrorCode::TooLarge);
         let too_late = match task.deadline {
             Some(deadline) => now + pause > deadline && task.attempts > 0,
             None => task.attempts + 1 >= self.options.attempts,
@@ -263,9 +263,10 @@ impl Fetcher {
 }
 
 /// Every file keeps its own error besides.
-fn note(report: &mut RunReport, notice: String) {
-    tracing::warn!("{notice}");
-    report.note(notice);
+fn note(report: &mut RunReport, notice: &str) {
+    if report.note(notice.to_owned()) {
+        tracing::warn!("{notice}");
+    }
 }
 
 /// What is wrong with a content.

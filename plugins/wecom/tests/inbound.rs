@@ -630,4 +630,7 @@ async fn files_that_cannot_be_had_say_why() {
     for handle in ["", "corp123", "corp123/", "other/F"] {
         assert_eq!(error_of(fetch(&plugin, handle, "").await).code, ErrorCode::Invalid, "{handle}");
     }
+    // The files of a corp that is not configured are not gone: it may come back.
+    let elsewhere = MediaRequest { partition: "nobody".into(), handle: "nobody/F".into(), resume: String::new() };
+    assert_eq!(error_of(plugin.media_fetch(elsewhere, sink().0).await).code, ErrorCode::Denied);
 }
