@@ -115,16 +115,21 @@ pub fn parse_media(handle: &str) -> Option<(String, String)> {
     Some((unescape(corp)?, sdkfileid.to_owned()))
 }
 
+/// Bytes of an id that WeCom itself gives to somebody outside of the company, or to a program.
+const FOREIGN_ID: usize = 32;
+
 /// What a person is, as far as their id tells (reference/wecom-archive.md §2.1): `wo` and `wm` are outside of the
-/// company, `wb` are programs. What follows is base64, which has capitals; a member may be called `wolf`. Anything else
-/// says nothing: members, and people of an upstream or downstream partner, have the ids their companies gave them.
+/// company, `wb` are programs. What follows is base64, which has capitals, up to [`FOREIGN_ID`] bytes: a member may be
+/// called `wolf` or `woLiu`, and what the directory says of them must stand. Anything else says nothing: members, and
+/// people of an upstream or downstream partner, have the ids their companies gave them.
 pub fn person_kind(user: &str) -> Option<PersonKind> {
     let kind = match user.as_bytes() {
         [b'w', b'o' | b'm', ..] => PersonKind::Customer,
         [b'w', b'b', ..] => PersonKind::Bot,
         _ => return None,
     };
-    user.bytes().any(|byte| byte.is_ascii_uppercase()).then_some(kind)
+    let is_foreign = user.len() == FOREIGN_ID && user.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_foreign.then_some(kind)
 }
 
 /// Whether a message has a party outside of the company: customers, and members of an upstream or downstream partner.
@@ -198,11 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn kinds_follow_prefix_and_capitals() {
+    fn kinds_follow_prefix_length_and_capitals() {
         for (user, kind) in [
-            ("wmABC", Some(PersonKind::Customer)),
-            ("woAbc", Some(PersonKind::Customer)),
-            ("wbabC", Some(PersonKind::Bot)),
+            ("wmA0000000000000000000000000AAAA", Some(PersonKind::Customer)),
+            ("wo_-bc00000000000000000000000AAA", Some(PersonKind::Customer)),
+            ("wbabC000000000000000000000000AAA", Some(PersonKind::Bot)),
+            ("wmA0000000000000000000000000AAA", None),
+            ("wmA0000000000000000000000000AAAAA", None),
+            ("wolfgang.amadeus.von.und.zu.tann", None),
+            ("woLiu", None),
+            ("wbWang", None),
             ("wolf", None),
             ("zhangW", None),
             ("w", None),

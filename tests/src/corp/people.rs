@@ -201,9 +201,10 @@ fn person_name(rng: &mut StdRng) -> String {
     format!("{}{}", SURNAMES.choose(rng).expect("surnames"), GIVEN.choose(rng).expect("names"))
 }
 
+/// As long as WeCom's own ids, with the zeros many of them end in.
 fn native_id(prefix: &str, rng: &mut StdRng) -> String {
     let tail: String = rng.sample_iter(Alphanumeric).take(20).map(char::from).collect();
-    format!("{prefix}{tail}")
+    format!("{prefix}{tail}AAAAAAAAAA")
 }
 
 fn group(spec: &CorpSpec, number: usize, staff: &[Member], customers: &[Customer], rng: &mut StdRng) -> Group {

@@ -280,18 +280,22 @@ mod tests {
 
     #[test]
     fn a_pair_is_external_by_its_ids_or_by_a_message_of_its_own() {
-        let customer = &["corp123/wmCust1 customer"][..];
+        const CUSTOMER: &str = "wmCust1AAAAAAAAAAAAAAAAAAAAAAAAA";
+        const ROBOT: &str = "wbR00000000000000000000000000AAA";
+        let (customer, robot) = (format!("corp123/{CUSTOMER} customer"), format!("corp123/{ROBOT} bot"));
+        let (customer, robot) = (&[customer.as_str()][..], &[robot.as_str()][..]);
         for (msgid, from, tolist, conversations, people) in [
-            ("1_2_external", "zhang", json!(["wmCust1"]), &["external"][..], customer),
+            ("1_2_external", "zhang", json!([CUSTOMER]), &["external"][..], customer),
             // Its msgid lacks the suffix.
-            ("1_2", "wmCust1", json!(["zhang"]), &["external"], customer),
-            ("1_2_external", "zhang", json!(["li", "wmCust1"]), &["direct", "external"], customer),
-            ("1_2_external", "wmCust1", json!(["li", "zhang"]), &["external", "external"], customer),
+            ("1_2", CUSTOMER, json!(["zhang"]), &["external"], customer),
+            ("1_2_external", "zhang", json!(["li", CUSTOMER]), &["direct", "external"], customer),
+            ("1_2_external", CUSTOMER, json!(["li", "zhang"]), &["external", "external"], customer),
             // Ids that say nothing: members, and people of a partner.
             ("1_2", "zhang", json!(["wolf"]), &["direct"], &[]),
+            ("1_2", "zhang", json!(["woLiu"]), &["direct"], &[]),
             ("1_2_external", "zhang", json!(["customer456"]), &["external"], &[]),
             ("1_2_updown_stream", "zhang", json!(["wang"]), &["external"], &[]),
-            ("1_2", "zhang", json!(["wbR"]), &["direct"], &["corp123/wbR bot"]),
+            ("1_2", "zhang", json!([ROBOT]), &["direct"], robot),
         ] {
             let told = kinds(msgid, &text(from, tolist.clone(), ""));
             let expected = (
@@ -300,8 +304,8 @@ mod tests {
             );
             assert_eq!(told, expected, "{msgid} {from} {tolist}");
         }
-        let group = kinds("1_2_external", &text("zhang", json!(["wbR"]), "wrR"));
-        assert_eq!(group, (vec!["group".to_owned()], vec!["corp123/wbR bot".to_owned()]));
+        let group = kinds("1_2_external", &text("zhang", json!([ROBOT]), "wrR"));
+        assert_eq!(group, (vec!["group".to_owned()], robot.iter().map(ToString::to_string).collect()));
     }
 
     #[test]
