@@ -10,7 +10,7 @@ use stele_archive::ops::{MediaChunk, MediaRequest, MessageQuery, Partition, Part
 use stele_archive::{Archive, Clock, Commit, InstanceId, ManualClock, Outcome, RunRecord, Stream};
 use stele_plugin_api::{Error, ErrorCode};
 use stele_store::SqliteArchive;
-use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, NotStarted, Source};
+use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, NotStarted, Schedule, Source};
 use steled::media::{FetchOptions, MediaSource, MediaStore, MediaStream};
 
 /// Longest wait for a condition.
@@ -177,7 +177,11 @@ impl Bench {
     }
 
     async fn add_with_limit(&self, jobs: &Jobs, source: Arc<Script>, max_bytes: u64) {
-        let plan = KindPlan { schedule: None, jitter: 0, page_limit: 1000 };
+        self.add_planned(jobs, source, max_bytes, None).await;
+    }
+
+    async fn add_planned(&self, jobs: &Jobs, source: Arc<Script>, max_bytes: u64, schedule: Option<Schedule>) {
+        let plan = KindPlan { schedule, jitter: 0, page_limit: 1000 };
         let plans = BTreeMap::from(["sync", "recover", "media"].map(|kind| (kind, plan.clone())));
         let media = FetchOptions { max_bytes, ..FetchOptions::default() };
         jobs.add_instance(InstanceJobs { name: "hq".into(), id: self.id, source, plans, media }).await;
@@ -352,6 +356,24 @@ async fn shutdown_stops_at_a_page_and_the_next_daemon_goes_on() {
     let done = async { while events.recv().await.unwrap().outcome != Outcome::Succeeded {} };
     tokio::time::timeout(PATIENCE, done).await.expect("it goes on by itself");
     assert_eq!(bench.stored().await, (1..=50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_switched_off_is_not_tried_again() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs("one");
+    let faults = Mutex::new(VecDeque::from([Error::new(ErrorCode::Denied, "the secret is wrong")]));
+    let source = Arc::new(Script { messages: 20, page: 10, faults, ..Script::default() });
+    let retry_at = || {
+        let sync = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync");
+        sync.expect("the job is known").record.retry_at
+    };
+    bench.add_planned(&jobs, source.clone(), 1000, Schedule::parse("0 0 1 1 *", "UTC").ok()).await;
+    bench.run(&jobs, "sync").await;
+    assert!(retry_at().is_some());
+    bench.add(&jobs, source).await;
+    assert_eq!(retry_at(), None);
+    assert!(bench.archive.jobs().await.unwrap().iter().all(|job| job.retry_at.is_none()));
 }
 
 #[tokio::test]

@@ -163,7 +163,8 @@ pub struct RunRecord {
 /// The job table and the history of runs.
 #[async_trait]
 pub trait JobTable: Send + Sync {
-    /// Make a job known, or change its pattern and zone. What it went through is kept.
+    /// Make a job known, or change its pattern and zone. What it went through is kept; one that loses its pattern is not to
+    /// be tried again.
     async fn job_define(&self, key: &JobKey, pattern: &str, zone: &str, now: Micros) -> Result<JobRecord>;
 
     /// All jobs, by name.

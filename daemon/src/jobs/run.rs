@@ -218,7 +218,7 @@ impl Jobs {
     }
 
     fn judge(&self, begun: &Begun, result: &Result<bool, RunError>) -> (Outcome, u32, Option<Micros>) {
-        match result {
+        let (outcome, failures, retry_at) = match result {
             Ok(true) => (Outcome::Succeeded, 0, None),
             // What is left is due at once: after a restart nobody would think of it before the pattern comes round again.
             Ok(false) => (Outcome::Cancelled, begun.failures, Some(self.inner.clock.now())),
@@ -226,7 +226,14 @@ impl Jobs {
                 let (failures, retry_at) = self.again_after(begun, error);
                 (Outcome::Failed, failures, Some(retry_at))
             }
-        }
+        };
+        (outcome, failures, retry_at.filter(|_| !self.is_switched_off(begun)))
+    }
+
+    /// Whether nobody wants the rest of a run: its schedule was taken away meanwhile, and nobody has asked for it.
+    fn is_switched_off(&self, begun: &Begun) -> bool {
+        let is_unscheduled = || self.table().jobs.get(&begun.key).is_some_and(|entry| entry.plan.schedule.is_none());
+        begun.trigger != "request" && begun.plan.schedule.is_some() && is_unscheduled()
     }
 
     /// Failures in a row with this one, and when to try again.

@@ -387,6 +387,9 @@ impl Jobs {
                     match table.jobs.get_mut(&key) {
                         // It may run, for the instance as it was before: only what is planned changes.
                         Some(entry) => {
+                            if plan.schedule.is_none() && entry.plan.schedule.is_some() {
+                                entry.record.retry_at = None;
+                            }
                             (entry.record.pattern, entry.record.zone) = (record.pattern, record.zone);
                             (entry.plan, entry.jitter) = (plan.clone(), jitter);
                         }

@@ -127,8 +127,19 @@ pub(super) async fn definitions_keep_history(backend: &mut dyn Backend) {
     assert_eq!((new.last_due, new.failures, new.retry_at, &new.lease), (None, 0, None, &None));
     archive.job_mark_due(&job, 600).await.unwrap();
     assert!(archive.job_mark_due(&key("hq", "undefined"), 600).await.is_err());
+    let fail = async || {
+        let lease = archive.lease_acquire(&job, "one", 700, TTL).await.unwrap().expect("free");
+        archive.lease_release(&lease, 3, Some(900)).await.unwrap();
+    };
+    fail().await;
+    let kept = archive.job_define(&job, "5 * * * *", "UTC", 2).await.unwrap();
+    assert_eq!((kept.failures, kept.retry_at), (3, Some(900)));
     let changed = archive.job_define(&job, "", "Asia/Shanghai", 2).await.unwrap();
     assert_eq!((changed.pattern.as_str(), changed.zone.as_str(), changed.last_due), ("", "Asia/Shanghai", Some(600)));
+    assert_eq!((changed.failures, changed.retry_at), (3, None), "it was switched off");
+    fail().await;
+    let changed = archive.job_define(&job, "", "Asia/Shanghai", 2).await.unwrap();
+    assert_eq!(changed.retry_at, Some(900), "somebody asked for it");
     define(&*archive, &key("branch", "z")).await;
     backend.restart().await;
     let jobs = backend.archive().jobs().await.unwrap();

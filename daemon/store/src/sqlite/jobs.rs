@@ -17,7 +17,8 @@ impl JobTable for SqliteArchive {
         let mut writer = self.writer().await?;
         let row = sqlx::query(
             "INSERT INTO job (instance, kind, partition, pattern, zone, defined_at) VALUES (?, ?, ?, ?, ?, ?) \
-             ON CONFLICT (instance, kind, partition) DO UPDATE SET pattern = excluded.pattern, zone = excluded.zone \
+             ON CONFLICT (instance, kind, partition) DO UPDATE SET pattern = excluded.pattern, zone = excluded.zone, \
+             retry_at = CASE WHEN excluded.pattern = '' AND pattern <> '' THEN NULL ELSE retry_at END \
              RETURNING instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until",
         )
         .bind(&key.instance)
