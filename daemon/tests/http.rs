@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -442,10 +444,20 @@ async fn stopping_does_not_wait_for_ever() {
     assert!(slow.await.unwrap().is_err());
 }
 
-fn write_pair(folder: &std::path::Path, name: &str) {
+fn write_pair(folder: &Path, name: &str) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+/// A site that is encrypted, under the name `h2.test`, and its certificate.
+async fn encrypted_site(http: Http) -> (Site, CertificateDer<'static>) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = write_pair(folder.path(), "h2.test");
+    let tls = Tls::load(&folder.path().join("cert.pem"), &folder.path().join("key.pem")).unwrap();
+    (site_with(http, |_| {}, Some(Arc::new(tls))).await, certificate)
 }
 
 #[tokio::test]
@@ -487,21 +499,13 @@ const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\
 
 #[tokio::test]
 async fn a_connection_that_does_nothing_is_closed_in_http2_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let made = rcgen::generate_simple_self_signed(vec!["h2.test".to_owned()]).unwrap();
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    // As many as there are places, so that whoever comes next needs them to be closed.
+    let (site, certificate) = encrypted_site(Http { max_connections: 3, ..http() }).await;
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
+    roots.add(certificate).unwrap();
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-
-    // As many as there are places, so that whoever comes next needs them to be closed.
-    let http = Http { max_connections: 3, ..http() };
-    let site = site_with(http, |_| {}, Some(Arc::new(Tls::load(&cert, &key).unwrap()))).await;
     let mut silent = Vec::new();
     for said in [&b""[..], PREFACE, NO_WINDOW] {
         let stream = TcpStream::connect(site.running.address()).await.unwrap();
@@ -523,11 +527,7 @@ async fn a_connection_that_does_nothing_is_closed_in_http2_too() {
 
 #[tokio::test]
 async fn a_large_answer_comes_whole_in_http2_whatever_stops_meanwhile() {
-    let folder = tempfile::tempdir().unwrap();
-    write_pair(folder.path(), "h2.test");
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let tls = Tls::load(&folder.path().join("cert.pem"), &folder.path().join("key.pem")).unwrap();
-    let site = site_with(Http { header_timeout_seconds: 30, ..http() }, |_| {}, Some(Arc::new(tls))).await;
+    let (site, _) = encrypted_site(Http { header_timeout_seconds: 30, ..http() }).await;
     let url = format!("https://{}/large", site.running.address());
     let mut response = site.client.get(url).send().await.unwrap();
     let stopping = tokio::spawn(async move { site.running.stop(Duration::from_secs(60)).await });
@@ -542,11 +542,7 @@ async fn a_large_answer_comes_whole_in_http2_whatever_stops_meanwhile() {
 
 #[tokio::test]
 async fn a_request_that_takes_long_is_not_idle_in_http2() {
-    let folder = tempfile::tempdir().unwrap();
-    write_pair(folder.path(), "h2.test");
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let tls = Tls::load(&folder.path().join("cert.pem"), &folder.path().join("key.pem")).unwrap();
-    let site = site_with(Http { request_timeout_seconds: 600, ..http() }, |_| {}, Some(Arc::new(tls))).await;
+    let (site, _) = encrypted_site(Http { request_timeout_seconds: 600, ..http() }).await;
     let url = |path: &str| format!("https://{}{path}", site.running.address());
     let slow = tokio::spawn(site.client.get(url("/slow")).send());
     site.fake.entered.notified().await;
