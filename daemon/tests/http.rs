@@ -57,7 +57,8 @@ impl Backend for Fake {
         let headers =
             [("content-type", "text/plain"), ("x-own", "1"), ("connection", "close"), ("content-length", "999")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Ok(HttpReply { status: 200, headers, body: if body.is_empty() { path.into() } else { body } })
+        let body = if body.is_empty() { path.into() } else { body };
+        Ok(HttpReply { status: 200, headers, body, ..HttpReply::default() })
     }
 }
 

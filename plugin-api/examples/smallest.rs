@@ -28,7 +28,7 @@ impl Plugin for Greeter {
 
     async fn http_handle(&self, request: HttpRequest) -> Result<HttpReply> {
         let body = format!("{}, {}\n", self.greeting, request.path);
-        Ok(HttpReply { status: 200, headers: vec![], body: body.into() })
+        Ok(HttpReply { status: 200, body: body.into(), ..HttpReply::default() })
     }
 }
 

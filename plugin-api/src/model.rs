@@ -39,6 +39,13 @@ open_enum! {
     }
 }
 
+impl Default for ConversationKind {
+    /// What a conversation is that nobody has described.
+    fn default() -> Self {
+        Self::System
+    }
+}
+
 impl ConversationKind {
     /// Whether this, told of a conversation known as `known`, corrects it. Any other kind does, save one: that somebody
     /// from outside takes part is seen, that nobody does is only not seen.
@@ -139,6 +146,8 @@ pub struct Person {
 }
 
 /// A conversation as the source describes it. Merged into what is known: `None` leaves a field as it is.
+///
+/// What a page says of members holds before its messages: those who join hear them, those who leave do not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conversation {
@@ -160,6 +169,18 @@ pub struct Conversation {
     /// and recipients of messages remain participants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<String>>,
+    /// Native ids of people who became members: added to those known, or to `members`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<String>,
+    /// Native ids of people who are members no more; whoever is in `joined` as well is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+    /// Put away, or taken out again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    /// Deleted at the source. The archive keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<bool>,
     /// The plugin's own facts, as JSON text; opaque to the daemon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<String>,

@@ -4,7 +4,10 @@
 //! for a plugin that says so); bulk bytes travel beside it in the frame's body: see [`HttpRequest`], [`HttpReply`],
 //! [`MediaChunk`], [`FetchRequest`], [`FetchReply`].
 
+mod live;
 mod shown;
+
+pub use live::{LiveCarrier, LiveEvent, RenderRequest, Rendered, Subscription};
 
 use crate::model::{ConversationKind, Micros, Page, Parked, PersonKind};
 use bytes::Bytes;
@@ -58,6 +61,8 @@ ops! {
     DirectoryPull = "directory.pull": PullRequest => Page;
     /// Daemon → plugin: stream a file. Each item is a [`MediaChunk`] with its bytes in the frame's body.
     MediaFetch = "media.fetch": MediaRequest => Empty;
+    /// Daemon → plugin: what listeners get of messages.
+    LiveRender = "live.render": RenderRequest => Rendered;
 
     /// Plugin → daemon: conversations a person takes part in, latest first.
     ConversationList = "conversation.list": ConversationQuery => ConversationPage;
@@ -65,12 +70,20 @@ ops! {
     ConversationGet = "conversation.get": ById => Option<ConversationView>;
     /// Plugin → daemon: whether a person takes part in a conversation; false when either is unknown.
     ConversationTakesPart = "conversation.takes_part": Participation => bool;
+    /// Plugin → daemon: a conversation, and whether a person is a member of it.
+    ConversationMembership = "conversation.membership": Participation => Membership;
+    /// Plugin → daemon: the conversations a person is a member of, with or without messages.
+    ConversationJoined = "conversation.joined": JoinedQuery => Joined;
     /// Plugin → daemon: one person.
     PersonGet = "person.get": ById => Option<PersonView>;
     /// Plugin → daemon: many people at once; unknown ones are left out.
     PersonGetMany = "person.get_many": ByIds => People;
+    /// Plugin → daemon: the people of the instance, a page at a time.
+    PersonList = "person.list": PersonQuery => People;
     /// Plugin → daemon: messages of a conversation.
     ArchiveQuery = "archive.query": MessageQuery => MessagePage;
+    /// Plugin → daemon: messages by native id, in the order of the ids; unknown ones are left out.
+    ArchiveGet = "archive.get": ByIds => Messages;
     /// Plugin → daemon: messages that contain a text.
     ArchiveSearch = "archive.search": SearchQuery => MessagePage;
     /// Plugin → daemon: commit a page that did not come from a sync.
@@ -229,6 +242,9 @@ pub struct HttpReply {
     pub status: u16,
     /// Headers in order.
     pub headers: Vec<(String, String)>,
+    /// Deliver what comes to this connection. There is no body then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<Subscription>,
     /// The body. Not part of the payload: it travels in the frame's body.
     #[serde(skip)]
     pub body: Bytes,
@@ -304,7 +320,8 @@ pub struct PersonView {
 }
 
 /// A stored conversation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ConversationView {
     /// The archive's id of it.
     pub id: i64,
@@ -315,16 +332,18 @@ pub struct ConversationView {
     /// What it is.
     pub kind: ConversationKind,
     /// Title; empty when it has none.
-    #[serde(default)]
     pub title: String,
     /// Native id of the owner; empty when unknown.
-    #[serde(default)]
     pub owner: String,
     /// Number of stored messages.
-    #[serde(default)]
     pub messages: u64,
+    /// The greatest number of a message, the source's or the daemon's; 0 without messages.
+    pub last_seq: i64,
+    /// Put away, as the source says.
+    pub archived: bool,
+    /// Deleted at the source. The archive keeps it.
+    pub deleted: bool,
     /// The plugin's own facts, as JSON text.
-    #[serde(default)]
     pub attributes: Option<String>,
 }
 
@@ -355,6 +374,46 @@ pub struct Participation {
     pub conversation: String,
     /// Native id of the person.
     pub person: String,
+}
+
+/// A conversation, and whether a person is a member of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Membership {
+    /// The conversation; `None` when nobody knows it.
+    pub conversation: Option<ConversationView>,
+    /// Whether the person is a member now. One who was, or who only wrote, is none.
+    pub member: bool,
+}
+
+/// Ask for the conversations a person is a member of, in the order of their native ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JoinedQuery {
+    /// Native id of the person.
+    pub person: String,
+    /// Only native ids greater than this.
+    pub after: String,
+    /// Ids wanted, at most [`MAX_ROWS`].
+    pub limit: u32,
+}
+
+/// The conversations a person is a member of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Joined {
+    /// Native ids, ascending. Fewer than asked for: there are no more.
+    pub conversations: Vec<String>,
+}
+
+/// Ask for the people of the instance, in the order of their native ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PersonQuery {
+    /// Only native ids greater than this.
+    pub after: String,
+    /// People wanted, at most [`MAX_ROWS`]. Fewer come: there are no more.
+    pub limit: u32,
 }
 
 /// Conversations found.
@@ -413,6 +472,13 @@ pub struct MessageQuery {
     /// Only ids less than this: the nearest rows on that side are taken first, then ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
+    /// Only numbers from this on: the nearest rows on that side are taken first, then ordered. With `to_seq` as well, or with an
+    /// order other than by number, the rows are taken in the order asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_seq: Option<i64>,
+    /// Only numbers up to this one: likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_seq: Option<i64>,
     /// Order of the rows.
     pub order: MessageOrder,
     /// Greatest first.
@@ -450,13 +516,22 @@ pub struct SearchQuery {
     pub limit: u32,
 }
 
+/// Messages by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Messages {
+    /// In the order of the ids asked for.
+    pub rows: Vec<MessageView>,
+}
+
 /// Messages found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MessagePage {
     /// The rows asked for.
     pub rows: Vec<MessageView>,
-    /// Exact number of messages under the filters; neither paging nor the anchors `after` and `before` change it.
+    /// Exact number of messages under the filters; neither paging nor the anchors `after` and `before`, nor bounds of the
+    /// number, change it.
     pub total: u64,
 }
 
@@ -466,6 +541,8 @@ pub struct MessagePage {
 pub struct MessageView {
     /// The archive's id: unique over all instances, ordered by arrival.
     pub id: i64,
+    /// Its place in the order in which messages became readable, over all instances.
+    pub rev: i64,
     /// Native id.
     pub native_id: String,
     /// Native id of the conversation.

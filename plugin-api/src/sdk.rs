@@ -12,7 +12,7 @@ use crate::model::Page;
 use crate::notify::{self, Level, LogRecord, MetricKind, MetricRecord};
 use crate::ops::{
     Description, Empty, HealthReport, HttpReply, HttpRequest, MediaChunk, MediaRequest, Op, Partitions, PullRequest,
-    RecoverRequest,
+    RecoverRequest, RenderRequest, Rendered,
 };
 use crate::peer::{ItemSink, Peer, unsupported};
 use crate::testing::MockHost;
@@ -96,6 +96,11 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         _sink: ItemSink<MediaChunk>,
     ) -> impl Future<Output = Result<Empty, Error>> + Send {
         async { Err(unsupported(crate::ops::MediaFetch::NAME)) }
+    }
+
+    /// What listeners get of messages.
+    fn live_render(&self, _request: RenderRequest) -> impl Future<Output = Result<Rendered, Error>> + Send {
+        async { Err(unsupported(crate::ops::LiveRender::NAME)) }
     }
 
     /// The daemon makes no more calls, and all were answered. Not called when the daemon is lost.

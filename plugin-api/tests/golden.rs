@@ -1,8 +1,8 @@
 //! Golden frames: what was once sent must be understood for ever.
 //!
-//! `golden/v1.0` holds a frame of every kind and of every operation, in both encodings: `.bin` is the frame as it crosses to a
-//! child process, with a MessagePack payload; `.json` shows the same frame with its payload in JSON. The files are never
-//! edited. A new operation, or a new field worth a sample, gets files of its own:
+//! `golden/` holds a frame of every kind and of every operation, in the folder of the minor that brought it, in both
+//! encodings: `.bin` is the frame as it crosses to a child process, with a MessagePack payload; `.json` shows the same frame
+//! with its payload in JSON. The files are never edited. A new operation, or a new field worth a sample, gets files of its own:
 //! `STELE_GOLDEN=write cargo test -p stele-plugin-api --test golden` writes those that are missing, and only those.
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use stele_plugin_api::abi::ABI_MINOR;
 use stele_plugin_api::frame::{Decoded, Decoder, FLAG_STREAM, Frame, Kind};
 use stele_plugin_api::hello::{Config, Credit, Hello, Limits};
 use stele_plugin_api::model::*;
@@ -168,6 +169,7 @@ fn page() -> Page {
         owner: Some(s("corp123/zhang")),
         members: Some(vec![s("corp123/zhang"), s("corp123/li")]),
         attributes: Some(s("{}")),
+        ..Conversation::default()
     };
     Page {
         messages: vec![message],
@@ -209,6 +211,7 @@ fn conversation() -> ConversationView {
         owner: s("corp123/zhang"),
         messages: 12,
         attributes: Some(s("{}")),
+        ..ConversationView::default()
     }
 }
 
@@ -230,6 +233,7 @@ fn message() -> MessageView {
         revoked_at: Some(AT),
         revoked_by: Some(s("corp123/li")),
         highlights: vec![(0, 6)],
+        ..MessageView::default()
     }
 }
 
@@ -274,17 +278,17 @@ fn samples() -> Vec<Sample> {
     }
     others! {
         "hello.host": Kind::Hello, 0, "", Hello = Hello {
-            name: s("steled"), version: s("0.1.0"), limits: Limits { max_frame: 1 << 26, max_calls: 256, credit: 8 },
+            abi_minor: 0, name: s("steled"), version: s("0.1.0"), limits: Limits { max_frame: 1 << 26, max_calls: 256, credit: 8 },
             instance: s("hq"), config: Config(serde_json::json!({ "key": "value", "list": [1, true, null, "x"] })),
             isolated: true, ..Hello::default()
         };
         "hello.texts": Kind::Hello, 0, "", Hello = Hello {
-            name: s("steled"), version: s("0.1.0"), instance: s("hq"),
+            abi_minor: 0, name: s("steled"), version: s("0.1.0"), instance: s("hq"),
             config: Config(serde_json::json!({ "limit": "500", "key": ["x"] })),
             texts: vec![s("/limit"), s("/key/0")], ..Hello::default()
         };
         "hello.plugin": Kind::Hello, 0, "", Hello = Hello {
-            name: s("wecom"), version: s("1.0.0"), limits: Limits { max_frame: 1 << 20, max_calls: 16, credit: 4 },
+            abi_minor: 0, name: s("wecom"), version: s("1.0.0"), limits: Limits { max_frame: 1 << 20, max_calls: 16, credit: 4 },
             threads: 2, ..Hello::default()
         };
         "error": Kind::Error, 7, "", Error = Error {
@@ -331,7 +335,9 @@ fn samples() -> Vec<Sample> {
             method: s("GET"), path: s("/sessions"), query: Some(s("a=%E5%A5%BD")), headers: headers(),
             remote: s("127.0.0.1:5"), request_id: s("r1"), base_url: s("http://127.0.0.1:9002"),
             body: Bytes::from_static(b"the request's body"),
-        } => HttpReply { status: 200, headers: headers(), body: Bytes::from_static(b"the reply's body") };
+        } => HttpReply {
+            status: 200, headers: headers(), body: Bytes::from_static(b"the reply's body"), ..HttpReply::default()
+        };
         HttpFetch: FetchRequest {
             method: s("POST"), url: s("https://a.example/x?y=z"), headers: headers(), timeout_ms: 1500,
             body: Bytes::from_static(b"the request's body"),
@@ -347,7 +353,7 @@ fn samples() -> Vec<Sample> {
         PersonGetMany: ByIds { native_ids: vec![s("a"), s("b")] } => People { people: vec![person()] };
         ArchiveQuery: MessageQuery {
             conversation: s("corp123/g/r1"), kinds: vec![s("text")], since: Some(AT), until: Some(AT + 1), after: Some(1),
-            before: Some(9), order: MessageOrder::Seq, descending: true, offset: 2, limit: 100,
+            before: Some(9), order: MessageOrder::Seq, descending: true, offset: 2, limit: 100, ..MessageQuery::default()
         } => MessagePage { rows: vec![message()], total: 1 };
         ArchiveSearch: SearchQuery {
             text: s("产品介绍"), conversation: Some(s("corp123/g/r1")), sender: Some(s("corp123/zhang")),
@@ -359,12 +365,47 @@ fn samples() -> Vec<Sample> {
         JobStart: JobRequest { kind: s("sync"), partition: Some(s("corp123")) } => JobStarted { started: true, running: true };
         StateGet: StateKey { key: s("k") } => StateValue { value: Some(Bytes::from_static(&[0, 0xff])) };
         StatePut: StateEntry { key: s("k"), value: Some(Bytes::from_static(b"v")) } => Empty {};
+        LiveRender: RenderRequest { messages: vec![message(), MessageView { rev: 8, ..MessageView::default() }] } => Rendered {
+            events: vec![Some(LiveEvent { id: s("m1"), name: s("message"), data: s("{}\n") }), None],
+        };
+        ConversationMembership: Participation { conversation: s("g"), person: s("zhang") } => Membership {
+            conversation: Some(ConversationView { last_seq: 9, archived: true, deleted: true, ..conversation() }),
+            member: true,
+        };
+        ConversationJoined: JoinedQuery { person: s("zhang"), after: s("g"), limit: 10 } => Joined {
+            conversations: vec![s("h")],
+        };
+        PersonList: PersonQuery { after: s("corp123/li"), limit: 10 } => People { people: vec![person()] };
+        ArchiveGet: ByIds { native_ids: vec![s("a"), s("b")] } => Messages { rows: vec![message()] };
+    }
+    others! {
+        "fields.conversation": Kind::Reply, 7, "", Conversation = Conversation {
+            native_id: s("g"), joined: vec![s("zhang")], left: vec![s("li")], archived: Some(true), deleted: Some(false),
+            ..Conversation::default()
+        };
+        "fields.message_query": Kind::Call, 7, ArchiveQuery::NAME, MessageQuery = MessageQuery {
+            conversation: s("g"), from_seq: Some(1), to_seq: Some(9), ..MessageQuery::default()
+        };
+        "fields.http_reply": Kind::Reply, 7, "", HttpReply = HttpReply {
+            status: 200,
+            subscription: Some(Subscription {
+                carrier: LiveCarrier::Sse, person: s("zhang"), session: s("zhang/1"), since: Some(7), wait_ms: 30_000,
+                expires_at: Some(AT),
+            }),
+            ..HttpReply::default()
+        };
     }
     samples
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/v1.0")
+/// The folder of a minor.
+fn folder(minor: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v1.{minor}"))
+}
+
+/// The minor in which a file was written; the current one for a new file.
+fn minor_of(file: &str) -> u32 {
+    (0..=ABI_MINOR).find(|minor| folder(*minor).join(file).exists()).unwrap_or(ABI_MINOR)
 }
 
 /// A frame as the `.json` files show it.
@@ -405,7 +446,8 @@ fn golden(sample: &Sample) -> Vec<(String, Encoding, Frame)> {
     [Encoding::MessagePack, Encoding::Json]
         .map(|encoding| {
             let file = format!("{}.{}", sample.name, if encoding == Encoding::Json { "json" } else { "bin" });
-            let path = folder().join(&file);
+            let folder = folder(minor_of(&file));
+            let path = folder.join(&file);
             if write && !path.exists() {
                 let frame = (sample.frame)(encoding);
                 let content = match encoding {
@@ -416,7 +458,7 @@ fn golden(sample: &Sample) -> Vec<(String, Encoding, Frame)> {
                         out.to_vec()
                     }
                 };
-                std::fs::create_dir_all(folder()).expect("the folder can be made");
+                std::fs::create_dir_all(&folder).expect("the folder can be made");
                 std::fs::write(&path, content).expect("the file can be written");
             }
             let content =
@@ -484,8 +526,12 @@ fn every_operation_has_golden_frames() {
 fn every_golden_file_is_looked_at() {
     let expected: BTreeSet<String> =
         samples().iter().flat_map(|sample| ["bin", "json"].map(|kind| format!("{}.{kind}", sample.name))).collect();
-    let entries = std::fs::read_dir(folder()).expect("the golden folder");
-    let found: BTreeSet<String> =
-        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+    let mut found = BTreeSet::new();
+    for minor in 0..=ABI_MINOR {
+        for entry in std::fs::read_dir(folder(minor)).expect("the golden folder") {
+            let file = entry.expect("an entry").file_name().into_string().expect("text");
+            assert!(found.insert(file.clone()), "{file} is there twice");
+        }
+    }
     assert_eq!(found.difference(&expected).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -101,8 +101,8 @@ impl Plugin for Probe {
         let value = self.host.call::<ops::StateGet>(StateKey { key: request.path }).await?;
         Ok(HttpReply {
             status: 200,
-            headers: vec![],
             body: [value.value.unwrap_or_default(), request.body].concat().into(),
+            ..HttpReply::default()
         })
     }
 

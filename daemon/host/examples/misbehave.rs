@@ -94,7 +94,7 @@ impl Plugin for Misbehave {
             }
             _ => return Err(Error::new(ErrorCode::NotFound, "no such deed")),
         };
-        Ok(HttpReply { status: 200, headers: Vec::new(), body })
+        Ok(HttpReply { status: 200, body, ..HttpReply::default() })
     }
 
     /// The handle is `items/bytes`: so many items of so many bytes, then what `resume` says.

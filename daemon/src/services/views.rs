@@ -44,6 +44,7 @@ impl Views {
         let (revoked_at, revoked_by) = stored.revoked.unzip();
         MessageView {
             id: stored.id.0,
+            rev: stored.rev.0,
             native_id: stored.native_id,
             conversation: stored.conversation_native,
             seq: stored.seq,

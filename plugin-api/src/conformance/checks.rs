@@ -7,8 +7,8 @@ use crate::error::ErrorCode;
 use crate::frame::{Frame, Kind};
 use crate::hello::Limits;
 use crate::ops::{
-    Describe, Description, DirectoryPull, Health, HealthReport, HttpHandle, MediaFetch, Op, SyncDiscover, SyncPull,
-    SyncRecover,
+    Describe, Description, DirectoryPull, Health, HealthReport, HttpHandle, LiveRender, MediaFetch, Op, SyncDiscover,
+    SyncPull, SyncRecover,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// What a daemon may ask of a plugin.
-const OPERATIONS: [&str; 8] = [
+const OPERATIONS: [&str; 9] = [
     Describe::NAME,
     Health::NAME,
     SyncDiscover::NAME,
@@ -24,12 +24,13 @@ const OPERATIONS: [&str; 8] = [
     SyncRecover::NAME,
     DirectoryPull::NAME,
     HttpHandle::NAME,
+    LiveRender::NAME,
     MediaFetch::NAME,
 ];
 
 /// Those whose requests have fields.
-const WITH_FIELDS: [&str; 5] =
-    [SyncPull::NAME, SyncRecover::NAME, DirectoryPull::NAME, HttpHandle::NAME, MediaFetch::NAME];
+const WITH_FIELDS: [&str; 6] =
+    [SyncPull::NAME, SyncRecover::NAME, DirectoryPull::NAME, HttpHandle::NAME, LiveRender::NAME, MediaFetch::NAME];
 
 /// Largest frame the kit makes, in bytes.
 const LARGEST: u32 = 256 * 1024 * 1024;

@@ -126,7 +126,10 @@ mod tests {
         let body = Bytes::from_static(b"hunter2");
         let reply = FetchReply { status: 200, headers: headers.clone(), body: body.clone() };
         check(format!("{reply:?}"), "7 bytes");
-        check(format!("{:?}", HttpReply { status: 200, headers, body: body.clone() }), "authorization");
+        check(
+            format!("{:?}", HttpReply { status: 200, headers, body: body.clone(), ..HttpReply::default() }),
+            "authorization",
+        );
         check(format!("{:?}", StateValue { value: Some(body.clone()) }), "Some(hidden)");
         check(format!("{:?}", StateEntry { key: "token".into(), value: Some(body) }), "token");
     }

@@ -7,7 +7,9 @@ use crate::abi::{self, Port, Remote, SteleDescriptor, StelePeer};
 use crate::codec::Encoding;
 use crate::error::Error;
 use crate::hello::{Config, Hello, Limits};
-use crate::ops::{Describe, DirectoryPull, Health, HttpHandle, MediaFetch, Op, SyncDiscover, SyncPull, SyncRecover};
+use crate::ops::{
+    Describe, DirectoryPull, Health, HttpHandle, LiveRender, MediaFetch, Op, SyncDiscover, SyncPull, SyncRecover,
+};
 use crate::peer::{BoxFuture, CatchUnwind, Dispatch, Handler, Incoming, Outgoing, Peer, Setup};
 use crate::session::Role;
 use std::ffi::c_char;
@@ -219,6 +221,7 @@ async fn serve<P: Plugin>(plugin: &P, mut call: Incoming) -> Result<Outgoing, Er
         SyncRecover::NAME => answer!(SyncRecover, |request| plugin.sync_recover(request).await?),
         DirectoryPull::NAME => answer!(DirectoryPull, |request| plugin.directory_pull(request).await?),
         HttpHandle::NAME => answer!(HttpHandle, |request| plugin.http_handle(request).await?),
+        LiveRender::NAME => answer!(LiveRender, |request| plugin.live_render(request).await?),
         MediaFetch::NAME => {
             let sink = call.sink();
             answer!(MediaFetch, |request| plugin.media_fetch(request, sink).await?)

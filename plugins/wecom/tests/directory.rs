@@ -87,10 +87,8 @@ fn row(native_id: &str, kind: ConversationKind, peer: Option<PersonView>) -> Con
         native_id: native_id.into(),
         partition: CORP.into(),
         kind,
-        title: String::new(),
-        owner: String::new(),
         messages: 1,
-        attributes: None,
+        ..ConversationView::default()
     };
     ConversationRow { conversation, peer, last: stele_plugin_api::ops::MessageView::default() }
 }

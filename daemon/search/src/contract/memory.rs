@@ -89,12 +89,9 @@ impl Queries for MemoryArchive {
         Ok(Some(ConversationView {
             id,
             native_id: native_id.to_owned(),
-            partition: String::new(),
             kind: ConversationKind::Group,
-            title: String::new(),
-            owner: String::new(),
             messages: of_it.count() as u64,
-            attributes: None,
+            ..ConversationView::default()
         }))
     }
 

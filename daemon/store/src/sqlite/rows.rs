@@ -111,8 +111,7 @@ pub(super) fn person(row: &SqliteRow, at: usize) -> PersonView {
 }
 
 /// Columns of a [`ConversationView`], of the tables called `c` and `w`.
-pub(super) const CONVERSATION: &str =
-    "c.id, c.native_id, c.partition, w.word, c.title, c.owner, c.messages, c.attributes";
+pub(super) const CONVERSATION: &str = "c.id, c.native_id, c.partition, w.word, c.title, c.owner, c.messages, c.attributes, c.last_seq, c.archived, c.deleted";
 
 /// A conversation from [`CONVERSATION`], which begins at the first column.
 pub(super) fn conversation(row: &SqliteRow) -> ConversationView {
@@ -125,5 +124,8 @@ pub(super) fn conversation(row: &SqliteRow) -> ConversationView {
         owner: row.get(5),
         messages: row.get::<i64, _>(6).cast_unsigned(),
         attributes: row.get(7),
+        last_seq: row.get(8),
+        archived: row.get(9),
+        deleted: row.get(10),
     }
 }

@@ -20,6 +20,7 @@ pub fn reply() -> HttpReply {
         status: 200,
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         body: Bytes::from_static(PICTURE.as_bytes()),
+        ..HttpReply::default()
     }
 }
 

@@ -35,6 +35,7 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
         descending: descending.unwrap_or(!(anchored && state.anchor_ascending)),
         offset: paging.offset(),
         limit: paging.page_size,
+        ..MessageQuery::default()
     };
     let found = state.call::<ArchiveQuery>(query).await?;
     let session = Session::new(state, corp, base_url, &conversation);

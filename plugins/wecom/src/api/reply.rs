@@ -44,5 +44,5 @@ pub fn failure(error: &ApiError) -> HttpReply {
 fn envelope<T: Serialize>(status: u16, body: &Envelope<'_, T>) -> Result<HttpReply, ApiError> {
     let body = serde_json::to_vec(body).map_err(|_| ApiError::internal())?;
     let headers = vec![("content-type".to_owned(), "application/json; charset=utf-8".to_owned())];
-    Ok(HttpReply { status, headers, body: Bytes::from(body) })
+    Ok(HttpReply { status, headers, body: Bytes::from(body), ..HttpReply::default() })
 }

@@ -87,6 +87,7 @@ pub fn group_row(corp: &str, room: &str, name: &str, names: &[&str], owner: &str
         owner: some(owner).map(|owner| ids::person(corp, owner)),
         members: (!members.is_empty()).then(|| members.iter().map(|member| ids::person(corp, member)).collect()),
         attributes: None,
+        ..ConversationRow::default()
     }
 }
 

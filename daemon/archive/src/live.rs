@@ -1,0 +1,58 @@
+//! What live delivery reads: what came, and who was there to hear it.
+//!
+//! Membership has a place in the order of revisions. What a page says of members holds before its messages, so a member hears
+//! exactly the messages committed after the page that let them in, up to the page that let them go; also when that is asked
+//! later, by somebody who was away.
+
+use crate::{ConversationId, InstanceId, PersonId, Result, Rev, StoredMessage};
+use async_trait::async_trait;
+
+/// The time of a person as a member of a conversation, in revisions. Whoever left and came back has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Who.
+    pub person: PersonId,
+    /// The latest revision when they joined: they hear what comes after it.
+    pub after: Rev,
+    /// The latest revision when they left: the last one they hear. `None` while they are a member.
+    pub until: Option<Rev>,
+}
+
+impl Stay {
+    /// Whether they hear the message of this revision.
+    pub fn hears(&self, rev: Rev) -> bool {
+        self.after < rev && self.until.is_none_or(|until| rev <= until)
+    }
+}
+
+/// Who hears a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Grows with every change of who is a member.
+    pub version: i64,
+    /// In no particular order.
+    pub stays: Vec<Stay>,
+}
+
+/// What live delivery reads.
+#[async_trait]
+pub trait Live: Send + Sync {
+    /// Messages of an instance with a revision greater than `after` and up to `upto`, in order, at most `limit`.
+    async fn news(&self, instance: InstanceId, after: Rev, upto: Rev, limit: u32) -> Result<Vec<StoredMessage>>;
+
+    /// Those of them that the person heard, or would have heard had they been there.
+    async fn missed(
+        &self,
+        instance: InstanceId,
+        person: PersonId,
+        after: Rev,
+        upto: Rev,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>>;
+
+    /// The versions of the audiences of these conversations, in their order; 0 for one that never had a member.
+    async fn audience_versions(&self, conversations: &[ConversationId]) -> Result<Vec<i64>>;
+
+    /// Who hears a conversation: members, and those who left at the revision `since` or later.
+    async fn audience(&self, conversation: ConversationId, since: Rev) -> Result<Audience>;
+}
