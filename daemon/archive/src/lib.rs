@@ -16,7 +16,7 @@
 //!
 //! # Implementing a backend
 //!
-//! Implement the five traits, run the suite of `contract` (feature `contract`) against it, and nothing else: whatever the
+//! Implement the traits of [`Archive`], run the suite of `contract` (feature `contract`) against it, and nothing else: whatever the
 //! suite does not ask for, the daemon does not rely on. Absent is `Option`, not an error. Time is passed in.
 #![warn(missing_docs)]
 
@@ -50,6 +50,6 @@ pub use state::StateTable;
 pub use stele_plugin_api::{model, ops};
 
 /// Everything the daemon needs of a backend.
-pub trait Archive: Pages + Queries + Feed + MediaCatalog + JobTable + StateTable {}
+pub trait Archive: Pages + Queries + Feed + Live + MediaCatalog + JobTable + StateTable {}
 
-impl<T: Pages + Queries + Feed + MediaCatalog + JobTable + StateTable> Archive for T {}
+impl<T: Pages + Queries + Feed + Live + MediaCatalog + JobTable + StateTable> Archive for T {}

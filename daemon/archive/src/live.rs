@@ -7,7 +7,8 @@
 use crate::{ConversationId, InstanceId, PersonId, Result, Rev, StoredMessage};
 use async_trait::async_trait;
 
-/// The time of a person as a member of a conversation, in revisions. Whoever left and came back has several.
+/// The time of a person as a member of a conversation, in revisions. Whoever left and came back has several; one who comes
+/// back before anything was said since they last joined goes on with that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stay {
     /// Who.

@@ -95,6 +95,8 @@ pub trait Pages: Send + Sync {
     ///   [`System`](stele_plugin_api::model::ConversationKind::System).
     /// - Sender and recipients become participants; people nobody described are created without a name, as
     ///   [`User`](stele_plugin_api::model::PersonKind::User).
+    /// - Who becomes a member or is one no more, by all that the page says, does so after the latest revision before the
+    ///   page: see [`Live`](crate::Live). Everybody named is made known; who is a member already, or is none, stays so.
     /// - Revocations mark the original, or wait for it.
     async fn commit(&self, commit: Commit<'_>) -> Result<Committed>;
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use common::options;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::path::Path;
-use stele_archive::model::{Message, Page};
+use stele_archive::model::{Conversation, Message, Page};
 use stele_archive::ops::{ConversationQuery, MessageOrder, MessageQuery};
-use stele_archive::{ArchiveError, Commit, InstanceId, MessageId, Pages, Queries, Stream};
+use stele_archive::{ArchiveError, Commit, ConversationId, InstanceId, Live, MessageId, Pages, Queries, Rev, Stream};
 use stele_store::SqliteArchive;
 
 async fn open(path: &Path) -> SqliteArchive {
@@ -67,6 +67,39 @@ async fn a_newer_schema_is_refused() {
     tamper(&path, newer).await;
     let refused = SqliteArchive::open(&path, &options()).await.expect_err("newer");
     assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("newer stele (schema 9999")), "{refused}");
+}
+
+#[tokio::test]
+async fn members_of_before_hear_what_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    say(&archive, instance, &["m1", "m2"]).await;
+    let members = Some(vec!["b".to_owned(), "n".to_owned()]);
+    let told = Conversation { native_id: "c".to_owned(), members, ..Conversation::default() };
+    let page = Page { conversations: vec![told], ..Page::default() };
+    let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+    archive.commit(commit).await.expect("stored");
+    archive.close().await.expect("closes");
+    // As the first edition of the schema left it.
+    for undo in [
+        "DROP TABLE stay",
+        "DROP INDEX participation_member",
+        "ALTER TABLE conversation DROP COLUMN archived",
+        "ALTER TABLE conversation DROP COLUMN deleted",
+        "ALTER TABLE conversation DROP COLUMN audience",
+        "DELETE FROM _sqlx_migrations WHERE version > 1",
+    ] {
+        tamper(&path, undo).await;
+    }
+    let archive = open(&path).await;
+    let conversation = archive.conversation(instance, "c").await.expect("answers").expect("is known");
+    let audience = archive.audience(ConversationId(conversation.id), Rev(0)).await.expect("answers");
+    assert!(audience.version > 0);
+    let stays: Vec<_> = audience.stays.iter().map(|stay| (stay.after, stay.until)).collect();
+    assert_eq!(stays, [(Rev(2), None); 2]);
+    assert_eq!(archive.verify_ledger(|_, _| {}).await.expect("verifies").broken, None);
 }
 
 #[tokio::test]

@@ -139,3 +139,24 @@ pub(super) async fn members_are_replaced(backend: &mut dyn Backend) {
     assert!(archive.takes_part(hq, "g", "a").await.unwrap());
     assert_eq!(archive.conversations(hq, &list("a")).await.unwrap().total, 1);
 }
+
+pub(super) async fn conversations_are_put_away(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let told =
+        |archived, deleted| Conversation { native_id: "c".to_owned(), archived, deleted, ..Conversation::default() };
+    for (words, expected) in [
+        (vec![told(Some(true), None)], (true, false)),
+        (vec![told(None, None)], (true, false)),
+        (vec![told(None, Some(true))], (true, true)),
+        (vec![told(Some(false), None), told(None, Some(false))], (false, false)),
+        (vec![told(Some(false), Some(true)), told(Some(true), None)], (true, true)),
+    ] {
+        put(&*archive, hq, &describing([], words)).await;
+        let found = archive.conversation(hq, "c").await.unwrap().expect("is created by the first word on it");
+        assert_eq!((found.archived, found.deleted), expected);
+    }
+    put(&*archive, hq, &page([text("m1", "c", "a", &["b"], NEW_YEAR)])).await;
+    let listed = &archive.conversations(hq, &list("a")).await.unwrap().rows[0].conversation;
+    assert_eq!((listed.archived, listed.deleted, listed.messages), (true, true, 1), "the archive keeps it");
+}

@@ -6,7 +6,9 @@
 use super::SqliteArchive;
 use super::error::Failure;
 use super::memory::Memory;
-use super::{attachments, conversations, ledger, messages, parked, participation, people, revocations, tallies};
+use super::{
+    attachments, conversations, ledger, memberships, messages, parked, participation, people, revocations, tallies,
+};
 use bytes::Bytes;
 use sqlx::SqliteConnection;
 use std::collections::{HashMap, HashSet};
@@ -133,6 +135,8 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
     let people = people::intern(txn, page, &fresh).await?;
     let renamed = people::describe(txn, &page.people, &people).await?;
     let mut conversations = conversations::intern(txn, &page.conversations, &fresh).await?;
+    // Before the messages get revisions: who joins with the page hears them, who leaves with it does not.
+    let moved = memberships::change(txn, &page.conversations, &conversations.ids, &people).await?;
     let reserved = parked::take(txn, &fresh).await?;
 
     let rows =
@@ -143,9 +147,8 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
     let media = attachments::attach(txn, &rows).await?;
     txn.counters.messages += rows.len() as i64;
 
-    let mut renewed: HashSet<i64> = conversations.relisted.iter().copied().collect();
+    let mut renewed: HashSet<i64> = conversations.relisted.iter().copied().chain(moved).collect();
     participation::see(txn, &rows, &conversations.standing, &mut renewed).await?;
-    participation::members(txn, &conversations, &people, &mut renewed).await?;
     renewed.extend(participation::named_after(txn, &renamed).await?);
     if !rows.is_empty() {
         conversations::advance(txn, &conversations.standing).await?;

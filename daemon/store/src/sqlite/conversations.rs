@@ -19,8 +19,8 @@ static FIND: LazyLock<Bulk> = LazyLock::new(|| {
 static CREATE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT OR FAIL INTO conversation \
-         (id, instance, native_id, partition, kind, pair, title, folded, owner, attributes) VALUES",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (id, instance, native_id, partition, kind, pair, title, folded, owner, attributes, archived, deleted) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "",
     )
 });
@@ -34,8 +34,8 @@ static ADVANCE: LazyLock<Bulk> = LazyLock::new(|| {
 });
 
 /// What is known of conversations a page describes. Parameter: their ids.
-const STORED: &str = "SELECT c.id, c.partition, c.title, c.owner, c.attributes, w.word FROM json_each(?) AS j \
-    CROSS JOIN conversation AS c ON c.id = j.value CROSS JOIN word AS w ON w.id = c.kind";
+const STORED: &str = "SELECT c.id, c.partition, c.title, c.owner, c.attributes, w.word, c.archived, c.deleted \
+    FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value CROSS JOIN word AS w ON w.id = c.kind";
 
 /// What a conversation is while the page's messages are added to it.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +110,6 @@ pub(super) struct Interned<'a> {
     pub standing: HashMap<i64, Standing>,
     /// Those that lists show otherwise now: under another title, or as of another kind.
     pub relisted: Vec<i64>,
-    /// The described ones, merged if the page describes one twice.
-    pub told: HashMap<&'a str, Conversation>,
 }
 
 /// Ids and descriptions. Unknown conversations are created.
@@ -150,7 +148,7 @@ pub(super) async fn intern<'a>(
     let created = create(txn, &unknown, &mut ids, &told).await?;
     let relisted = describe(txn, &ids, &told, &created).await?;
     let standing = stand(txn, &ids, created, fresh).await?;
-    Ok(Interned { ids, standing, relisted, told })
+    Ok(Interned { ids, standing, relisted })
 }
 
 /// How the conversations stand that new messages go to: as created, as remembered, or as the file tells.
@@ -212,6 +210,7 @@ pub(super) async fn advance(txn: &mut Txn<'_>, standing: &HashMap<i64, Standing>
     Ok(())
 }
 
+/// What the page says of each, merged if it describes one twice.
 fn told(described: &[Conversation]) -> HashMap<&str, Conversation> {
     let mut told: HashMap<&str, Conversation> = HashMap::new();
     for conversation in described {
@@ -226,7 +225,8 @@ fn told(described: &[Conversation]) -> HashMap<&str, Conversation> {
         }
         merge(&mut known.title, conversation.title.as_ref());
         merge(&mut known.owner, conversation.owner.as_ref());
-        merge(&mut known.members, conversation.members.as_ref());
+        merge(&mut known.archived, conversation.archived.as_ref());
+        merge(&mut known.deleted, conversation.deleted.as_ref());
         merge(&mut known.attributes, conversation.attributes.as_ref());
     }
     told
@@ -259,7 +259,7 @@ async fn create<'a>(
     }
     let nothing = Conversation::default();
     for (sql, conversations) in CREATE.cut(&created) {
-        let mut values = Values::with_capacity(conversations.len() * 10);
+        let mut values = Values::with_capacity(conversations.len() * 12);
         for (id, native, kind, pair) in conversations {
             let told = told.get(native).unwrap_or(&nothing);
             let title = told.title.as_deref().unwrap_or_default();
@@ -273,6 +273,8 @@ async fn create<'a>(
             values.put(fold(label(title, native)))?;
             values.put(told.owner.as_deref().unwrap_or_default())?;
             values.put(told.attributes.as_deref())?;
+            values.put(told.archived.unwrap_or_default())?;
+            values.put(told.deleted.unwrap_or_default())?;
         }
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
@@ -300,14 +302,16 @@ async fn describe(
         let told = known[&id];
         let (partition, title, owner) = (row.get::<&str, _>(1), row.get::<&str, _>(2), row.get::<&str, _>(3));
         let attributes: Option<&str> = row.get(4);
+        let put_away: (bool, bool) = (row.get(6), row.get(7));
         let kind = ConversationKind::from(row.get::<&str, _>(5));
         let new_partition = if told.partition.is_empty() { partition } else { &told.partition };
         let new_title = told.title.as_deref().unwrap_or(title);
         let new_owner = told.owner.as_deref().unwrap_or(owner);
         let new_attributes = told.attributes.as_deref().or(attributes);
         let new_kind = told.kind.as_ref().filter(|told| told.corrects(&kind)).unwrap_or(&kind);
-        if (new_kind, new_partition, new_title, new_owner, new_attributes)
-            == (&kind, partition, title, owner, attributes)
+        let new_put_away = (told.archived.unwrap_or(put_away.0), told.deleted.unwrap_or(put_away.1));
+        if (new_kind, new_partition, new_title, new_owner, new_attributes, new_put_away)
+            == (&kind, partition, title, owner, attributes, put_away)
         {
             continue;
         }
@@ -319,7 +323,7 @@ async fn describe(
             txn.memory.standing.insert(id, Standing { kind: word, ..standing });
         }
         let update = "UPDATE conversation SET kind = ?, pair = ?, partition = ?, title = ?, folded = ?, owner = ?, \
-                      attributes = ? WHERE id = ?";
+                      attributes = ?, archived = ?, deleted = ? WHERE id = ?";
         sqlx::query(update)
             .bind(word)
             .bind(is_pair(new_kind))
@@ -328,6 +332,8 @@ async fn describe(
             .bind(fold(label(new_title, &told.native_id)))
             .bind(new_owner)
             .bind(new_attributes)
+            .bind(new_put_away.0)
+            .bind(new_put_away.1)
             .bind(id)
             .execute(&mut *txn.connection)
             .await?;

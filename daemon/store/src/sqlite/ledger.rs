@@ -3,7 +3,8 @@
 //! Every page that brought messages leaves a row in the ledger: SHA-256 over the hash of the row before, the page's
 //! origin, and every message of it as it was stored (native ids, numbers, times, kind, text, body). Whoever changes,
 //! removes or adds a message later, or a row of the ledger, breaks every hash from there on; whoever keeps the latest
-//! hash elsewhere can tell. What an archive must be able to change is not covered: names of people, marks of revocation.
+//! hash elsewhere can tell. What an archive must be able to change is not covered: names of people, marks of revocation, and
+//! who is a member.
 
 use super::SqliteArchive;
 use super::commit::Txn;

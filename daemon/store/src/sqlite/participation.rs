@@ -1,8 +1,8 @@
 //! Who takes part in what, and what their lists show: moved per conversation, never per message.
 
 use super::bulk::{Bulk, Values, id_list};
-use super::commit::{Ids, Txn};
-use super::conversations::{Interned, Standing};
+use super::commit::Txn;
+use super::conversations::Standing;
 use super::error::Failure;
 use super::messages::NewMessage;
 use sqlx::Row;
@@ -16,14 +16,6 @@ static SEEN: LazyLock<Bulk> = LazyLock::new(|| {
         "ON CONFLICT (conversation, person) DO UPDATE SET seen = 1 WHERE seen = 0 RETURNING conversation",
     )
 });
-static MEMBERS: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new(
-        "INSERT OR FAIL INTO participation (conversation, person, kind, seen, member) VALUES",
-        "(?, ?, (SELECT kind FROM conversation WHERE id = ?), 0, 1)",
-        "ON CONFLICT (conversation, person) DO UPDATE SET member = 1",
-    )
-});
-
 static MOVE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "WITH j (id, day) AS (VALUES",
@@ -59,52 +51,6 @@ pub(super) async fn see(
         }
         for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
             joined.insert(row.get(0));
-        }
-    }
-    Ok(())
-}
-
-/// The lists of members the page tells replace those known. Adds the conversations whose people changed to `joined`.
-pub(super) async fn members(
-    txn: &mut Txn<'_>,
-    conversations: &Interned<'_>,
-    people: &Ids<'_>,
-    joined: &mut HashSet<i64>,
-) -> Result<(), Failure> {
-    for (native, told) in &conversations.told {
-        let Some(members) = &told.members else { continue };
-        let conversation = conversations.ids[native];
-        let mut new: HashSet<i64> = members.iter().filter_map(|native| people.get(native.as_str()).copied()).collect();
-        let mut gone = Vec::new();
-        let known = "SELECT person FROM participation WHERE conversation = ? AND member = 1";
-        for person in sqlx::query_scalar::<_, i64>(known).bind(conversation).fetch_all(&mut *txn.connection).await? {
-            if !new.remove(&person) {
-                gone.push(person);
-            }
-        }
-        if new.is_empty() && gone.is_empty() {
-            continue;
-        }
-        joined.insert(conversation);
-        let mut new: Vec<i64> = new.into_iter().collect();
-        new.sort_unstable();
-        for (sql, new) in MEMBERS.cut(&new) {
-            let mut values = Values::with_capacity(new.len() * 3);
-            for person in new {
-                values.put(conversation)?;
-                values.put(*person)?;
-                values.put(conversation)?;
-            }
-            sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
-        }
-        let gone = id_list(gone);
-        for sql in [
-            "DELETE FROM participation \
-             WHERE conversation = ? AND seen = 0 AND person IN (SELECT value FROM json_each(?))",
-            "UPDATE participation SET member = 0 \
-             WHERE conversation = ? AND person IN (SELECT value FROM json_each(?))",
-        ] {
-            sqlx::query(sql).bind(conversation).bind(&gone).execute(&mut *txn.connection).await?;
         }
     }
     Ok(())

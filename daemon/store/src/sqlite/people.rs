@@ -46,7 +46,8 @@ pub(super) async fn intern<'a>(txn: &mut Txn<'_>, page: &'a Page, fresh: &[&'a M
         }
         page.people.iter().for_each(|person| want(&person.native_id));
         for conversation in &page.conversations {
-            conversation.members.iter().flatten().for_each(|native| want(native));
+            let members = conversation.members.iter().flatten();
+            members.chain(&conversation.joined).chain(&conversation.left).for_each(|native| want(native));
         }
     }
     for (sql, natives) in FIND.cut(&unknown) {

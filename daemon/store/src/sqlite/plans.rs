@@ -2,7 +2,7 @@
 
 use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, kinds_sql, page_sql, tally_sql};
 use super::revocations::MARK_COPIES;
-use super::{Options, SqliteArchive, feed, lists, media};
+use super::{Options, SqliteArchive, feed, lists, live, media};
 use sqlx::{AssertSqlSafe, Row};
 use stele_archive::ops::MessageOrder;
 
@@ -78,5 +78,21 @@ async fn no_answer_scans_or_sorts() {
     }
     check(feed::PROMPT, &plan(&archive, feed::PROMPT).await, "INTEGER PRIMARY KEY (rowid>?)");
     check(feed::LATE, &plan(&archive, feed::LATE).await, "INDEX message_late (late>?)");
+    for heard in [false, true] {
+        for (sql, index) in live::news_sql(heard)
+            .iter()
+            .zip(["INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "INDEX message_late (late>? AND late<?)"])
+        {
+            let plan = plan(&archive, sql).await;
+            check(sql, &plan, index);
+            let stays = "SEARCH s USING PRIMARY KEY (conversation=? AND person=? AND after_rev<?)";
+            assert_eq!(plan.contains(stays), heard, "{sql}\n{plan}");
+        }
+    }
+    check(
+        live::AUDIENCE,
+        &plan(&archive, live::AUDIENCE).await,
+        "COVERING INDEX stay_audience (conversation=? AND <expr>>?)",
+    );
     check("media due", &plan(&archive, &media::due_sql()).await, "INDEX media_due (instance=?");
 }

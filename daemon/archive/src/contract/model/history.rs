@@ -35,7 +35,16 @@ pub(super) struct Contents {
     parked: Vec<usize>,
 }
 
-type Described = (&'static str, Option<ConversationKind>, Option<&'static str>, Option<Vec<&'static str>>);
+/// A word on a conversation.
+#[derive(Clone, Debug)]
+struct Described {
+    native: &'static str,
+    kind: Option<ConversationKind>,
+    title: Option<&'static str>,
+    members: Option<Vec<&'static str>>,
+    joined: Vec<&'static str>,
+    left: Vec<&'static str>,
+}
 
 /// A message, in short.
 #[derive(Clone, Debug)]
@@ -65,7 +74,11 @@ fn contents() -> impl Strategy<Value = Contents> {
         Just(ConversationKind::Other("stage".to_owned()))
     ];
     let members = option::weighted(0.3, subsequence(&PEOPLE[..], 0..=3));
-    let conversation = (select(&CONVERSATIONS[..]), option::of(kind), option::of(select(&TITLES[..])), members);
+    let moved = || prop_oneof![1 => Just(Vec::new()), 1 => subsequence(&PEOPLE[..], 0..=2)];
+    let title = option::of(select(&TITLES[..]));
+    let conversation = (select(&CONVERSATIONS[..]), option::of(kind), title, members, moved(), moved()).prop_map(
+        |(native, kind, title, members, joined, left)| Described { native, kind, title, members, joined, left },
+    );
     (vec(said(), 0..9), few(person), few(conversation), few(0..MESSAGES), few(0..MESSAGES)).prop_map(
         |(messages, people, conversations, revocations, parked)| Contents {
             messages,
@@ -124,11 +137,13 @@ pub(super) fn page_of(contents: &Contents) -> Page {
         conversations: contents
             .conversations
             .iter()
-            .map(|(native, kind, title, members)| Conversation {
-                native_id: (*native).to_owned(),
-                kind: kind.clone(),
-                title: title.map(str::to_owned),
-                members: members.as_ref().map(|members| members.iter().map(|native| (*native).to_owned()).collect()),
+            .map(|told| Conversation {
+                native_id: told.native.to_owned(),
+                kind: told.kind.clone(),
+                title: told.title.map(str::to_owned),
+                members: told.members.as_deref().map(names),
+                joined: names(&told.joined),
+                left: names(&told.left),
                 ..Conversation::default()
             })
             .collect(),
@@ -151,13 +166,17 @@ pub(super) fn page_of(contents: &Contents) -> Page {
     }
 }
 
+fn names(natives: &[&str]) -> Vec<String> {
+    natives.iter().map(|native| (*native).to_owned()).collect()
+}
+
 fn message_of(said: &Said) -> Message {
     Message {
         native_id: format!("m{}", said.native),
         conversation: said.conversation.to_owned(),
         seq: said.seq,
         sender: said.sender.unwrap_or_default().to_owned(),
-        recipients: said.recipients.iter().map(|native| (*native).to_owned()).collect(),
+        recipients: names(&said.recipients),
         sent_at: said.sent_at,
         kind: said.kind.to_owned(),
         text: if said.silent { String::new() } else { format!("text of {}", said.native) },

@@ -39,6 +39,10 @@ struct Talk {
     title: String,
     seen: BTreeSet<String>,
     members: BTreeSet<String>,
+    /// Person, and how many messages were readable when they joined and when they left.
+    stays: Vec<(String, usize, Option<usize>)>,
+    /// Pages that changed who is a member.
+    version: i64,
 }
 
 #[derive(Debug)]
@@ -108,9 +112,14 @@ impl Memory {
                 name.clone_from(told);
             }
         }
+        let before: BTreeMap<String, BTreeSet<String>> =
+            instance.conversations.iter().map(|(native, talk)| (native.clone(), talk.members.clone())).collect();
         for conversation in &page.conversations {
             instance.describe(conversation, partition);
-            instance.replace_members(conversation);
+            instance.move_members(conversation);
+        }
+        for (native, talk) in &mut instance.conversations {
+            talk.stay(before.get(native).unwrap_or(&BTreeSet::new()), self.messages.len());
         }
         for (message, stored) in fresh.iter().zip(&done.stored) {
             instance.names.entry(message.sender.clone()).or_default();
@@ -306,6 +315,31 @@ impl Memory {
         stats
     }
 
+    /// The version of a conversation's audience, and who hears it after so many messages, sorted: a person, and how many were
+    /// readable when they joined and when they left.
+    pub fn audience(&self, at: usize, conversation: &str, since: usize) -> (i64, Vec<(String, usize, Option<usize>)>) {
+        let Some(talk) = self.instances[at].conversations.get(conversation) else { return Default::default() };
+        let mut stays = talk.stays.clone();
+        stays.retain(|(.., until)| until.is_none_or(|until| until >= since));
+        stays.sort();
+        (talk.version, stays)
+    }
+
+    /// Ids of the messages of an instance after so many and up to so many readable ones; of those a person heard.
+    pub fn news(&self, at: usize, person: Option<&str>, (after, upto): (usize, usize)) -> Vec<i64> {
+        let instance = &self.instances[at];
+        let heard = |(position, kept): &(usize, &Kept)| {
+            let stays = &instance.conversations[&kept.message.conversation].stays;
+            person.is_none_or(|person| {
+                stays.iter().any(|(who, after, until)| {
+                    who == person && after <= position && until.is_none_or(|until| *position < until)
+                })
+            })
+        };
+        let among = self.messages.iter().enumerate().take(upto).skip(after);
+        among.filter(|(_, kept)| kept.instance == at).filter(heard).map(|(_, kept)| kept.id).collect()
+    }
+
     /// Ids in the order of revisions.
     pub fn feed(&self) -> Vec<i64> {
         self.messages.iter().map(|kept| kept.id).collect()
@@ -336,12 +370,16 @@ impl Instance {
         }
     }
 
-    fn replace_members(&mut self, told: &Conversation) {
+    fn move_members(&mut self, told: &Conversation) {
         let talk = self.conversations.get_mut(&told.native_id).expect("described");
         if let Some(members) = &told.members {
             talk.members = members.iter().cloned().collect();
         }
-        for native in told.members.iter().flatten() {
+        for native in &told.left {
+            talk.members.remove(native);
+        }
+        talk.members.extend(told.joined.iter().cloned());
+        for native in told.members.iter().flatten().chain(&told.joined).chain(&told.left) {
             self.names.entry(native.clone()).or_default();
         }
     }
@@ -355,7 +393,24 @@ impl Talk {
             title: String::new(),
             seen: BTreeSet::new(),
             members: BTreeSet::new(),
+            stays: Vec::new(),
+            version: 0,
         }
+    }
+
+    /// The members changed, after so many messages had become readable.
+    fn stay(&mut self, before: &BTreeSet<String>, readable: usize) {
+        for native in before.difference(&self.members) {
+            let stay = self.stays.iter_mut().find(|(person, _, until)| person == native && until.is_none());
+            stay.expect("a member stays").2 = Some(readable);
+        }
+        for native in self.members.difference(before) {
+            match self.stays.iter_mut().find(|(person, after, _)| person == native && *after == readable) {
+                Some(again) => again.2 = None,
+                None => self.stays.push((native.clone(), readable, None)),
+            }
+        }
+        self.version += i64::from(self.members != *before);
     }
 
     fn people(&self) -> BTreeSet<&str> {

@@ -6,12 +6,13 @@ mod history;
 mod memory;
 
 use super::{Backend, Factory};
-use crate::{Archive, Commit, InstanceId, MessageId, Rev, Stream};
+use crate::{Archive, Commit, ConversationId, InstanceId, MessageId, Rev, Stay, StoredMessage, Stream};
 use bytes::Bytes;
 pub use deep::run_deep;
 use history::{Step, histories, page_of};
 use memory::Memory;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use std::collections::HashMap;
 use stele_plugin_api::model::ConversationKind;
 use stele_plugin_api::ops::{ConversationQuery, MessageOrder, MessageQuery};
 
@@ -117,7 +118,50 @@ async fn compare(backend: &dyn Backend, model: &Memory, instances: &[InstanceId]
         same("stats", archive.stats(Some(*id)).await.map_err(broken)?, model.stats(Some(at)))?;
     }
     same("stats of all", archive.stats(None).await.map_err(broken)?, model.stats(None))?;
-    compare_feed(&*archive, model).await.map_err(|error| format!("feed: {error}"))
+    compare_feed(&*archive, model).await.map_err(|error| format!("feed: {error}"))?;
+    for (at, id) in instances.iter().enumerate() {
+        compare_live(&*archive, model, (at, *id)).await.map_err(|error| format!("live: {error}"))?;
+    }
+    Ok(())
+}
+
+async fn compare_live(archive: &dyn Archive, model: &Memory, (at, id): (usize, InstanceId)) -> Result<(), String> {
+    let broken = |error: crate::ArchiveError| error.to_string();
+    let revs: Vec<Rev> = archive.feed(Rev(0), 10_000).await.map_err(broken)?.iter().map(|row| row.rev).collect();
+    let rev = |readable: usize| readable.checked_sub(1).map_or(Rev(0), |last| revs[last]);
+    let readable = |rev: Rev| revs.partition_point(|known| *known <= rev);
+    let mut people = HashMap::new();
+    for person in history::PEOPLE {
+        people.extend(archive.person_id(id, person).await.map_err(broken)?.map(|id| (id, person)));
+    }
+    let all = revs.len();
+    for (after, upto, limit) in [(0, all, 1000), (all / 3, all, 2), (all / 2, all * 2 / 3, 1000)] {
+        let shown = |rows: Vec<StoredMessage>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();
+        let expected = |person| {
+            let mut ids = model.news(at, person, (after, upto));
+            ids.truncate(limit as usize);
+            ids
+        };
+        let news = archive.news(id, rev(after), rev(upto), limit).await.map_err(broken)?;
+        same(&format!("news {after} to {upto}"), shown(news), expected(None))?;
+        for (person, native) in &people {
+            let missed = archive.missed(id, *person, rev(after), rev(upto), limit).await.map_err(broken)?;
+            same(&format!("missed {after} to {upto} by {native}"), shown(missed), expected(Some(*native)))?;
+        }
+        for native in history::CONVERSATIONS {
+            let Some(known) = archive.conversation(id, native).await.map_err(broken)? else { continue };
+            let found = archive.audience(ConversationId(known.id), rev(after)).await.map_err(broken)?;
+            let stay = |stay: Stay| (people[&stay.person].to_owned(), readable(stay.after), stay.until.map(readable));
+            let mut stays: Vec<_> = found.stays.into_iter().map(stay).collect();
+            stays.sort();
+            same(
+                &format!("audience of {native} since {after}"),
+                (found.version, stays),
+                model.audience(at, native, after),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 async fn compare_feed(archive: &dyn Archive, model: &Memory) -> Result<(), String> {
