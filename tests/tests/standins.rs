@@ -6,7 +6,10 @@ use std::process::Stdio;
 use stele_tests::{
     corp::{CorpFolder, CorpSpec},
     places,
-    standin::{DirectoryStandin, Reply},
+    standin::{
+        DirectoryStandin, Reply,
+        gateway::{GREETING, GatewayStandin, Sent, Version, msgid, token},
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -83,5 +86,143 @@ async fn the_demo_kit_writes_and_serves() -> Result<()> {
     ensure!(reply["errcode"] == 0, "{reply}");
     drop(kit.stdin.take());
     ensure!(kit.wait().await?.success(), "it ends with its input");
+    Ok(())
+}
+
+const CONVERSATION: &str = "11111111-2222-3333-4444-555555555555";
+
+async fn gateway(standin: &GatewayStandin, path: &str, body: Value) -> Result<Value> {
+    let token = token::mint(token::FIXED_KEY, "alice", 1, i64::MAX);
+    let request = stele_tests::client::http().post(format!("{}{path}", standin.url())).bearer_auth(token);
+    let text = request.json(&body).send().await?.text().await?;
+    serde_json::from_str(&text).with_context(|| format!("{path} answered {text}"))
+}
+
+async fn range(standin: &GatewayStandin, start: &str, end: &str) -> Result<Value> {
+    let body = json!({ "conversation_id": CONVERSATION, "start_msg_id": start, "end_msg_id": end });
+    gateway(standin, "/get_conversation_msg_by_range", body).await
+}
+
+/// A conversation with these messages: microseconds, type, text.
+async fn with_messages(version: Version, messages: &[(i64, i64, &str)]) -> Result<(GatewayStandin, Vec<String>)> {
+    let standin = GatewayStandin::start(version).await?;
+    standin.converse(CONVERSATION, 1, &["alice"]);
+    let say = |&(at, kind, content): &(i64, i64, &str)| {
+        standin.say(&Sent { conversation: CONVERSATION, from: "alice", kind, content, at })
+    };
+    let ids = messages.iter().map(say).collect();
+    Ok((standin, ids))
+}
+
+#[tokio::test]
+async fn the_gateway_writes_times_as_its_versions_do() -> Result<()> {
+    let messages = [
+        (1_700_000_000_632_897, 1, "a"),
+        (1_700_000_001_050_000, 1, "b"),
+        (1_700_000_002_005_766, 1, "c"),
+        (1_700_000_003_000_012, 1, "d"),
+    ];
+    let (standin, ids) = with_messages(Version::Src, &messages).await?;
+    let times = |reply: &Value| {
+        let rows = reply["data"]["Msg"].as_array().cloned().unwrap_or_default();
+        rows.iter().map(|row| row["SendTime"].clone()).collect::<Vec<_>>()
+    };
+    let found = times(&range(&standin, &ids[0], &ids[3]).await?);
+    let rounded = [1_700_000_000_633_000_i64, 170_000_000_150_000, 17_000_000_026_000, 1_700_000_003_000];
+    ensure!(found == rounded.map(Value::from), "{found:?}");
+    standin.set(|switches| switches.rounded = false);
+    let found = times(&range(&standin, "", "Z").await?);
+    let exact = [1_700_000_000_632_897_i64, 170_000_000_150_000, 17_000_000_025_766, 1_700_000_003_012];
+    ensure!(found == exact.map(Value::from), "{found:?}");
+    let (standin, ids) = with_messages(Version::SrcOld, &messages[..2]).await?;
+    let found = times(&range(&standin, &ids[0], &ids[1]).await?);
+    ensure!(found == ["2023-11-15T06:13:20.633+08:00", "2023-11-15T06:13:21.05+08:00"], "{found:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_gateway_cannot_read_what_the_other_version_wrote() -> Result<()> {
+    let (standin, ids) = with_messages(Version::SrcOld, &[(1_700_000_000_000_000, 1, "old")]).await?;
+    standin.set(|switches| switches.version = Version::Src);
+    let sent = Sent { conversation: CONVERSATION, from: "bob", kind: 1, content: "new", at: 1_700_000_001_000_000 };
+    let new = standin.say(&sent);
+    ensure!(
+        range(&standin, &ids[0], &new).await?
+            == json!({ "code": 10002, "error": "internal service call failed", "data": {} })
+    );
+    ensure!(range(&standin, &new, "Z").await?["data"]["Msg"][0]["Content"] == "new", "the new one alone");
+    ensure!(range(&standin, "a", "b").await? == json!({ "code": 0, "data": { "Msg": null } }), "nothing");
+    standin.set(|switches| switches.version = Version::SrcOld);
+    let time = &range(&standin, "", "Z").await?["data"]["Msg"][1]["SendTime"];
+    ensure!(*time == "0001-01-01T00:00:00+08:05", "{time}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_gateway_stores_as_it_does() -> Result<()> {
+    let messages =
+        [(1_700_000_000_000_000, 7, "first"), (1_700_000_001_000_000, 0, ""), (1_700_000_002_000_000, 1, "<b>")];
+    let (standin, ids) = with_messages(Version::Src, &messages).await?;
+    let reply = range(&standin, &ids[1], &ids[1]).await?;
+    let inherited = (&reply["data"]["Msg"][0]["Type"], &reply["data"]["Msg"][0]["Content"]);
+    ensure!(inherited == (&json!(7), &json!("first")), "{reply}");
+    ensure!(standin.rows(CONVERSATION)[2].1.contains(r"\u003cb\u003e"), "escaped as in Go");
+    standin.set(|switches| {
+        switches.sortable = 2;
+        switches.late_calls = 1;
+        switches.inherits = false;
+    });
+    let last = json!({ "conversation_id": CONVERSATION });
+    ensure!(gateway(&standin, "/get_conversation_last_30_msg", last).await?["code"] == 10_002, "too many to sort");
+    let sent = Sent { conversation: CONVERSATION, from: "bob", kind: 1, content: "late", at: 1_700_000_003_000_000 };
+    let late = standin.say(&sent);
+    ensure!(range(&standin, &late, &late).await?["data"]["Msg"].is_null(), "not yet");
+    ensure!(range(&standin, &late, &late).await?["data"]["Msg"][0]["Content"] == "late", "now");
+    standin.set(|switches| switches.colliding = true);
+    ensure!(standin.say(&Sent { content: "lost", ..sent }) == late, "the id is taken");
+    ensure!(standin.rows(CONVERSATION).len() == 4, "so the message is lost");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_gateway_answers_like_quick_im() -> Result<()> {
+    let standin = GatewayStandin::start(Version::Src).await?;
+    let id =
+        gateway(&standin, "/create_conversation", json!({ "conversation_type": 2 })).await?["data"]["ConversationID"]
+            .clone();
+    let this = json!({ "conversation_id": id });
+    let found = gateway(&standin, "/get_conversation_lastone_msg", this.clone()).await?;
+    ensure!(found["data"]["Msg"][0]["Content"] == GREETING, "{found}");
+    let detail = gateway(&standin, "/get_conversation_detail", this.clone()).await?;
+    ensure!(detail["data"]["ConversationType"] == 2 && detail["data"]["LastMsgID"].is_null(), "{detail}");
+    let sent = gateway(&standin, "/send_msg", json!({ "CONVERSATION_ID": id, "type": 1, "content": "hello" })).await?;
+    let sent = sent["data"]["MsgID"].as_str().context("an id")?.to_owned();
+    ensure!(msgid::ms_of(&sent).is_some(), "{sent}");
+    ensure!(gateway(&standin, "/get_lastone_msgid", this.clone()).await?["data"]["MsgId"] == "alice", "a session");
+    let other = json!({ "conversation_id": CONVERSATION });
+    let joined = gateway(&standin, "/join_conversation", other.clone()).await?;
+    ensure!(joined["data"] == json!({ "ConversationID": "" }), "{joined}");
+    ensure!(gateway(&standin, "/check_joined_conversation", other.clone()).await?["data"]["Joined"] == false, "wrong");
+    gateway(&standin, "/join_conversation", other.clone()).await?;
+    let found = gateway(&standin, "/get_joined_conversation", json!({})).await?;
+    ensure!(found["data"]["Conversations"] == json!([id, CONVERSATION, CONVERSATION]), "{found}");
+    let left = gateway(&standin, "/leave_conversation", other).await?;
+    ensure!(left["data"] == json!({ "Failed": null }), "{left}");
+    ensure!(gateway(&standin, "/send_msg", json!({ "type": 1_u64 << 40 })).await?["code"] == 10_001, "no int32");
+    ensure!(
+        gateway(&standin, "/send_msg", json!({ "conversation_id": "nowhere" })).await?["code"] == 10_002,
+        "unknown"
+    );
+    standin.set(|switches| switches.key = "another".to_owned());
+    ensure!(gateway(&standin, "/send_msg", this.clone()).await?["code"] == 10_101, "signed with the wrong key");
+    let token = gateway(&standin, "/inner/get_token", json!({ "session": "bob", "platform": 1 })).await?;
+    ensure!(token["data"].is_string(), "{token}");
+    standin.set(|switches| switches.inner = false);
+    ensure!(gateway(&standin, "/inner/get_token", json!({})).await?["code"] == 10_003, "not on the list");
+    ensure!(standin.calls("/inner/get_token") == 2, "calls are counted");
+    let post = |path: &str| stele_tests::client::http().post(format!("{}{path}", standin.url())).send();
+    ensure!(post("/-%20get_conversation_last_30_msg").await?.status() == 404, "an odd path");
+    standin.script.push("/send_msg", Reply::Errcode(10_002), 1);
+    ensure!(gateway(&standin, "/send_msg", this).await?["code"] == 10_002, "as scripted");
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! WeCom on loopback: its directory APIs over plain HTTP, and its archive API behind a proxy that ends TLS, as the real
-//! vendor library needs it (reference/wecom-archive.md §7).
+//! vendor library needs it (reference/wecom-archive.md §7). And a quick-im-core ([`gateway`]).
 
 mod answers;
 mod archive;
 mod directory;
+pub mod gateway;
 mod script;
 
 pub use archive::{ArchiveStandin, Envelope, Seen};

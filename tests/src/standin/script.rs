@@ -9,7 +9,7 @@ use std::{
 /// A scripted reply.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// HTTP 200 with `{"errcode":…,"errmsg":…}`.
+    /// HTTP 200 with this code, in the form the stand-in refuses in.
     Errcode(i64),
     /// HTTP 200 with this body.
     Body(String),
