@@ -83,6 +83,7 @@ pub(super) async fn a_kind_is_corrected(backend: &mut dyn Backend) {
         (vec![Some(ConversationKind::Direct)], ConversationKind::External),
         (vec![Some(ConversationKind::Group)], ConversationKind::Group),
         (vec![Some(ConversationKind::External), None, Some(ConversationKind::Direct)], ConversationKind::External),
+        (vec![Some(ConversationKind::Group), Some(ConversationKind::Direct)], ConversationKind::Direct),
     ] {
         let told = told.into_iter().map(|kind| Conversation { kind, ..conversation("c", stage()) });
         put(&*archive, hq, &describing([], told)).await;

@@ -210,18 +210,29 @@ pub(super) async fn advance(txn: &mut Txn<'_>, standing: &HashMap<i64, Standing>
     Ok(())
 }
 
-/// What the page says of each, merged if it describes one twice.
-fn told(described: &[Conversation]) -> HashMap<&str, Conversation> {
-    let mut told: HashMap<&str, Conversation> = HashMap::new();
+/// What a page says of a conversation, merged if it describes it twice.
+#[derive(Default)]
+struct Told<'a> {
+    /// Its words on the kind, in order: what they come to depends on what is known.
+    kinds: Vec<&'a ConversationKind>,
+    /// The rest.
+    words: Conversation,
+}
+
+impl Told<'_> {
+    /// The kind of one known as `known`.
+    fn kind<'k>(&'k self, known: &'k ConversationKind) -> &'k ConversationKind {
+        self.kinds.iter().fold(known, |known, told| if told.corrects(known) { told } else { known })
+    }
+}
+
+fn told(described: &[Conversation]) -> HashMap<&str, Told<'_>> {
+    let mut told: HashMap<&str, Told<'_>> = HashMap::new();
     for conversation in described {
-        let known = told.entry(&conversation.native_id).or_default();
+        let Told { kinds, words: known } = told.entry(&conversation.native_id).or_default();
+        kinds.extend(&conversation.kind);
         if !conversation.partition.is_empty() {
             known.partition.clone_from(&conversation.partition);
-        }
-        if let Some(kind) = &conversation.kind
-            && known.kind.as_ref().is_none_or(|known| kind.corrects(known))
-        {
-            known.kind = Some(kind.clone());
         }
         merge(&mut known.title, conversation.title.as_ref());
         merge(&mut known.owner, conversation.owner.as_ref());
@@ -241,8 +252,9 @@ async fn create<'a>(
     txn: &mut Txn<'_>,
     unknown: &[&'a str],
     ids: &mut Ids<'a>,
-    told: &HashMap<&'a str, Conversation>,
+    told: &HashMap<&'a str, Told<'_>>,
 ) -> Result<HashMap<i64, Standing>, Failure> {
+    let nothing = Told::default();
     let mut standing = HashMap::new();
     let mut created = Vec::new();
     for native in unknown {
@@ -250,18 +262,17 @@ async fn create<'a>(
         if *id == 0 {
             *id = txn.memory.next_conversation;
             txn.memory.next_conversation += 1;
-            let kind = told.get(native).and_then(|told| told.kind.clone()).unwrap_or(ConversationKind::System);
+            let told = told.get(native).unwrap_or(&nothing);
+            let kind = told.kind(&ConversationKind::System);
             let word = txn.memory.word(txn.connection, kind.as_str()).await?;
             standing.insert(*id, Standing { kind: word, ..Standing::NEW });
-            created.push((*id, *native, word, is_pair(&kind)));
+            created.push((*id, *native, word, is_pair(kind), &told.words));
         }
         txn.memory.interned(txn.instance).conversations.insert((*native).into(), *id);
     }
-    let nothing = Conversation::default();
     for (sql, conversations) in CREATE.cut(&created) {
         let mut values = Values::with_capacity(conversations.len() * 12);
-        for (id, native, kind, pair) in conversations {
-            let told = told.get(native).unwrap_or(&nothing);
+        for (id, native, kind, pair, told) in conversations {
             let title = told.title.as_deref().unwrap_or_default();
             values.put(*id)?;
             values.put(txn.instance)?;
@@ -285,12 +296,12 @@ async fn create<'a>(
 async fn describe(
     txn: &mut Txn<'_>,
     ids: &Ids<'_>,
-    told: &HashMap<&str, Conversation>,
+    told: &HashMap<&str, Told<'_>>,
     created: &HashMap<i64, Standing>,
 ) -> Result<Vec<i64>, Failure> {
-    let known: HashMap<i64, &Conversation> = told
+    let known: HashMap<i64, (&str, &Told<'_>)> = told
         .iter()
-        .map(|(native, conversation)| (ids[native], conversation))
+        .map(|(native, told)| (ids[native], (*native, told)))
         .filter(|(id, _)| !created.contains_key(id))
         .collect();
     let mut relisted = Vec::new();
@@ -299,7 +310,7 @@ async fn describe(
     }
     for row in sqlx::query(STORED).bind(id_list(known.keys().copied())).fetch_all(&mut *txn.connection).await? {
         let id: i64 = row.get(0);
-        let told = known[&id];
+        let (native, Told { words: told, .. }) = known[&id];
         let (partition, title, owner) = (row.get::<&str, _>(1), row.get::<&str, _>(2), row.get::<&str, _>(3));
         let attributes: Option<&str> = row.get(4);
         let put_away: (bool, bool) = (row.get(6), row.get(7));
@@ -308,7 +319,7 @@ async fn describe(
         let new_title = told.title.as_deref().unwrap_or(title);
         let new_owner = told.owner.as_deref().unwrap_or(owner);
         let new_attributes = told.attributes.as_deref().or(attributes);
-        let new_kind = told.kind.as_ref().filter(|told| told.corrects(&kind)).unwrap_or(&kind);
+        let new_kind = known[&id].1.kind(&kind);
         let new_put_away = (told.archived.unwrap_or(put_away.0), told.deleted.unwrap_or(put_away.1));
         if (new_kind, new_partition, new_title, new_owner, new_attributes, new_put_away)
             == (&kind, partition, title, owner, attributes, put_away)
@@ -329,7 +340,7 @@ async fn describe(
             .bind(is_pair(new_kind))
             .bind(new_partition)
             .bind(new_title)
-            .bind(fold(label(new_title, &told.native_id)))
+            .bind(fold(label(new_title, native)))
             .bind(new_owner)
             .bind(new_attributes)
             .bind(new_put_away.0)
