@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 use stele_plugin_api::model::Micros;
-use stele_plugin_api::ops::{ConversationQuery, ConversationView, MessageQuery, PersonView};
+use stele_plugin_api::ops::{
+    ConversationQuery, ConversationView, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery, PersonView,
+};
 
 /// A stored message with what is needed to show it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,8 +137,17 @@ pub trait Queries: Send + Sync {
     /// Whether a person takes part in a conversation (both by native id).
     async fn takes_part(&self, instance: InstanceId, conversation: &str, person: &str) -> Result<bool>;
 
+    /// A conversation, and whether a person is a member of it.
+    async fn membership(&self, instance: InstanceId, who: &Participation) -> Result<Membership>;
+
+    /// Native ids of the conversations a person is a member of now, with or without messages, ascending.
+    async fn joined(&self, instance: InstanceId, query: &JoinedQuery) -> Result<Vec<String>>;
+
     /// The people of these native ids; unknown ones are left out.
     async fn people(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<PersonView>>;
+
+    /// The people of the instance, by native id, ascending.
+    async fn person_list(&self, instance: InstanceId, query: &PersonQuery) -> Result<Vec<PersonView>>;
 
     /// The archive's id of a person.
     async fn person_id(&self, instance: InstanceId, native_id: &str) -> Result<Option<PersonId>>;
@@ -146,6 +157,9 @@ pub trait Queries: Send + Sync {
 
     /// The messages of these ids, in the order of the ids; unknown ones are left out.
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>>;
+
+    /// The messages of these native ids, in the order of the ids; unknown ones are left out.
+    async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>>;
 
     /// How much there is, of one instance or of all. Read from counters.
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats>;

@@ -191,16 +191,30 @@ impl Services for DaemonServices {
             ops::ConversationTakesPart::NAME => answer!(ops::ConversationTakesPart, |who| {
                 self.archive.takes_part(id, &who.conversation, &who.person).await.map_err(archive_error)?
             }),
+            ops::ConversationMembership::NAME => answer!(ops::ConversationMembership, |who| {
+                self.archive.membership(id, &who).await.map_err(archive_error)?
+            }),
+            ops::ConversationJoined::NAME => answer!(ops::ConversationJoined, |query| {
+                bounded(query.limit as usize, ops::MAX_ROWS as usize, "rows")?;
+                ops::Joined { conversations: self.archive.joined(id, &query).await.map_err(archive_error)? }
+            }),
             ops::PersonGet::NAME => answer!(ops::PersonGet, |by| {
                 self.archive.people(id, &[by.native_id]).await.map_err(archive_error)?.pop()
             }),
             ops::PersonGetMany::NAME => answer!(ops::PersonGetMany, |by| {
-                if by.native_ids.len() > ops::MAX_IDS {
-                    return Err(Error::new(ErrorCode::TooLarge, format!("at most {} ids at once", ops::MAX_IDS)));
-                }
+                bounded(by.native_ids.len(), ops::MAX_IDS, "ids")?;
                 ops::People { people: self.archive.people(id, &by.native_ids).await.map_err(archive_error)? }
             }),
+            ops::PersonList::NAME => answer!(ops::PersonList, |query| {
+                bounded(query.limit as usize, ops::MAX_ROWS as usize, "rows")?;
+                ops::People { people: self.archive.person_list(id, &query).await.map_err(archive_error)? }
+            }),
             ops::ArchiveQuery::NAME => answer!(ops::ArchiveQuery, |query| self.archive_query(id, query).await?),
+            ops::ArchiveGet::NAME => answer!(ops::ArchiveGet, |by| {
+                bounded(by.native_ids.len(), ops::MAX_IDS, "ids")?;
+                let found = self.archive.messages_by_native(id, &by.native_ids).await.map_err(archive_error)?;
+                ops::Messages { rows: self.views.rows(found) }
+            }),
             ops::ArchiveSearch::NAME => answer!(ops::ArchiveSearch, |query| self.archive_search(id, query).await?),
             ops::ArchiveAppend::NAME => answer!(ops::ArchiveAppend, |page| self.archive_append(id, page).await?),
             ops::JobStart::NAME => answer!(ops::JobStart, |request| self.job_start(instance, &request)?),
@@ -220,6 +234,14 @@ impl Services for DaemonServices {
     fn metric(&self, instance: &str, metric: MetricRecord) {
         self.series.take(instance, &metric);
     }
+}
+
+/// Refuses to answer for more than is answered at once. A shorter answer would be taken for the end.
+fn bounded(asked: usize, most: usize, what: &str) -> Result<(), Error> {
+    if asked > most {
+        return Err(Error::new(ErrorCode::TooLarge, format!("at most {most} {what} at once")));
+    }
+    Ok(())
 }
 
 /// A storage error as plugins see it: its class, and nothing of the inside.

@@ -29,8 +29,12 @@ impl Views {
     }
 
     pub fn messages(&self, list: MessageList) -> MessagePage {
+        MessagePage { rows: self.rows(list.rows), total: list.total }
+    }
+
+    pub fn rows(&self, rows: Vec<StoredMessage>) -> Vec<MessageView> {
         let now = self.clock.now();
-        MessagePage { rows: list.rows.into_iter().map(|row| self.message(row, now)).collect(), total: list.total }
+        rows.into_iter().map(|row| self.message(row, now)).collect()
     }
 
     pub fn hits(&self, found: SearchPage) -> MessagePage {

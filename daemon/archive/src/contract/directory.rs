@@ -3,7 +3,7 @@
 use super::Backend;
 use super::sample::{NEW_YEAR, conversation, instance, list, page, person, put, text};
 use stele_plugin_api::model::{Conversation, ConversationKind, Page, Person, PersonKind};
-use stele_plugin_api::ops::PersonView;
+use stele_plugin_api::ops::{JoinedQuery, Membership, Participation, PersonQuery, PersonView};
 
 fn describing(people: impl IntoIterator<Item = Person>, conversations: impl IntoIterator<Item = Conversation>) -> Page {
     Page { people: people.into_iter().collect(), conversations: conversations.into_iter().collect(), ..Page::default() }
@@ -160,4 +160,77 @@ pub(super) async fn conversations_are_put_away(backend: &mut dyn Backend) {
     put(&*archive, hq, &page([text("m1", "c", "a", &["b"], NEW_YEAR)])).await;
     let listed = &archive.conversations(hq, &list("a")).await.unwrap().rows[0].conversation;
     assert_eq!((listed.archived, listed.deleted, listed.messages), (true, true, 1), "the archive keeps it");
+}
+
+pub(super) async fn members_are_told_from_participants(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    let names = |natives: &[&str]| natives.iter().map(|native| (*native).to_owned()).collect::<Vec<_>>();
+    let told = |native: &str, joined: &[&str], left: &[&str]| Conversation {
+        joined: names(joined),
+        left: names(left),
+        ..conversation(native, ConversationKind::Group)
+    };
+    put(&*archive, branch, &describing([], [told("c2", &["b"], &[])])).await;
+    put(&*archive, hq, &page([text("m1", "c2", "b", &["c"], NEW_YEAR)])).await;
+    let all = ["c9", "c10", "c2", "d", "对话"].map(|native| told(native, &["a", "b"], &[]));
+    put(&*archive, hq, &describing([], all)).await;
+    put(&*archive, hq, &describing([], [told("d", &[], &["a"]), told("c2", &["a"], &["b"])])).await;
+    backend.restart().await;
+    let archive = backend.archive();
+    for (of, native, person, known, member) in [
+        (hq, "c2", "a", true, true),
+        (hq, "c2", "b", true, false),
+        (hq, "c2", "c", true, false),
+        (hq, "c2", "nobody", true, false),
+        (hq, "d", "a", true, false),
+        (hq, "nowhere", "a", false, false),
+        (branch, "c2", "a", true, false),
+        (branch, "c2", "b", true, true),
+    ] {
+        let who = Participation { conversation: native.to_owned(), person: person.to_owned() };
+        let conversation = archive.conversation(of, native).await.unwrap();
+        assert_eq!(conversation.is_some(), known, "{native}");
+        let found = archive.membership(of, &who).await.unwrap();
+        assert_eq!(found, Membership { conversation, member }, "{who:?}");
+    }
+    for (of, person, after, limit, expected) in [
+        (hq, "a", "", 100, &["c10", "c2", "c9", "对话"][..]),
+        (hq, "a", "c10", 2, &["c2", "c9"]),
+        (hq, "a", "c2x", 100, &["c9", "对话"]),
+        (hq, "a", "对话", 100, &[]),
+        (hq, "a", "", 0, &[]),
+        (hq, "b", "", 100, &["c10", "c9", "d", "对话"]),
+        (hq, "c", "", 100, &[]),
+        (hq, "nobody", "", 100, &[]),
+        (branch, "b", "", 100, &["c2"]),
+    ] {
+        let query = JoinedQuery { person: person.to_owned(), after: after.to_owned(), limit };
+        assert_eq!(archive.joined(of, &query).await.unwrap(), expected, "{query:?}");
+    }
+}
+
+pub(super) async fn people_are_listed(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    put(&*archive, branch, &describing([person("a", "another")], [])).await;
+    put(&*archive, hq, &page([text("m1", "c", "u9", &["张", "u10"], NEW_YEAR)])).await;
+    put(&*archive, hq, &describing([person("U", "Ü"), person("u10", "Ten")], [])).await;
+    for (of, after, limit, expected) in [
+        (hq, "", 100, &["U", "u10", "u9", "张"][..]),
+        (hq, "U", 2, &["u10", "u9"]),
+        (hq, "u2", 100, &["u9", "张"]),
+        (hq, "张", 100, &[]),
+        (hq, "", 0, &[]),
+        (branch, "", 100, &["a"]),
+    ] {
+        let query = PersonQuery { after: after.to_owned(), limit };
+        let found = archive.person_list(of, &query).await.unwrap();
+        let natives: Vec<_> = found.iter().map(|person| person.native_id.clone()).collect();
+        assert_eq!(natives, expected, "{query:?}");
+        for person in &found {
+            let alone = archive.people(of, std::slice::from_ref(&person.native_id)).await.unwrap();
+            assert_eq!(alone, std::slice::from_ref(person));
+        }
+    }
 }

@@ -251,3 +251,18 @@ pub(super) async fn by_id_keeps_the_order(backend: &mut dyn Backend) {
     assert_eq!(rows, [(hq, "m3"), (branch, "m0"), (hq, "m0"), (hq, "m3")]);
     assert_eq!(archive.messages_by_id(&[]).await.unwrap(), []);
 }
+
+pub(super) async fn by_native_keeps_the_order(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    let ids = five(&*archive, hq).await;
+    put(&*archive, branch, &page([text("m0", "c", "a", &["b"], NEW_YEAR)])).await;
+    put(&*archive, hq, &page((0..300).map(|at| text(&format!("more {at}"), "c", "a", &["b"], NEW_YEAR)))).await;
+    let mut asked: Vec<String> = (0..300).rev().map(|at| format!("more {at}")).collect();
+    asked.extend(["m3", "nothing", "", "m0", "M0", "m3"].map(str::to_owned));
+    let found = archive.messages_by_native(hq, &asked).await.unwrap();
+    asked.retain(|native| native.starts_with('m') && !native.starts_with("M"));
+    assert_eq!(found.iter().map(|row| row.native_id.clone()).collect::<Vec<_>>(), asked);
+    assert_eq!((found[300].id.0, found[301].id.0, found[302].id.0), (ids[3], ids[0], ids[3]), "of this instance");
+    assert_eq!(archive.messages_by_native(hq, &[]).await.unwrap(), []);
+}

@@ -72,12 +72,13 @@ suite! {
     revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message,
         a_revocation_takes_every_copy_back, the_first_revocation_counts;
     directory: descriptions_are_merged, a_kind_is_corrected, members_are_replaced, undescribed_ones_are_created,
-        conversations_are_put_away;
+        conversations_are_put_away, members_are_told_from_participants, people_are_listed;
     lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart,
         a_corrected_kind_moves_lists, names_are_searched_literally,
         names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;
     messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, filters_and_exact_totals,
-        days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order;
+        days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order,
+        by_native_keeps_the_order;
     feed: revisions_ascend, day_counts_follow;
     live: news_come_in_order, members_hear_what_is_said_while_they_are, a_late_message_is_heard_when_it_can_be_read,
         words_on_members_are_merged, an_audience_has_a_version, a_coming_and_going_is_one_stay;

@@ -4,7 +4,10 @@ use super::model;
 use async_trait::async_trait;
 use std::sync::{Mutex, MutexGuard};
 use stele_archive::model::ConversationKind;
-use stele_archive::ops::{ConversationQuery, ConversationView, MessageOrder, MessageQuery, PersonView};
+use stele_archive::ops::{
+    ConversationQuery, ConversationView, JoinedQuery, Membership, MessageOrder, MessageQuery, Participation,
+    PersonQuery, PersonView,
+};
 use stele_archive::{
     ConversationId, ConversationList, DayCount, Feed, FeedRow, InstanceId, MessageId, MessageList, PersonId, Queries,
     Result, Rev, Stats, StoredMessage,
@@ -99,7 +102,19 @@ impl Queries for MemoryArchive {
         Ok(false)
     }
 
+    async fn membership(&self, instance: InstanceId, who: &Participation) -> Result<Membership> {
+        Ok(Membership { conversation: self.conversation(instance, &who.conversation).await?, member: false })
+    }
+
+    async fn joined(&self, _: InstanceId, _: &JoinedQuery) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     async fn people(&self, _: InstanceId, _: &[String]) -> Result<Vec<PersonView>> {
+        Ok(Vec::new())
+    }
+
+    async fn person_list(&self, _: InstanceId, _: &PersonQuery) -> Result<Vec<PersonView>> {
         Ok(Vec::new())
     }
 
@@ -137,6 +152,13 @@ impl Queries for MemoryArchive {
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
         let messages = self.lock();
         Ok(ids.iter().filter_map(|id| messages.iter().find(|message| message.id == *id).cloned()).collect())
+    }
+
+    async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>> {
+        let messages = self.lock();
+        let find =
+            |native: &String| messages.iter().find(|known| known.instance == instance && known.native_id == *native);
+        Ok(native_ids.iter().filter_map(|native| find(native).cloned()).collect())
     }
 
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {

@@ -2,7 +2,7 @@
 
 use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, kinds_sql, page_sql, tally_sql};
 use super::revocations::MARK_COPIES;
-use super::{Options, SqliteArchive, feed, lists, live, media};
+use super::{Options, SqliteArchive, feed, lists, live, media, queries};
 use sqlx::{AssertSqlSafe, Row};
 use stele_archive::ops::MessageOrder;
 
@@ -94,5 +94,11 @@ async fn no_answer_scans_or_sorts() {
         &plan(&archive, live::AUDIENCE).await,
         "COVERING INDEX stay_audience (conversation=? AND <expr>>?)",
     );
+    // It sorts what somebody is a member of, whatever else they take part in.
+    let joined = plan(&archive, queries::JOINED).await.replace("USE TEMP B-TREE FOR ORDER BY", "");
+    check(queries::JOINED, &joined, "INDEX participation_member (person=?)");
+    assert!(joined.contains("SEARCH c USING INTEGER PRIMARY KEY"), "{joined}");
+    let people = queries::people_sql();
+    check(&people, &plan(&archive, &people).await, "sqlite_autoindex_person_1 (instance=? AND native_id>?)");
     check("media due", &plan(&archive, &media::due_sql()).await, "INDEX media_due (instance=?");
 }

@@ -1,14 +1,36 @@
 //! The way out. Every answer reads from one snapshot.
 
+use super::bulk::{Bulk, Values};
 use super::error::Failure;
 use super::messages::unpack;
 use super::{SqliteArchive, history, lists, rows};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};
-use stele_archive::ops::{ConversationQuery, ConversationView, MessageQuery, PersonView};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use stele_archive::ops::{
+    ConversationQuery, ConversationView, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery, PersonView,
+};
 use stele_archive::{
     ConversationList, InstanceId, MessageId, MessageList, PersonId, Queries, Result, Stats, StoredMessage,
 };
+
+static FIND: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("SELECT native_id, id FROM message WHERE instance = ? AND native_id IN (", "?", ")"));
+
+/// What somebody is a member of, sorted: as much as they are a member of. Parameters: instance, person, native id, limit.
+pub(super) const JOINED: &str = "SELECT c.native_id FROM participation AS p INDEXED BY participation_member \
+    CROSS JOIN conversation AS c ON c.id = p.conversation \
+    WHERE p.person = (SELECT id FROM person WHERE instance = ? AND native_id = ?) AND p.member = 1 AND c.native_id > ? \
+    ORDER BY c.native_id LIMIT ?";
+
+/// People by native id. Parameters: instance, native id, limit.
+pub(super) fn people_sql() -> String {
+    format!(
+        "SELECT {} FROM person AS p WHERE p.instance = ? AND p.native_id > ? ORDER BY p.native_id LIMIT ?",
+        rows::PERSON
+    )
+}
 
 #[async_trait]
 impl Queries for SqliteArchive {
@@ -45,6 +67,37 @@ impl Queries for SqliteArchive {
             .map_err(Failure)?)
     }
 
+    async fn membership(&self, instance: InstanceId, who: &Participation) -> Result<Membership> {
+        let sql = format!(
+            "SELECT {}, ifnull((SELECT member FROM participation WHERE conversation = c.id AND \
+             person = (SELECT id FROM person WHERE instance = c.instance AND native_id = ?)), 0) AS member \
+             FROM conversation AS c JOIN word AS w ON w.id = c.kind WHERE c.instance = ? AND c.native_id = ?",
+            rows::CONVERSATION
+        );
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(&who.person)
+            .bind(instance.0)
+            .bind(&who.conversation)
+            .fetch_optional(&self.0.readers)
+            .await
+            .map_err(Failure)?;
+        Ok(found.map_or_else(Membership::default, |row| Membership {
+            conversation: Some(rows::conversation(&row)),
+            member: row.get("member"),
+        }))
+    }
+
+    async fn joined(&self, instance: InstanceId, query: &JoinedQuery) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar(JOINED)
+            .bind(instance.0)
+            .bind(&query.person)
+            .bind(&query.after)
+            .bind(query.limit)
+            .fetch_all(&self.0.readers)
+            .await
+            .map_err(Failure)?)
+    }
+
     async fn people(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<PersonView>> {
         let sql = format!("SELECT {} FROM person AS p WHERE p.instance = ? AND p.native_id = ?", rows::PERSON);
         let sql: std::sync::Arc<str> = sql.into();
@@ -60,6 +113,17 @@ impl Queries for SqliteArchive {
             people.extend(found.map(|row| rows::person(&row, 0)));
         }
         Ok(people)
+    }
+
+    async fn person_list(&self, instance: InstanceId, query: &PersonQuery) -> Result<Vec<PersonView>> {
+        let found = sqlx::query(AssertSqlSafe(people_sql()))
+            .bind(instance.0)
+            .bind(&query.after)
+            .bind(query.limit)
+            .fetch_all(&self.0.readers)
+            .await
+            .map_err(Failure)?;
+        Ok(found.iter().map(|row| rows::person(row, 0)).collect())
     }
 
     async fn person_id(&self, instance: InstanceId, native_id: &str) -> Result<Option<PersonId>> {
@@ -80,6 +144,22 @@ impl Queries for SqliteArchive {
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut snapshot = self.read().await?;
+        Ok(rows::messages(&mut snapshot, &ids).await?)
+    }
+
+    async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>> {
+        let mut snapshot = self.read().await?;
+        let mut known: HashMap<String, i64> = HashMap::with_capacity(native_ids.len());
+        for (sql, natives) in FIND.cut(native_ids) {
+            let mut values = Values::with_capacity(natives.len() + 1);
+            values.put(instance.0)?;
+            for native in natives {
+                values.put(native.as_str())?;
+            }
+            let found = sqlx::query_with(sql, values.done()).fetch_all(&mut *snapshot).await.map_err(Failure)?;
+            known.extend(found.iter().map(|row| (row.get(0), row.get(1))));
+        }
+        let ids: Vec<i64> = native_ids.iter().filter_map(|native| known.get(native).copied()).collect();
         Ok(rows::messages(&mut snapshot, &ids).await?)
     }
 
