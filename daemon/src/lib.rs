@@ -9,5 +9,6 @@ pub mod config;
 pub mod http;
 pub mod jobs;
 pub mod lifecycle;
+pub mod live;
 pub mod media;
 pub mod services;

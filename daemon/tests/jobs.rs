@@ -169,7 +169,7 @@ impl Bench {
     fn jobs(&self, owner: &str) -> Jobs {
         let options = JobOptions { owner: owner.into(), ..JobOptions::default() };
         let clock: Arc<dyn Clock> = self.clock.clone();
-        Jobs::new(Arc::clone(&self.archive), self.store.clone(), clock, options, || ())
+        Jobs::new(Arc::clone(&self.archive), self.store.clone(), clock, options, |_| ())
     }
 
     async fn add(&self, jobs: &Jobs, source: Arc<Script>) {
@@ -398,7 +398,7 @@ async fn an_instance_that_hangs_keeps_no_other_waiting() {
     let bench = Bench::new().await;
     let options = JobOptions { concurrency: 1, ..JobOptions::default() };
     let clock: Arc<dyn Clock> = bench.clock.clone();
-    let jobs = Jobs::new(Arc::clone(&bench.archive), bench.store.clone(), clock, options, || ());
+    let jobs = Jobs::new(Arc::clone(&bench.archive), bench.store.clone(), clock, options, |_| ());
     let hangs = Script { gate: Some(Arc::new(tokio::sync::Semaphore::new(0))), ..Script::default() };
     let plans = BTreeMap::from([("sync", KindPlan::default())]);
     let id = bench.archive.instance("hangs").await.unwrap();

@@ -36,7 +36,7 @@ pub use plugin::PluginConfig;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use schedule::{Cron, Zone};
 pub use secret::Secret;
-pub use sections::{Admin, Archive, Durability, Engine, Http, Jobs, Log, LogFormat, Media, Plugins, Search};
+pub use sections::{Admin, Archive, Durability, Engine, Http, Jobs, Live, Log, LogFormat, Media, Plugins, Search};
 
 use environment::Environment;
 use figment::Figment;
@@ -72,6 +72,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// `[media]`
     pub media: Media,
+    /// `[live]`
+    pub live: Live,
     /// `[plugins]`
     pub plugins: Plugins,
     /// `[[instance]]`
@@ -90,6 +92,7 @@ impl Default for Config {
             search: Search::default(),
             jobs: Jobs::default(),
             media: Media::default(),
+            live: Live::default(),
             plugins: Plugins::default(),
             instances: Vec::new(),
         }
@@ -99,7 +102,7 @@ impl Default for Config {
 impl Config {
     /// Keys of the top level.
     pub const KEYS: &'static [&'static str] =
-        &["data_dir", "log", "admin", "http", "archive", "search", "jobs", "media", "plugins", "instance"];
+        &["data_dir", "log", "admin", "http", "archive", "search", "jobs", "media", "live", "plugins", "instance"];
 
     /// The configuration of this file (defaults alone when `None`) under the variables of the process.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigErrors> {
@@ -146,6 +149,7 @@ impl Config {
         reader.field(dict, "search", &mut config.search, &[]);
         reader.field(dict, "jobs", &mut config.jobs, &[]);
         reader.field(dict, "media", &mut config.media, &[]);
+        reader.field(dict, "live", &mut config.live, &[]);
         reader.field(dict, "plugins", &mut config.plugins, &[]);
         if let Some(Value::Dict(..)) = dict.get("instance") {
             reader.problem_at("instance", "expected an array of tables: write [[instance]]");

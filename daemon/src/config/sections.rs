@@ -168,6 +168,20 @@ section! {
 }
 
 section! {
+    /// `[live]`: delivery to those who listen.
+    pub struct Live {
+        /// Most listeners of one instance; what exceeds them is answered 503.
+        pub max_sessions: usize = 20_000, within(1..=1_000_000);
+        /// Most messages that wait for one listener; who takes too little is dropped and can come back for what it missed.
+        pub queue: usize = 256, within(4..=65_536);
+        /// Most bytes that wait for one listener; one larger message may wait alone. Listeners share what they all get.
+        pub queue_bytes: usize = 4 << 20, within(1 << 10..=1 << 30);
+        /// Seconds between two signs of life to a listener.
+        pub heartbeat_seconds: u64 = 15, within(1..=3600);
+    }
+}
+
+section! {
     /// `[plugins]`: where plugins are found, and how they are supervised.
     pub struct Plugins {
         /// Folders in which a plugin named `x` is looked for as `libstele_x.so`. Empty: the folder of the program, and

@@ -3,8 +3,10 @@
 use super::Answers;
 use super::caller::CallerRates;
 use super::listener::Peer;
+use super::live::{self, Asked};
 use super::observe::observed;
 use crate::config::Http;
+use crate::live::Hub;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -72,6 +74,7 @@ pub struct Front {
     name: String,
     backend: Arc<dyn Backend>,
     media: Router,
+    hub: Option<Arc<Hub>>,
     bounds: Bounds,
     in_flight: Semaphore,
     /// Bytes that bodies may still take.
@@ -95,9 +98,14 @@ impl Front {
         let body_bytes = bounds.max_in_flight.saturating_mul(bounds.max_body_bytes).min(Semaphore::MAX_PERMITS);
         let body_bytes = Arc::new(Semaphore::new(body_bytes));
         let (name, manner) = (name.to_owned(), RwLock::default());
-        let front = Self { name, backend, media, bounds, in_flight, body_bytes, manner };
+        let front = Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, manner };
         front.describe(&Description::default());
         front
+    }
+
+    /// The same, with a hub for those who listen.
+    pub fn with_hub(self, hub: Arc<Hub>) -> Self {
+        Self { hub: Some(hub), ..self }
     }
 
     /// Takes over what a plugin says of itself: the shape of errors, and the rate when the configuration has none.
@@ -124,7 +132,9 @@ impl Front {
             }
             let deadline = Instant::now() + self.bounds.request_timeout;
             match self.forward(request, prefix, peer, &id, deadline).await {
-                Ok(response) => response,
+                Ok(Answer::Whole(response)) => response,
+                // Whoever listens is not in flight: it may listen for days.
+                Ok(Answer::Live(asked)) => live::answer(self.hub.as_ref(), answers, &id, *asked).await,
                 Err(refusal) => self.refuse(answers, &id, refusal),
             }
         })
@@ -148,7 +158,7 @@ impl Front {
         peer: Peer,
         id: &str,
         deadline: Instant,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Answer, Refusal> {
         let (path, base_url) = (path_under(&request, prefix).to_owned(), self.base_url(&request, prefix, peer));
         let (head, body) = request.into_parts();
         let body = tokio::time::timeout_at(deadline, self.read_body(&head.headers, body)).await;
@@ -170,10 +180,15 @@ impl Front {
             body,
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        let reply = tokio::time::timeout_at(deadline, self.backend.handle(request, left))
+        let mut reply = tokio::time::timeout_at(deadline, self.backend.handle(request, left))
             .await
             .map_err(|_| Refusal::TooLate)??;
-        response_of(reply).ok_or(Refusal::BadReply)
+        let subscription = reply.subscription.take();
+        let reply = response_of(reply).ok_or(Refusal::BadReply)?;
+        Ok(match subscription {
+            None => Answer::Whole(reply),
+            Some(subscription) => Answer::Live(Box::new(Asked { head, subscription, reply })),
+        })
     }
 
     /// The whole body, and the memory it was granted bit by bit: who dawdles holds no more than what was sent.
@@ -258,6 +273,13 @@ impl Front {
             _ => answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
         }
     }
+}
+
+/// What the plugin answers.
+enum Answer {
+    Whole(Response<Body>),
+    /// That somebody listens.
+    Live(Box<Asked>),
 }
 
 /// Why a request is not answered by the plugin.

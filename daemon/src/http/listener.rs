@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Pause after the system refused a connection (out of file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,6 +50,30 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
+}
+
+/// What a request's connection holds, for an answer that outlives the exchange; in the request's extensions. The connection's
+/// slot is taken, and the listener waits for its end, as long as there is one of these.
+#[derive(Clone)]
+pub struct Held(Arc<Holding>);
+
+struct Holding {
+    soft: CancellationToken,
+    hard: CancellationToken,
+    _slot: OwnedSemaphorePermit,
+    _task: TaskTrackerToken,
+}
+
+impl Held {
+    /// Cancelled when the listener stops: what goes on is to end.
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.0.soft
+    }
+
+    /// Cancelled when the listener waits no longer.
+    pub fn cut_off(&self) -> &CancellationToken {
+        &self.0.hard
+    }
 }
 
 /// Answers requests.
@@ -97,6 +122,7 @@ impl Listener {
             max_headers: bounds.max_headers,
             soft: running.soft.clone(),
             hard: running.hard.clone(),
+            tasks: running.tasks.clone(),
         };
         let slots = Arc::new(Semaphore::new(bounds.max_connections));
         let accepting = accept(self.socket, running.tls.clone(), Arc::new(connections), slots, running.tasks.clone());
@@ -162,6 +188,7 @@ struct Connections {
     max_headers: usize,
     soft: CancellationToken,
     hard: CancellationToken,
+    tasks: TaskTracker,
 }
 
 async fn accept(
@@ -199,8 +226,10 @@ impl Connections {
         stream: TcpStream,
         remote: SocketAddr,
         tls: Option<Arc<Tls>>,
-        _slot: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
     ) {
+        let (soft, hard) = (self.soft.clone(), self.hard.clone());
+        let held = Held(Arc::new(Holding { soft, hard, _slot: slot, _task: self.tasks.token() }));
         // Answers are written whole: waiting for more to send only costs time.
         let _ = stream.set_nodelay(true);
         let peer = Peer { remote, local: self.local, encrypted: tls.is_some() };
@@ -208,16 +237,23 @@ impl Connections {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.header_timeout));
         let stream = Box::pin(stream);
-        let Some(tls) = tls else { return self.http1(stream, peer).await };
+        let Some(tls) = tls else { return self.http1(stream, peer, held).await };
         match tokio::time::timeout(self.header_timeout, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, peer).await,
-            Ok(Ok(stream)) => self.http1(stream, peer).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.http2(stream, peer, held).await;
+            }
+            Ok(Ok(stream)) => self.http1(stream, peer, held).await,
             Ok(Err(error)) => tracing::debug!(%error, %remote, "TLS handshake failed"),
             Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
         }
     }
 
-    async fn http1(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    async fn http1(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        held: Held,
+    ) {
         let asked = AtomicBool::new(false);
         let service = service_fn(async |request| {
             asked.store(true, Ordering::Relaxed);
@@ -226,14 +262,15 @@ impl Connections {
                 tracing::debug!(remote = %peer.remote, "the head of a request is too large");
                 return Ok(too_large());
             }
-            self.answer(request, peer).await
+            self.answer(request, peer, held.clone()).await
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(self.max_header_bytes)
             .max_headers(self.max_headers)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended, peer),
@@ -253,14 +290,19 @@ impl Connections {
         }
     }
 
-    async fn http2(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    async fn http2(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        held: Held,
+    ) {
         let rest = Rest::default();
         let service = {
             let (connections, rest) = (Arc::clone(self), rest.clone());
             service_fn(move |request| {
-                let (connections, working) = (Arc::clone(&connections), rest.request());
+                let (connections, working, held) = (Arc::clone(&connections), rest.request(), held.clone());
                 async move {
-                    let answer = connections.answer(request, peer).await?;
+                    let answer = connections.answer(request, peer, held).await?;
                     Ok::<_, Infallible>(answer.map(|body| working.answered(body)))
                 }
             })
@@ -289,7 +331,13 @@ impl Connections {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Infallible> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        held: Held,
+    ) -> Result<Response<Body>, Infallible> {
+        request.extensions_mut().insert(held);
         Ok(self.handler.handle(request.map(Body::new), peer).await)
     }
 }

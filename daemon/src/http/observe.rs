@@ -8,7 +8,7 @@ use axum::body::Body;
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The header that carries a request's id, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -16,6 +16,10 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID_BYTES: usize = 128;
 /// Longest path in the log, in characters.
 const MAX_PATH_CHARS: usize = 200;
+
+/// How long an answer waited for something to happen, which is nobody's work.
+#[derive(Clone, Copy)]
+pub struct Waited(pub Duration);
 
 /// Answers a request through `work`, which is told its id.
 pub async fn observed<F>(
@@ -43,7 +47,8 @@ where
         answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
     });
     let status = response.status().as_u16();
-    let elapsed = begun.elapsed();
+    let waited = response.extensions_mut().remove::<Waited>().map_or(Duration::ZERO, |waited| waited.0);
+    let elapsed = begun.elapsed().saturating_sub(waited);
     metrics::counter!("stele_http_requests_total", "instance" => instance.to_owned(), "status" => status.to_string())
         .increment(1);
     metrics::histogram!("stele_http_request_seconds", "instance" => instance.to_owned()).record(elapsed.as_secs_f64());

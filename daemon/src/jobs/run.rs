@@ -270,7 +270,7 @@ impl Jobs {
         let mut shown = Progress { jobs: self, key: &begun.key, run, written: inner.clock.now() };
         let on_page = |report: &RunReport, committed: &Committed| {
             if !committed.stored.is_empty() {
-                (inner.wake_index)();
+                (inner.on_commit)(begun.instance.id);
                 metrics::counter!("stele_messages_stored_total", "instance" => begun.key.instance.clone())
                     .increment(committed.stored.len() as u64);
             }

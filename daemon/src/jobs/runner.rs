@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, ArchiveError, Clock, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
+use stele_archive::{Archive, ArchiveError, Clock, InstanceId, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
 use stele_plugin_api::ErrorCode;
 use stele_plugin_api::ops::{JobStarted, Partitions};
 use tokio::sync::{Semaphore, broadcast};
@@ -37,7 +37,7 @@ pub(super) struct Inner {
     pub(super) store: MediaStore,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: JobOptions,
-    pub(super) wake_index: Box<dyn Fn() + Send + Sync>,
+    pub(super) on_commit: Box<dyn Fn(InstanceId) + Send + Sync>,
     pub(super) table: Mutex<Table>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -100,20 +100,21 @@ pub(super) struct Begun {
 }
 
 impl Jobs {
-    /// A runner that does nothing until instances are added. `wake_index` is called after every commit.
+    /// A runner that does nothing until instances are added. `on_commit` is called after every commit of an
+    /// instance.
     pub fn new(
         archive: Arc<dyn Archive>,
         store: MediaStore,
         clock: Arc<dyn Clock>,
         options: JobOptions,
-        wake_index: impl Fn() + Send + Sync + 'static,
+        on_commit: impl Fn(InstanceId) + Send + Sync + 'static,
     ) -> Self {
         let inner = Inner {
             archive,
             store,
             clock,
             options,
-            wake_index: Box::new(wake_index),
+            on_commit: Box::new(on_commit),
             table: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

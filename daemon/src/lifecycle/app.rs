@@ -177,6 +177,7 @@ impl App {
             ("search", old.search == new.search),
             ("jobs", old.jobs == new.jobs),
             ("media", old.media == new.media),
+            ("live", old.live == new.live),
             ("plugins", old.plugins == new.plugins),
             ("log.format", old.log.format == new.log.format),
         ];
@@ -198,6 +199,7 @@ impl App {
             tracing::debug!(%error, "the scheduler did not stop cleanly");
         }
         self.parts.jobs.shutdown().await;
+        self.parts.live.stop().await;
         self.instances.stop(Duration::from_secs(self.config.plugins.stop_timeout_seconds)).await;
         if let Some(admin) = self.admin {
             admin.stop(Duration::from_secs(1)).await;

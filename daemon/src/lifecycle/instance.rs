@@ -2,7 +2,7 @@
 
 use super::listeners::{Listeners, Mount};
 use super::parts::Parts;
-use super::plugin::{Plugin, PluginFile, spec};
+use super::plugin::{Plugin, PluginFile, PluginRenderer, spec};
 use crate::config::{self, Config, Cron, Zone};
 use crate::http::admin::InstanceView;
 use crate::http::{Bounds, Front};
@@ -246,7 +246,7 @@ impl Managed {
         parts.services.register(self.name(), archive_id);
         self.state().id = Some(archive_id);
         let plugin = self.plugin(config, parts)?;
-        let front = self.front(config, parts, &plugin);
+        let front = self.front(config, parts, &plugin, archive_id);
         // Callers of a configured address get an answer in every state of the plugin.
         if let (Some(address), Some(listeners)) = (self.config.listen, listeners) {
             self.mount(listeners, address, &front).await?;
@@ -290,13 +290,16 @@ impl Managed {
     }
 
     /// What its callers meet; the same one at every attempt to bring it up.
-    fn front(&self, config: &Config, parts: &Parts, plugin: &Instance) -> Arc<Front> {
+    fn front(&self, config: &Config, parts: &Parts, plugin: &Instance, id: InstanceId) -> Arc<Front> {
         let mut state = self.state();
         if let Some(front) = &state.front {
             return Arc::clone(front);
         }
         let backend = Arc::new(Plugin(plugin.clone()));
-        let front = Arc::new(Front::new(self.name(), backend, media_router(parts), self.bounds(config)));
+        let renderer = PluginRenderer { instance: plugin.clone(), services: Arc::clone(&parts.services) };
+        let hub = parts.live.open(self.name(), id, Arc::new(renderer));
+        let front = Front::new(self.name(), backend, media_router(parts), self.bounds(config)).with_hub(hub);
+        let front = Arc::new(front);
         // What it took over is described already, and must not be without its manner for a moment.
         if let Some(description) = &state.description {
             front.describe(description);

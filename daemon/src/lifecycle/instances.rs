@@ -97,7 +97,9 @@ impl Instances {
         }));
         let leaving = join_all(gone.iter().map(async |instance| {
             instance.halt().await;
-            instance.leave(self.listeners.as_deref()).await
+            let left = instance.leave(self.listeners.as_deref()).await;
+            self.parts.live.close(instance.name());
+            left
         }));
         let (handed_over, left) = tokio::join!(handing_over, leaving);
         // Addresses change hands when it is known who goes on as before: nobody's is given away for another's mistake.

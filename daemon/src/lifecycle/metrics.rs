@@ -11,6 +11,10 @@
 //! | `stele_media_bytes_total`, `stele_media_failures_total{code}` | the media job |
 //! | `stele_search_watermark`, `_behind`, `_days_differing`, `_seconds{outcome}` | the index and searches |
 //! | `stele_http_requests_total{instance,status}`, `stele_http_request_seconds{instance}`, `stele_http_requests_in_flight{instance}`, `stele_http_rate_limited_total{instance}` | listeners |
+//! | `stele_live_sessions{instance,carrier}` | who listens |
+//! | `stele_live_delivered_total{instance}`, `stele_live_delay_seconds{instance}` | events taken by connections; time from a commit to their queues |
+//! | `stele_live_ended_total{instance,reason}` | sessions that ended |
+//! | `stele_live_dropped_total{instance,reason}` | events a session was too slow for; messages that came as history, or that cannot be rendered |
 //!
 //! Those of the plugin boundary begin with `stele_plugin_`, those plugins report themselves as well.
 

@@ -2,17 +2,17 @@
 //!
 //! # Order
 //!
-//! Up: lock the data folder → archive → search index → tailer → jobs → instances (all at once, each on its own) →
-//! listeners. The daemon is ready when every instance has said hello or has had its time to; one that cannot start is
+//! Up: lock the data folder → archive → search index → tailer → live delivery → jobs → instances (all at once, each on its
+//! own) → listeners. The daemon is ready when every instance has said hello or has had its time to; one that cannot start is
 //! reported and stops nobody else.
 //!
 //! Reload: the plugin of an instance that differs is started anew beside the one that works, calls go to it once it has said
-//! what it offers, and then front and jobs are replaced. Listeners stay open and requests in flight finish. A plugin that
-//! does not start so is let go of, and the instance goes on as it was.
+//! what it offers, and then front and jobs are replaced. Listeners stay open, requests in flight finish, and whoever listens
+//! goes on listening. A plugin that does not start so is let go of, and the instance goes on as it was.
 //!
-//! Down: listeners stop accepting and finish what is in flight → jobs stop at the next page → plugins say goodbye → the
-//! index takes in the rest → the archive is closed → the lock is released. Killed at any point nothing is lost: a page and
-//! its cursor are one transaction, and the index heals itself.
+//! Down: listeners stop accepting, finish what is in flight, and tell those who listen → jobs stop at the next page → live
+//! delivery ends → plugins say goodbye → the index takes in the rest → the archive is closed → the lock is released. Killed at
+//! any point nothing is lost: a page and its cursor are one transaction, and the index heals itself.
 
 mod app;
 mod descriptors;

@@ -1,10 +1,11 @@
-//! The parts that do not depend on instances: lock, archive, index, tailer, jobs, services.
+//! The parts that do not depend on instances: lock, archive, index, tailer, jobs, services, live delivery.
 
 use super::error::StartError;
 use super::lock::DataLock;
 use crate::config::{Config, Durability};
 use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
+use crate::live::{self, Archived, Hubs};
 use crate::media::{Links, MediaStore};
 use crate::services::{DaemonServices, FetchLimits, HttpClient};
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub jobs: Jobs,
     /// What plugins may ask.
     pub services: Arc<DaemonServices>,
+    /// Delivers to those who listen.
+    pub live: Arc<Hubs>,
     /// Signs links.
     pub links: Links,
     /// Contents of files.
@@ -81,14 +84,20 @@ impl Parts {
         let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
         let folder = config.data_dir.join(MEDIA);
         let media = MediaStore::open(&folder).await.map_err(|source| StartError::Folder { path: folder, source })?;
+        let source = Archived::new(Arc::clone(&archive), Arc::clone(&clock));
+        let live = live::Options::new(&config.live, &config.http);
+        let live = Arc::new(Hubs::new(Arc::new(source), Arc::clone(&clock), live));
         // Weak: whoever still holds a job or a service after the end must not keep the index open.
-        let wake = |tailer: &Arc<Tailer>| {
-            let tailer = Arc::downgrade(tailer);
-            move || _ = tailer.upgrade().map(|tailer| tailer.wake())
+        let wake = {
+            let (tailer, live) = (Arc::downgrade(&tailer), Arc::downgrade(&live));
+            move |instance: InstanceId| {
+                _ = tailer.upgrade().map(|tailer| tailer.wake());
+                _ = live.upgrade().map(|live| live.committed(instance));
+            }
         };
         let options = job_options(config);
         let owner = options.owner.clone();
-        let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, wake(&tailer));
+        let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, wake.clone());
         let client = HttpClient::new(FetchLimits::default()).map_err(|error| StartError::Client(error.into()))?;
         let services = Arc::new(DaemonServices::new(
             Arc::clone(&archive),
@@ -97,7 +106,7 @@ impl Parts {
             Arc::clone(&clock),
             links.clone(),
             client,
-            wake(&tailer),
+            wake,
         ));
         let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
         Ok(Self {
@@ -108,6 +117,7 @@ impl Parts {
             reindexing,
             jobs,
             services,
+            live,
             links,
             media,
             clock,

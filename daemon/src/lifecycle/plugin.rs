@@ -1,14 +1,21 @@
-//! The plugin of an instance: where its file is, how it is started, how requests reach it.
+//! The plugin of an instance: where its file is, how it is started, how requests and messages reach it.
 
 use crate::config::{self, Config};
 use crate::http::Backend;
+use crate::live::Renderer;
+use crate::services::DaemonServices;
 use async_trait::async_trait;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use stele_archive::StoredMessage;
 use stele_host::{Carrier, Instance, InstanceSpec, Limits};
 use stele_plugin_api::Error;
-use stele_plugin_api::ops::{self, HttpReply, HttpRequest};
+use stele_plugin_api::ops::{self, HttpReply, HttpRequest, LiveEvent, RenderRequest};
+
+/// Time a plugin may take to render a batch of messages.
+const RENDER: Duration = Duration::from_secs(15);
 
 /// A plugin's file as it was at some time: it is another one when anything of this differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,20 @@ pub(super) struct Plugin(pub Instance);
 impl Backend for Plugin {
     async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error> {
         self.0.call::<ops::HttpHandle>(request, deadline).await
+    }
+}
+
+/// The plugin of an instance as whoever knows what listeners get.
+pub(super) struct PluginRenderer {
+    pub instance: Instance,
+    pub services: Arc<DaemonServices>,
+}
+
+#[async_trait]
+impl Renderer for PluginRenderer {
+    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Error> {
+        let request = RenderRequest { messages: self.services.shown(messages) };
+        Ok(self.instance.call::<ops::LiveRender>(request, RENDER).await?.events)
     }
 }
 

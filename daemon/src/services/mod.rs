@@ -13,7 +13,7 @@ use crate::media::Links;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
-use stele_archive::{Archive, ArchiveError, Clock, Commit, InstanceId, Stream};
+use stele_archive::{Archive, ArchiveError, Clock, Commit, InstanceId, StoredMessage, Stream};
 use stele_host::{Incoming, LogRecord, MetricRecord, Outgoing, Services};
 use stele_plugin_api::ops::{self, Empty, Op};
 use stele_plugin_api::{Error, ErrorCode};
@@ -33,7 +33,7 @@ pub struct DaemonServices {
     clock: Arc<dyn Clock>,
     views: Views,
     http: HttpClient,
-    wake_index: Box<dyn Fn() + Send + Sync>,
+    on_commit: Box<dyn Fn(InstanceId) + Send + Sync>,
     instances: RwLock<BTreeMap<String, InstanceId>>,
     lines: observe::Lines,
     series: observe::Series,
@@ -46,7 +46,8 @@ impl std::fmt::Debug for DaemonServices {
 }
 
 impl DaemonServices {
-    /// Services over an archive. Instances are made known by [`DaemonServices::register`].
+    /// Services over an archive. Instances are made known by [`DaemonServices::register`]; `on_commit` is called after every
+    /// commit of one.
     pub fn new(
         archive: Arc<dyn Archive>,
         searcher: Arc<Searcher>,
@@ -54,10 +55,10 @@ impl DaemonServices {
         clock: Arc<dyn Clock>,
         links: Links,
         http: HttpClient,
-        wake_index: impl Fn() + Send + Sync + 'static,
+        on_commit: impl Fn(InstanceId) + Send + Sync + 'static,
     ) -> Self {
         let views = Views::new(links, Arc::clone(&clock));
-        let wake_index = Box::new(wake_index);
+        let on_commit = Box::new(on_commit);
         Self {
             archive,
             searcher,
@@ -65,7 +66,7 @@ impl DaemonServices {
             clock,
             views,
             http,
-            wake_index,
+            on_commit,
             instances: RwLock::default(),
             lines: Default::default(),
             series: Default::default(),
@@ -75,6 +76,11 @@ impl DaemonServices {
     /// Makes an instance known.
     pub fn register(&self, name: &str, id: InstanceId) {
         self.instances.write().expect("no panic happens while the list is locked").insert(name.to_owned(), id);
+    }
+
+    /// Messages as plugins see them.
+    pub fn shown(&self, messages: &[StoredMessage]) -> Vec<ops::MessageView> {
+        self.views.rows(messages.to_vec())
     }
 
     fn instance(&self, name: &str) -> Result<InstanceId, Error> {
@@ -143,7 +149,7 @@ impl DaemonServices {
             now: self.clock.now(),
         };
         let committed = self.archive.commit(commit).await.map_err(archive_error)?;
-        (self.wake_index)();
+        (self.on_commit)(id);
         Ok(ops::AppendReport { stored: committed.stored, known: committed.known })
     }
 

@@ -1,0 +1,59 @@
+//! Who hears a conversation, remembered while nobody joins or leaves.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use stele_archive::{Audience, ConversationId, Live, Result, Rev};
+
+/// Most stays that are remembered, over all conversations of an instance; a conversation counts as one more.
+const STAYS_KEPT: usize = 500_000;
+
+/// Audiences by conversation.
+#[derive(Default)]
+pub(super) struct Audiences {
+    known: HashMap<ConversationId, Arc<Audience>>,
+    stays: usize,
+}
+
+impl Audiences {
+    /// Who hears what was committed after `since` in these conversations.
+    ///
+    /// A stay never changes what it says of revisions that are there already, so what is read after the messages is right for
+    /// them, and stays right while the version does.
+    pub async fn of(
+        &mut self,
+        live: &dyn Live,
+        conversations: BTreeSet<ConversationId>,
+        since: Rev,
+    ) -> Result<HashMap<ConversationId, Arc<Audience>>> {
+        let conversations: Vec<ConversationId> = conversations.into_iter().collect();
+        let versions = live.audience_versions(&conversations).await?;
+        let mut found = HashMap::with_capacity(conversations.len());
+        for (conversation, version) in conversations.into_iter().zip(versions) {
+            let audience = match self.known.get(&conversation).filter(|known| known.version == version) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let audience = Arc::new(live.audience(conversation, since).await?);
+                    self.remember(conversation, Arc::clone(&audience));
+                    audience
+                }
+            };
+            found.insert(conversation, audience);
+        }
+        Ok(found)
+    }
+
+    fn remember(&mut self, conversation: ConversationId, audience: Arc<Audience>) {
+        let more = audience.stays.len() + 1;
+        if more > STAYS_KEPT {
+            return;
+        }
+        if self.stays + more > STAYS_KEPT {
+            self.known.clear();
+            self.stays = 0;
+        }
+        self.stays += more;
+        if let Some(before) = self.known.insert(conversation, audience) {
+            self.stays -= before.stays.len() + 1;
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The hub of an instance: follows the archive while somebody listens, and hands each event to those who hear it.
+
+use super::audiences::Audiences;
+use super::event::Event;
+use super::listener::Listener;
+use super::meters::Meters;
+use super::session::{Carrier, End, Pushed, Session};
+use super::{Options, Renderer, Source};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
+use stele_archive::{ArchiveError, Audience, Clock, InstanceId, PersonId, Rev, StoredMessage};
+use stele_plugin_api::model::Micros;
+use stele_plugin_api::ops::Subscription;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Most messages of a batch; fewer with short queues, so that one batch never fills half a queue.
+const BATCH_ROWS: usize = 128;
+/// Bodies and texts of a batch, in bytes; one larger message is a batch.
+const BATCH_BYTES: usize = 4 << 20;
+/// Messages that were sent so long before they came are history, not news.
+const HISTORY: Micros = 3_600_000_000;
+/// Time a burst waits for sessions whose queues are more than half full.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often sessions nobody polls any more are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Sessions that read what they missed at the same time.
+const READING: usize = 16;
+/// First and longest pause after a failure.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Why nobody listens.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There are as many as may be.
+    #[error("too many listeners")]
+    Full,
+    /// The instance or the daemon stops.
+    #[error("the instance stops")]
+    Closed,
+    /// The archive does not answer.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// The hub of an instance.
+pub struct Hub {
+    pub(super) name: String,
+    instance: InstanceId,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) renderer: RwLock<Option<Arc<dyn Renderer>>>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    state: Mutex<State>,
+    news: Notify,
+    /// A crowded queue has room again.
+    relief: Notify,
+    /// When the first commit came whose messages were not delivered yet.
+    committed: Mutex<Option<Instant>>,
+    reading: Semaphore,
+    pub(super) meters: Meters,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: HashMap<String, Arc<Session>>,
+    /// The sessions that are handed what comes.
+    level: HashMap<PersonId, Vec<Arc<Session>>>,
+    /// Everything up to here was handed out; meaningful while somebody follows.
+    at: Rev,
+    is_following: bool,
+    is_closed: bool,
+}
+
+impl Hub {
+    pub(super) fn new(
+        name: &str,
+        instance: InstanceId,
+        source: Arc<dyn Source>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            instance,
+            source,
+            renderer: RwLock::default(),
+            clock,
+            options,
+            state: Mutex::default(),
+            news: Notify::new(),
+            relief: Notify::new(),
+            committed: Mutex::default(),
+            reading: Semaphore::new(READING),
+            meters: Meters::new(name),
+            stop: CancellationToken::new(),
+            tasks,
+        }
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// Bounds and times.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The moment of this time; now, when it is over.
+    pub fn moment(&self, time: Micros) -> Instant {
+        let left = u64::try_from(time.saturating_sub(self.clock.now())).unwrap_or(0);
+        // Further than a century off is never.
+        Instant::now() + Duration::from_micros(left.min(100 * 365 * 86_400_000_000))
+    }
+
+    /// Something was committed.
+    pub fn wake(&self) {
+        self.committed().get_or_insert_with(Instant::now);
+        self.news.notify_one();
+    }
+
+    /// From now on this renders.
+    pub(super) fn render_by(&self, renderer: Arc<dyn Renderer>) {
+        *self.renderer.write().expect("no panic happens while it is locked") = Some(renderer);
+    }
+
+    /// Ends all sessions, and lets nobody in any more.
+    pub(super) fn close(&self) {
+        self.stop.cancel();
+        let sessions = {
+            let mut state = self.state();
+            state.is_closed = true;
+            let sessions: Vec<Arc<Session>> = state.sessions.values().cloned().collect();
+            sessions.iter().for_each(|session| state.remove(session));
+            sessions
+        };
+        sessions.iter().for_each(|session| self.ended(session, End::Stopped));
+        // What renders holds the plugin.
+        *self.renderer.write().expect("no panic happens while it is locked") = None;
+    }
+
+    /// Lets somebody listen: to what comes from now on, or after what they have seen.
+    pub async fn listen(self: &Arc<Self>, asked: &Subscription, carrier: Carrier) -> Result<Listener, Refused> {
+        let person = self.source.person(self.instance, &asked.person).await?;
+        let last = self.source.last_rev().await?;
+        let since = asked.since.map(Rev);
+        let (session, turn, replaced) = {
+            let mut state = self.state();
+            if state.is_closed {
+                return Err(Refused::Closed);
+            }
+            let before = state.sessions.get(&asked.session).cloned();
+            let goes_on = |session: &Session| carrier == Carrier::Poll && session.carrier == carrier;
+            if let Some(session) = before.clone().filter(|session| goes_on(session) && session.person == person) {
+                let (turn, reads_again) = session.take_turn(since);
+                if reads_again {
+                    state.unlevel(&session);
+                }
+                return Ok(Listener::new(Arc::clone(self), session, turn));
+            }
+            if before.is_none() && state.sessions.len() >= self.options.max_sessions {
+                return Err(Refused::Full);
+            }
+            if let Some(before) = &before {
+                state.remove(before);
+            }
+            if !state.is_following {
+                (state.is_following, state.at) = (true, last);
+                let follower = Arc::clone(self);
+                self.tasks.spawn(async move { _ = follower.stop.run_until_cancelled(follower.follow()).await });
+            }
+            let session = Arc::new(Session::new(&asked.session, person, carrier, since, last.max(state.at)));
+            state.sessions.insert(asked.session.clone(), Arc::clone(&session));
+            if since.is_none() {
+                state.level.entry(person).or_default().push(Arc::clone(&session));
+            }
+            self.meters.began(carrier);
+            (session, 0, before)
+        };
+        if let Some(before) = replaced {
+            self.ended(&before, End::Replaced);
+        }
+        Ok(Listener::new(Arc::clone(self), session, turn))
+    }
+
+    /// Ends a session, unless it has ended.
+    pub(super) fn end(&self, session: &Arc<Session>, end: End) {
+        let is_there = {
+            let mut state = self.state();
+            let is_there = state.has(session);
+            if is_there {
+                state.remove(session);
+            }
+            is_there
+        };
+        if is_there {
+            self.ended(session, end);
+        }
+    }
+
+    /// A session that was taken out of the table ends.
+    fn ended(&self, session: &Session, end: End) {
+        let dropped = session.end(end);
+        if end == End::Slow {
+            self.meters.dropped(end.as_str(), dropped);
+            tracing::info!(instance = self.name, carrier = session.carrier.as_str(), "a listener is too slow");
+        }
+        self.meters.ended(session.carrier, end);
+    }
+
+    /// Takes note that a carrier took an event of a crowded session.
+    pub(super) fn taken(&self, session: &Session) {
+        if session.relieve(self.options.queue, self.options.queue_bytes) {
+            self.relief.notify_waiters();
+        }
+    }
+
+    /// Brings a session on that stands behind this revision: by what is in the archive, or by letting it hear what comes.
+    pub(super) async fn catch_up(&self, session: &Arc<Session>, after: Rev) -> Result<(), ArchiveError> {
+        let upto = {
+            let mut state = self.state();
+            if after >= state.at {
+                // One that ends right now is out of the table already.
+                if state.has(session) && session.level(after) {
+                    state.level.entry(session.person).or_default().push(Arc::clone(session));
+                }
+                return Ok(());
+            }
+            state.at
+        };
+        let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
+        let limit = self.batch_rows();
+        let live = self.source.live();
+        let mut rows = live.missed(self.instance, session.person, after, upto, limit as u32).await?;
+        let is_whole = rows.len() < limit;
+        let is_cut = cut(&mut rows, BATCH_BYTES.min(self.options.queue_bytes));
+        let upto = rows.last().map(|row| row.rev).filter(|_| is_cut || !is_whole).unwrap_or(upto);
+        let events = self.render(rows).await;
+        session.load(after, &events, upto);
+        Ok(())
+    }
+
+    /// Follows the archive while there is a session.
+    async fn follow(self: &Arc<Self>) {
+        let mut audiences = Audiences::default();
+        let mut failures = 0;
+        let mut swept = Instant::now();
+        loop {
+            if swept.elapsed() >= SWEEP_EVERY {
+                self.sweep();
+                swept = Instant::now();
+            }
+            let Some(at) = self.go_on() else { return };
+            match self.deliver_news(at, &mut audiences).await {
+                Ok(true) => failures = 0,
+                Ok(false) => {
+                    failures = 0;
+                    let _ = tokio::time::timeout(SWEEP_EVERY, self.news.notified()).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(instance = self.name, %error, "the archive does not tell what is new; trying again");
+                    tokio::time::sleep(pause(failures)).await;
+                }
+            }
+        }
+    }
+
+    /// Where the hub is; `None`, and nobody follows, when there is no session.
+    fn go_on(&self) -> Option<Rev> {
+        let mut state = self.state();
+        state.is_following = !state.sessions.is_empty();
+        state.is_following.then_some(state.at)
+    }
+
+    /// Ends sessions nobody polls any more.
+    fn sweep(&self) {
+        let is_over = |session: &Session| session.left().is_some_and(|left| left.elapsed() >= self.options.poll_grace);
+        let over: Vec<Arc<Session>> = {
+            let mut state = self.state();
+            let over: Vec<_> = state.sessions.values().filter(|session| is_over(session)).cloned().collect();
+            over.iter().for_each(|session| state.remove(session));
+            over
+        };
+        over.iter().for_each(|session| self.ended(session, End::Gone));
+    }
+
+    /// Delivers the next messages; false when there are none.
+    async fn deliver_news(&self, at: Rev, audiences: &mut Audiences) -> Result<bool, ArchiveError> {
+        let live = self.source.live();
+        let limit = self.batch_rows();
+        let committed = self.committed().take();
+        let last = self.source.last_rev().await?;
+        let mut rows = live.news(self.instance, at, last, limit as u32).await?;
+        let is_whole = rows.len() < limit;
+        let is_cut = cut(&mut rows, BATCH_BYTES);
+        // What came of other instances is passed over for good.
+        let upto = rows.last().map(|row| row.rev).filter(|_| is_cut || !is_whole).unwrap_or(last);
+        if rows.is_empty() {
+            self.state().at = upto;
+            return Ok(false);
+        }
+        let oldest = self.clock.now() - HISTORY;
+        let came = rows.len();
+        rows.retain(|row| row.sent_at >= oldest);
+        self.meters.dropped("history", came - rows.len());
+        let conversations = rows.iter().map(|row| row.conversation).collect();
+        let heard_by = audiences.of(live, conversations, at).await?;
+        let places: HashMap<Rev, Arc<Audience>> =
+            rows.iter().map(|row| (row.rev, Arc::clone(&heard_by[&row.conversation]))).collect();
+        let mut crowded = Vec::new();
+        for event in self.render(rows).await {
+            self.hand_out(&event, &places, &mut crowded);
+            // An event for thousands is a piece of work: others are to have their turn.
+            tokio::task::yield_now().await;
+        }
+        self.state().at = upto;
+        if let Some(committed) = committed {
+            self.meters.delay(committed.elapsed());
+        }
+        self.be_patient(crowded).await;
+        Ok(true)
+    }
+
+    /// Hands an event to those who hear it; notes whose queue is more than half full by it.
+    fn hand_out(&self, event: &Arc<Event>, places: &HashMap<Rev, Arc<Audience>>, crowded: &mut Vec<Arc<Session>>) {
+        let Options { queue, queue_bytes, .. } = self.options;
+        let mut full = Vec::new();
+        {
+            let mut state = self.state();
+            let stays = places.get(&event.rev).map_or(&[][..], |audience| &audience.stays);
+            for stay in stays.iter().filter(|stay| stay.hears(event.rev)) {
+                for session in state.level.get(&stay.person).into_iter().flatten() {
+                    match session.push(event, queue, queue_bytes) {
+                        Pushed::Done => {}
+                        Pushed::Crowded => crowded.push(Arc::clone(session)),
+                        Pushed::Full => full.push(Arc::clone(session)),
+                    }
+                }
+            }
+            full.iter().for_each(|session| state.remove(session));
+            state.at = event.rev;
+        }
+        full.iter().for_each(|session| self.ended(session, End::Slow));
+    }
+
+    /// Gives sessions whose queues are more than half full a moment to take what they have.
+    async fn be_patient(&self, mut crowded: Vec<Arc<Session>>) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let relieved = self.relief.notified();
+            crowded.retain(|session| session.wants_patience());
+            if crowded.is_empty() {
+                return;
+            }
+            if tokio::time::timeout_at(until, relieved).await.is_err() {
+                return crowded.iter().for_each(|session| session.indulged());
+            }
+        }
+    }
+
+    fn batch_rows(&self) -> usize {
+        (self.options.queue / 4).clamp(1, BATCH_ROWS)
+    }
+
+    fn committed(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.committed.lock().expect("no panic happens while it is locked")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic happens while the sessions are locked")
+    }
+}
+
+impl State {
+    fn has(&self, session: &Arc<Session>) -> bool {
+        self.sessions.get(&session.key).is_some_and(|there| Arc::ptr_eq(there, session))
+    }
+
+    /// Takes a session out.
+    fn remove(&mut self, session: &Arc<Session>) {
+        self.unlevel(session);
+        self.sessions.remove(&session.key);
+    }
+
+    /// Hands a session nothing more.
+    fn unlevel(&mut self, session: &Arc<Session>) {
+        if let Some(sessions) = self.level.get_mut(&session.person) {
+            sessions.retain(|there| !Arc::ptr_eq(there, session));
+            if sessions.is_empty() {
+                self.level.remove(&session.person);
+            }
+        }
+    }
+}
+
+/// Keeps the first messages whose bodies and texts are no more than so many bytes, at least one. Returns whether there are more.
+fn cut(rows: &mut Vec<StoredMessage>, bytes: usize) -> bool {
+    let mut sum = 0;
+    let fits = |row: &&StoredMessage| {
+        sum += row.body.len() + row.text.len();
+        sum <= bytes
+    };
+    let kept = rows.iter().take_while(fits).count().max(1);
+    let is_cut = kept < rows.len();
+    rows.truncate(kept);
+    is_cut
+}
+
+/// Pause after so many failures in a row.
+pub(super) fn pause(failures: u32) -> Duration {
+    let (first, longest) = PAUSES;
+    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
+}
