@@ -47,7 +47,8 @@ size:
 install:
 	@test -x $(RELEASE)/steled || { echo "nothing is built yet: run 'make build' first" >&2; exit 1; }
 	install -Dm755 $(RELEASE)/steled $(DESTDIR)$(PREFIX)/bin/steled
-	install -Dm755 $(RELEASE)/libstele_wecom.so $(DESTDIR)$(PREFIX)/lib/stele/plugins/libstele_wecom.so
+	for plugin in wecom gateway; do \
+		install -Dm755 $(RELEASE)/libstele_$$plugin.so $(DESTDIR)$(PREFIX)/lib/stele/plugins/libstele_$$plugin.so || exit 1; done
 	test -e $(DESTDIR)/etc/stele/steled.toml || install -Dm640 config/steled.toml $(DESTDIR)/etc/stele/steled.toml
 	install -Dm644 config/systemd/steled.service $(DESTDIR)/usr/lib/systemd/system/steled.service
 	sed -i 's#/usr/bin/steled#$(PREFIX)/bin/steled#' $(DESTDIR)/usr/lib/systemd/system/steled.service

@@ -353,7 +353,7 @@ fn uncommented() -> String {
 }
 
 fn example() -> Config {
-    let files = ["api.key", "corp123-archive.secret", "corp123-app.secret", "corp123-v1.pem"]
+    let files = ["api.key", "corp123-archive.secret", "corp123-app.secret", "corp123-v1.pem", "gateway.key"]
         .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     parse(&uncommented(), &[], &files).unwrap_or_else(|errors| panic!("{errors}"))
@@ -367,13 +367,14 @@ fn the_commented_file_is_the_default() {
 #[test]
 fn every_commented_default_is_the_default() {
     let example = example();
-    let expected_instance = Instance {
-        name: "hq".into(),
-        plugin: "wecom".into(),
-        config: example.instances[0].config.clone(),
+    let expected = [("hq", "wecom"), ("chat", "gateway")].into_iter().zip(&example.instances);
+    let expected = expected.map(|((name, plugin), instance)| Instance {
+        name: name.into(),
+        plugin: plugin.into(),
+        config: instance.config.clone(),
         ..Instance::default()
-    };
-    assert_eq!(example, Config { instances: vec![expected_instance], ..Config::default() });
+    });
+    assert_eq!(example, Config { instances: expected.collect(), ..Config::default() });
     assert_eq!(example.archive.durability, Durability::Full);
 }
 

@@ -1,11 +1,12 @@
-//! The wecom plugin keeps the rules of the boundary, over both carriers, with the vendor's library in its own process.
+//! The plugins keep the rules of the boundary, over both carriers.
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use stele_host::{Carrier, conformance};
 use stele_plugin_api::conformance::Outcome;
 use stele_tests::{places, vendor_stub};
 
+/// The wecom plugin has the vendor's library in its own process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wecom_plugin_conforms() -> Result<()> {
     let config = json!({
@@ -13,11 +14,20 @@ async fn the_wecom_plugin_conforms() -> Result<()> {
         "api_keys": [{ "key": "your_secret_key" }],
         "corp": [{ "id": "corp123", "archive_secret": "s3cr3t" }],
     });
+    conforms("wecom", config).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_plugin_conforms() -> Result<()> {
+    conforms("gateway", json!({ "jwt_keys": ["a key of at least 32 bytes, this one"] })).await
+}
+
+async fn conforms(plugin: &str, config: Value) -> Result<()> {
     // Releases can only be counted where memory is shared.
     let carriers = [(Carrier::Child, &["buffers_are_released_once"][..]), (Carrier::InProcess, &[])];
     for (carrier, expected) in carriers {
         let report =
-            conformance(&places::plugin("wecom")?, carrier, config.clone(), Vec::new(), &places::program("steled")?)
+            conformance(&places::plugin(plugin)?, carrier, config.clone(), Vec::new(), &places::program("steled")?)
                 .await;
         ensure!(report.passed(), "{carrier:?}:\n{report}");
         let skipped = report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name);

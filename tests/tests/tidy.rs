@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stele-store", &["stele-archive", "stele-plugin-api"]),
     ("stele-search", &["stele-archive", "stele-plugin-api"]),
     ("steled", &["stele-archive", "stele-host", "stele-plugin-api", "stele-search", "stele-store"]),
+    ("stele-gateway", &["stele-plugin-api"]),
     ("stele-wecom", &["stele-plugin-api"]),
 ];
 
@@ -30,6 +31,7 @@ const MUST_NOT_USE: &[(&str, &[&str])] = &[
     ("stele-host", &["sqlx", "axum", "hyper", "reqwest", "tantivy"]),
     ("stele-store", &["axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-search", &["sqlx", "axum", "hyper", "reqwest", "libloading"]),
+    ("stele-gateway", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-wecom", &["sqlx", "axum", "hyper", "reqwest", "tantivy"]),
 ];
 

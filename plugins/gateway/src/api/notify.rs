@@ -1,0 +1,51 @@
+//! `/notify`: listen to what comes (reference/gateway.md §5). The daemon keeps the connection.
+
+use super::auth::{header, parameter};
+use super::errors::ApiError;
+use super::{Api, reply};
+use crate::token::Caller;
+use stele_plugin_api::ops::{ArchiveGet, ByIds, HttpReply, HttpRequest, LiveCarrier, Subscription};
+
+impl Api {
+    pub(super) async fn notify(&self, request: &HttpRequest, caller: Caller) -> Result<HttpReply, ApiError> {
+        let protocol = parameter(request, "protoc").unwrap_or_default();
+        let (carrier, status, headers) = match protocol.as_str() {
+            "ws" if !is_upgrade(request) => {
+                return Ok(reply::text(400, &[("sec-websocket-version", "13")], "Bad Request"));
+            }
+            "ws" => (LiveCarrier::WebSocket, 101, &[][..]),
+            "sse" => {
+                (LiveCarrier::Sse, 200, &[("content-type", "text/event-stream"), ("cache-control", "no-cache")][..])
+            }
+            "poll" => (LiveCarrier::Poll, 200, &[("content-type", "application/json")][..]),
+            _ => return Err(ApiError::UnsupportedDriver),
+        };
+        // A browser that comes back says what it has seen in the header, and asks for the address it began with.
+        let seen = header(request, "last-event-id").filter(|_| carrier == LiveCarrier::Sse).map(str::to_owned);
+        let seen = seen.or_else(|| parameter(request, "since")).filter(|seen| !seen.is_empty());
+        let since = match seen {
+            Some(seen) => Some(self.revision(seen).await?),
+            None => None,
+        };
+        let subscription = Subscription {
+            carrier,
+            session: format!("{}/{}", caller.sid, caller.platform),
+            person: caller.sid,
+            since,
+            wait_ms: u64::from(self.config.poll_seconds) * 1000,
+            expires_at: caller.expires_at,
+        };
+        Ok(HttpReply { subscription: Some(subscription), ..reply::with(status, headers, Vec::new()) })
+    }
+
+    /// Where a message stands in the order of revisions.
+    async fn revision(&self, id: String) -> Result<i64, ApiError> {
+        let found = self.call::<ArchiveGet>(ByIds { native_ids: vec![id] }).await?;
+        found.rows.first().map(|message| message.rev).ok_or(ApiError::InvalidParameter)
+    }
+}
+
+/// Whether a request asks for a WebSocket.
+fn is_upgrade(request: &HttpRequest) -> bool {
+    header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+}

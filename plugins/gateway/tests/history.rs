@@ -1,0 +1,112 @@
+//! The five ways to choose messages: bounds, order, pages, sizes.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use stele_plugin_api::ops::ArchiveQuery;
+use support::Site;
+
+/// A conversation with so many messages, one a millisecond; their ids.
+async fn talk(site: &Site, count: usize) -> (String, String, Vec<String>) {
+    let conversation = site.conversation(&["alice"]).await;
+    let alice = site.token("alice").await;
+    let mut ids = Vec::new();
+    for number in 0..count {
+        ids.push(site.say(&alice, &conversation, &number.to_string()).await);
+        site.clock.fetch_add(1000, Ordering::Relaxed);
+    }
+    (conversation, alice, ids)
+}
+
+fn contents(answer: &Value) -> Vec<usize> {
+    let messages = answer["data"]["Msg"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    messages.iter().map(|message| message["Content"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn each_way_chooses_its_messages() {
+    let site = Site::new(json!({ "greeting": "" }));
+    let (conversation, alice, ids) = talk(&site, 100).await;
+    let check = async |path: &str, ask: Value, expected: Vec<usize>| {
+        for desc in [false, true] {
+            let mut body = json!({ "conversation_id": conversation, "desc": desc });
+            body.as_object_mut().unwrap().extend(ask.as_object().unwrap().clone());
+            let mut expected = expected.clone();
+            if desc {
+                expected.reverse();
+            }
+            assert_eq!(contents(&site.ask(path, &alice, &body).await), expected, "{path} {body}");
+        }
+    };
+    let before = "/get_conversation_30msg_before_the_id";
+    check(before, json!({ "msg_id": ids[50] }), (21..=50).collect()).await;
+    check(before, json!({ "msg_id": ids[5] }), (0..=5).collect()).await;
+    check(before, json!({ "msg_id": "ZZZZZ-ZZZZ-ZZZZ-ZZZ" }), (70..100).collect()).await;
+    check(before, json!({ "msg_id": "" }), vec![]).await;
+    check(before, json!({ "msg_id": "EDTZL" }), vec![]).await;
+    let after = "/get_conversation_30msg_after_the_id";
+    check(after, json!({ "msg_id": ids[50] }), (50..80).collect()).await;
+    check(after, json!({ "msg_id": ids[90] }), (90..100).collect()).await;
+    check(after, json!({ "msg_id": "" }), (0..30).collect()).await;
+    check(after, json!({ "msg_id": "ZZZZZ-ZZZZ-ZZZZ-ZZZ" }), vec![]).await;
+    check("/-%20get_conversation_30msg_after_the_id", json!({ "msg_id": ids[98] }), vec![98, 99]).await;
+    for path in ["/get_conversation_last_30_msg", "/-%20get_conversation_last_30_msg"] {
+        check(path, json!({}), (70..100).collect()).await;
+    }
+    check("/get_conversation_lastone_msg", json!({}), vec![99]).await;
+    let range = "/get_conversation_msg_by_range";
+    check(range, json!({ "start_msg_id": ids[3], "end_msg_id": ids[90] }), (3..=90).collect()).await;
+    check(range, json!({ "start_msg_id": "", "end_msg_id": "ZZZZZ-ZZZZ-ZZZZ-ZZZ" }), (0..100).collect()).await;
+    check(range, json!({ "start_msg_id": ids[7], "end_msg_id": ids[7] }), vec![7]).await;
+    check(range, json!({ "start_msg_id": ids[8], "end_msg_id": ids[7] }), vec![]).await;
+    check(range, json!({ "start_msg_id": "", "end_msg_id": "" }), vec![]).await;
+    check(range, json!({}), vec![]).await;
+    // An id is a bound, whether there is such a message or not.
+    let between = format!("{}Z", ids[7]);
+    check(range, json!({ "start_msg_id": between, "end_msg_id": ids[9] }), vec![8, 9]).await;
+    check(range, json!({ "start_msg_id": ids[5], "end_msg_id": between }), vec![5, 6, 7]).await;
+}
+
+#[tokio::test]
+async fn messages_that_do_not_fit_come_in_smaller_pages() {
+    let site = Site::new(json!({ "greeting": "" }));
+    let (conversation, alice, _) = talk(&site, 50).await;
+    for message in &mut site.stored().messages {
+        message.text = format!("{:0>1000}", message.text);
+    }
+    site.stored().max_bytes = 3500;
+    let body = json!({ "conversation_id": conversation });
+    assert_eq!(contents(&site.ask("/get_conversation_last_30_msg", &alice, &body).await), (20..50).collect::<Vec<_>>());
+    let body = json!({ "conversation_id": conversation, "end_msg_id": "Z", "desc": true });
+    let all = site.ask("/get_conversation_msg_by_range", &alice, &body).await;
+    assert_eq!(contents(&all), (0..50).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_range_of_any_length_is_read_in_few_pages() {
+    let site = Site::new(json!({ "greeting": "" }));
+    let (conversation, alice, _) = talk(&site, 2500).await;
+    let before = site.mock.requests::<ArchiveQuery>().len();
+    let body = json!({ "conversation_id": conversation, "end_msg_id": "Z" });
+    let all = site.ask("/get_conversation_msg_by_range", &alice, &body).await;
+    assert_eq!(contents(&all), (0..2500).collect::<Vec<_>>());
+    assert_eq!(site.mock.requests::<ArchiveQuery>().len() - before, 4, "30, 1000, 1000, 470");
+}
+
+#[tokio::test]
+async fn an_answer_that_would_be_too_large_is_refused_clearly() {
+    let site = Site::new(json!({ "greeting": "" }));
+    let (conversation, alice, ids) = talk(&site, 40).await;
+    let long = "x".repeat(1 << 20);
+    for message in &mut site.stored().messages {
+        message.text.clone_from(&long);
+    }
+    let body = json!({ "conversation_id": conversation, "end_msg_id": "Z" });
+    let answer = site.ask("/get_conversation_msg_by_range", &alice, &body).await;
+    let error = "internal service call failed: too many messages for one answer, narrow the range";
+    assert_eq!(answer, json!({ "code": 10002, "error": error }));
+    let body = json!({ "conversation_id": conversation, "start_msg_id": ids[10], "end_msg_id": ids[20] });
+    let answer = site.ask("/get_conversation_msg_by_range", &alice, &body).await;
+    assert_eq!(answer["data"]["Msg"].as_array().unwrap().len(), 11);
+}
