@@ -9,15 +9,11 @@ use stele_plugin_api::ops::{ArchiveGet, ByIds, HttpReply, HttpRequest, LiveCarri
 impl Api {
     pub(super) async fn notify(&self, request: &HttpRequest, caller: Caller) -> Result<HttpReply, ApiError> {
         let protocol = parameter(request, "protoc").unwrap_or_default();
-        let (carrier, status, headers) = match protocol.as_str() {
-            "ws" if !is_upgrade(request) => {
-                return Ok(reply::text(400, &[("sec-websocket-version", "13")], "Bad Request"));
-            }
-            "ws" => (LiveCarrier::WebSocket, 101, &[][..]),
-            "sse" => {
-                (LiveCarrier::Sse, 200, &[("content-type", "text/event-stream"), ("cache-control", "no-cache")][..])
-            }
-            "poll" => (LiveCarrier::Poll, 200, &[("content-type", "application/json")][..]),
+        // Whether a WebSocket can be had is for the daemon to see: the connection is its own.
+        let (carrier, headers) = match protocol.as_str() {
+            "ws" => (LiveCarrier::WebSocket, &[][..]),
+            "sse" => (LiveCarrier::Sse, &[("content-type", "text/event-stream"), ("cache-control", "no-cache")][..]),
+            "poll" => (LiveCarrier::Poll, &[("content-type", "application/json")][..]),
             _ => return Err(ApiError::UnsupportedDriver),
         };
         // A browser that comes back says what it has seen in the header, and asks for the address it began with.
@@ -35,7 +31,7 @@ impl Api {
             wait_ms: u64::from(self.config.poll_seconds) * 1000,
             expires_at: caller.expires_at,
         };
-        Ok(HttpReply { subscription: Some(subscription), ..reply::with(status, headers, Vec::new()) })
+        Ok(HttpReply { subscription: Some(subscription), ..reply::with(200, headers, Vec::new()) })
     }
 
     /// Where a message stands in the order of revisions.
@@ -43,9 +39,4 @@ impl Api {
         let found = self.call::<ArchiveGet>(ByIds { native_ids: vec![id] }).await?;
         found.rows.first().map(|message| message.rev).ok_or(ApiError::InvalidParameter)
     }
-}
-
-/// Whether a request asks for a WebSocket.
-fn is_upgrade(request: &HttpRequest) -> bool {
-    header(request, "upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
 }
