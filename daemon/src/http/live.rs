@@ -50,6 +50,8 @@ pub async fn answer(hub: Option<&Arc<Hub>>, answers: &Answers, id: &str, asked: 
         },
         Carrier::Sse | Carrier::Poll => None,
     };
+    // Whoever waits holds nothing it does not need.
+    drop(head);
     let listener = match hub.listen(&subscription, carrier).await {
         Ok(listener) => listener,
         Err(refused) => return refuse(answers, id, &refused),

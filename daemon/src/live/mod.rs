@@ -29,6 +29,10 @@ pub mod poll;
 mod render;
 mod session;
 pub mod sse;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod websocket;
 
 pub use archived::Archived;

@@ -1,0 +1,365 @@
+//! The hub against an archive in memory. Time stands still and goes on when everybody waits, so nothing here takes any.
+
+use super::testing::{Fake, NOW, asked, hub, options};
+use super::{Carrier, End, Hub, Listener, Options, Refused, Step, poll};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use stele_archive::Rev;
+use stele_plugin_api::ErrorCode;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Longer than the hub ever pauses.
+const QUIET: Duration = Duration::from_secs(40);
+
+async fn listen(hub: &Arc<Hub>, person: i64, session: &str, since: Option<Rev>) -> Listener {
+    hub.listen(&asked(person, session, since), Carrier::WebSocket).await.expect("there is room")
+}
+
+/// What comes until nothing more does, and why it ended if it did.
+async fn all(listener: &mut Listener) -> (Vec<Rev>, Option<End>) {
+    let mut heard = Vec::new();
+    loop {
+        match tokio::time::timeout(QUIET, listener.next()).await {
+            Ok(Step::Event(event)) => heard.push(event.rev),
+            Ok(Step::End(end)) => return (heard, end),
+            Err(_) => return (heard, None),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_a_member_hears_what_comes_and_nothing_from_before() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    [1, 2].iter().for_each(|person| fake.turn(7, *person));
+    fake.say(7);
+    let (mut one, mut two, mut three) =
+        (listen(&hub, 1, "a", None).await, listen(&hub, 2, "b", None).await, listen(&hub, 3, "c", None).await);
+    let first = fake.say(7);
+    fake.turn(7, 2);
+    fake.turn(7, 3);
+    let second = fake.say(7);
+    fake.say(8);
+    hub.wake();
+    assert_eq!(all(&mut one).await, (vec![first, second], None));
+    assert_eq!(all(&mut two).await, (vec![first], None));
+    assert_eq!(all(&mut three).await, (vec![second], None));
+    assert_eq!(fake.rendered.lock().unwrap().len(), 3, "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn audiences_are_read_when_they_change() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    for expected in [1, 1, 1, 2, 2] {
+        if expected == 2 && fake.audiences_read.load(Ordering::SeqCst) == 1 {
+            fake.turn(7, 2);
+        }
+        let rev = fake.say(7);
+        hub.wake();
+        assert_eq!(all(&mut listener).await.0, [rev]);
+        assert_eq!(fake.audiences_read.load(Ordering::SeqCst), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_long_after_it_was_sent_is_only_replayed() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let old = fake.say_at(7, NOW - 3_600_000_001);
+    let new = fake.say_at(7, NOW - 3_600_000_000);
+    hub.wake();
+    assert_eq!(all(&mut listener).await.0, [new]);
+    let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
+    assert_eq!(all(&mut back).await.0, [old, new]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_skipped_while_the_archive_or_the_plugin_is_away() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let mut expected = Vec::new();
+    for code in [ErrorCode::Unavailable, ErrorCode::Deadline, ErrorCode::Cancelled] {
+        *fake.away.lock().unwrap() = Some(code);
+        expected.push(fake.say(7));
+        hub.wake();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
+        assert_eq!(all(&mut listener).await.0, []);
+        assert_eq!(all(&mut back).await.0, []);
+        *fake.away.lock().unwrap() = None;
+        assert_eq!(all(&mut listener).await.0, expected[expected.len() - 1..]);
+        assert_eq!(all(&mut back).await.0, expected);
+    }
+    let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
+    fake.is_down.store(true, Ordering::SeqCst);
+    let last = fake.say(7);
+    hub.wake();
+    assert_eq!(all(&mut listener).await.0, []);
+    assert_eq!(all(&mut back).await.0, []);
+    assert!(matches!(hub.listen(&asked(1, "c", None), Carrier::Sse).await, Err(Refused::Archive(_))));
+    fake.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(all(&mut listener).await.0, [last]);
+    expected.push(last);
+    assert_eq!(all(&mut back).await.0, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_rendered_keeps_nothing_else_back() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let (first, poison, last) = (fake.say(7), fake.say(7), fake.say(7));
+    *fake.poison.lock().unwrap() = poison.to_string();
+    hub.wake();
+    assert_eq!(all(&mut listener).await.0, [first, last]);
+    let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
+    assert_eq!(all(&mut back).await.0, [first, last]);
+    // One that is mended in time is not lost.
+    let poison = fake.say(7);
+    *fake.poison.lock().unwrap() = poison.to_string();
+    hub.wake();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    fake.poison.lock().unwrap().clear();
+    assert_eq!(all(&mut listener).await.0, [poison]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_loses_its_place_and_keeps_nobody_waiting_for_long() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, Options { queue: 8, ..options() });
+    fake.turn(7, 1);
+    let (mut slow, mut quick) = (listen(&hub, 1, "slow", None).await, listen(&hub, 1, "quick", None).await);
+    let begun = Instant::now();
+    let mut said: Vec<Rev> = (0..500).map(|_| fake.say(7)).collect();
+    hub.wake();
+    for rev in &said {
+        assert!(matches!(quick.next().await, Step::Event(event) if event.rev == *rev));
+    }
+    assert!(begun.elapsed() <= Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(matches!(slow.next().await, Step::End(Some(End::Slow))));
+    said.push(fake.say(7));
+    hub.wake();
+    let mut back = listen(&hub, 1, "slow", Some(Rev(0))).await;
+    // Whoever catches up takes its time, however much comes meanwhile.
+    for rev in &said[..300] {
+        assert!(matches!(back.next().await, Step::Event(event) if event.rev == *rev));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(all(&mut back).await, (said[300..].to_vec(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_large_event_may_wait_alone() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, Options { queue_bytes: 0, ..options() });
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let first = fake.say(7);
+    hub.wake();
+    assert_eq!(all(&mut listener).await, (vec![first], None));
+    fake.say(7);
+    fake.say(7);
+    hub.wake();
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(all(&mut listener).await, (vec![], Some(End::Slow)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_one_connection_of_a_session() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, Options { max_sessions: 2, ..options() });
+    fake.turn(7, 1);
+    let mut earlier = listen(&hub, 1, "a", None).await;
+    let _other = listen(&hub, 1, "b", None).await;
+    let refused = hub.listen(&asked(1, "c", None), Carrier::Sse).await;
+    assert!(matches!(refused, Err(Refused::Full)));
+    let mut later = listen(&hub, 1, "a", None).await;
+    assert_eq!(all(&mut earlier).await, (vec![], Some(End::Replaced)));
+    // The end of the earlier one is not that of the later one.
+    drop(earlier);
+    let rev = fake.say(7);
+    hub.wake();
+    assert_eq!(all(&mut later).await, (vec![rev], None));
+    drop(later);
+    listen(&hub, 1, "c", None).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_polls_outlives_each_of_them_for_a_while() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let next = async |since: Option<Rev>, ms: u64| {
+        let listener = hub.listen(&asked(1, "a", since), Carrier::Poll).await.expect("there is room");
+        let until = Instant::now() + Duration::from_millis(ms);
+        poll::next(listener, until, &CancellationToken::new()).await.map(|event| event.rev)
+    };
+    let say = || {
+        let rev = fake.say(7);
+        hub.wake();
+        rev
+    };
+    assert_eq!(next(None, 30_000).await, None);
+    let (first, second) = (say(), say());
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(next(None, 1).await, Some(first));
+    // Whoever did not get the answer says so.
+    assert_eq!(next(Some(Rev(0)), 1000).await, Some(first));
+    assert_eq!(next(Some(first), 1000).await, Some(second));
+    assert_eq!(next(Some(second), 1000).await, None);
+    assert_eq!(next(Some(first), 1000).await, Some(second));
+    // Too long away: what came meanwhile is had by the last id alone.
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    let third = say();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(next(None, 1000).await, None);
+    assert_eq!(next(Some(second), 1000).await, Some(third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hub_rests_while_nobody_listens_and_ends_when_it_is_closed() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    drop(listen(&hub, 1, "a", None).await);
+    fake.say(7);
+    hub.wake();
+    tokio::time::sleep(QUIET).await;
+    assert!(fake.rendered.lock().unwrap().len() <= 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let rev = fake.say(7);
+    hub.wake();
+    assert!(matches!(listener.next().await, Step::Event(event) if event.rev == rev));
+    hub.close();
+    assert_eq!(all(&mut listener).await, (vec![], Some(End::Stopped)));
+    assert!(matches!(hub.listen(&asked(1, "a", None), Carrier::Sse).await, Err(Refused::Closed)));
+}
+
+/// What happens in a history.
+#[derive(Clone, Debug)]
+enum Act {
+    Say(i64),
+    /// A person joins or leaves.
+    Turn(i64, i64),
+    /// A session's connection is made anew, from what it has heard or from now on.
+    Connect(usize, bool),
+    Take(usize, u8),
+    Down(bool),
+    Away(bool),
+    /// Others get so many turns.
+    Pause(u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (0..3_i64).prop_map(Act::Say),
+        3 => (0..3_i64, 0..3_i64).prop_map(|(conversation, person)| Act::Turn(conversation, person)),
+        3 => (0..SESSIONS, any::<bool>()).prop_map(|(session, again)| Act::Connect(session, again)),
+        4 => (0..SESSIONS, 0..6_u8).prop_map(|(session, events)| Act::Take(session, events)),
+        1 => any::<bool>().prop_map(Act::Down),
+        1 => any::<bool>().prop_map(Act::Away),
+        4 => (0..8_u8).prop_map(Act::Pause),
+    ]
+}
+
+const SESSIONS: usize = 6;
+
+/// A session's connection, since when it hears, and what it heard.
+struct Heard {
+    listener: Listener,
+    from: Rev,
+    heard: Vec<Rev>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever happens meanwhile: each connection hears exactly what its person was there for since it began, in order, once.
+    #[test]
+    fn each_connection_hears_its_messages(
+        acts in prop::collection::vec(act(), 1..60),
+        dawdles in prop::collection::vec(0..5_u8, 0..200),
+        queue in prop_oneof![Just(4_usize), Just(1000)],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(history(acts, dawdles, queue));
+    }
+}
+
+async fn history(acts: Vec<Act>, dawdles: Vec<u8>, queue: usize) {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, Options { queue, ..options() });
+    *fake.dawdles.lock().unwrap() = dawdles;
+    let mut sessions: [Option<Heard>; SESSIONS] = Default::default();
+    for act in acts {
+        match act {
+            Act::Say(conversation) => {
+                fake.say(conversation);
+                hub.wake();
+            }
+            Act::Turn(conversation, person) => fake.turn(conversation, person),
+            Act::Connect(index, again) => {
+                let before = sessions[index].take();
+                if let Some(before) = &before {
+                    check(&fake, index, before, false);
+                }
+                let since =
+                    before.as_ref().filter(|_| again).map(|before| *before.heard.last().unwrap_or(&before.from));
+                let session = index.to_string();
+                let connected = hub.listen(&asked(person(index), &session, since), Carrier::WebSocket).await;
+                let from = since.unwrap_or_else(|| fake.last());
+                // Nothing is said while somebody is let in: this alone acts.
+                sessions[index] = connected.ok().map(|listener| Heard { listener, from, heard: Vec::new() });
+            }
+            Act::Take(index, events) => {
+                let Some(Heard { listener, heard, .. }) = &mut sessions[index] else { continue };
+                for _ in 0..events {
+                    match tokio::time::timeout(Duration::from_millis(1), listener.next()).await {
+                        Ok(Step::Event(event)) => heard.push(event.rev),
+                        Ok(Step::End(end)) => assert_eq!(end, Some(End::Slow)),
+                        Err(_) => break,
+                    }
+                }
+            }
+            Act::Down(is_down) => fake.is_down.store(is_down, Ordering::SeqCst),
+            Act::Away(is_away) => *fake.away.lock().unwrap() = is_away.then_some(ErrorCode::Unavailable),
+            Act::Pause(turns) => {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+    fake.is_down.store(false, Ordering::SeqCst);
+    *fake.away.lock().unwrap() = None;
+    for (index, session) in sessions.iter_mut().enumerate() {
+        let Some(session) = session else { continue };
+        let (rest, end) = all(&mut session.listener).await;
+        session.heard.extend(rest);
+        check(&fake, index, session, end.is_none());
+    }
+}
+
+/// Sessions two of a person.
+fn person(index: usize) -> i64 {
+    index as i64 / 2
+}
+
+fn check(fake: &Fake, index: usize, session: &Heard, is_all: bool) {
+    let expected = fake.heard(person(index), session.from);
+    match is_all {
+        true => assert_eq!(session.heard, expected),
+        false => assert!(expected.starts_with(&session.heard), "{:?} of {expected:?}", session.heard),
+    }
+}
