@@ -472,8 +472,8 @@ pub struct MessageQuery {
     /// Only ids less than this: the nearest rows on that side are taken first, then ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
-    /// Only numbers from this on: the nearest rows on that side are taken first, then ordered. With `to_seq` as well, or with an
-    /// order other than by number, the rows are taken in the order asked for.
+    /// Only numbers from this on: the nearest rows on that side are taken first, then ordered. With `to_seq` as well, with an
+    /// order other than by number, or with `after` or `before`, the rows are taken as they are without this bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_seq: Option<i64>,
     /// Only numbers up to this one: likewise.

@@ -116,6 +116,91 @@ pub(super) async fn two_anchors_are_an_interval(backend: &mut dyn Backend) {
     assert_eq!(natives(&ask(&*archive, hq, touching).await), [""; 0]);
 }
 
+pub(super) async fn bounds_of_the_number_take_the_nearest(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let ids = five(&*archive, hq).await;
+    // The same numbers in the order of arrival: `e` has n1, n2, n3, n4, n0 as `c` has m0, m2, m3, m4, m1, but no tie.
+    let ascending = [10, 20, 21, 30, 50].into_iter().zip(["n0", "n1", "n2", "n3", "n4"]).map(|(seq, native)| Message {
+        seq: Some(seq),
+        ..text(native, "e", "a", &["b"], NEW_YEAR + (40 - seq) * SECOND)
+    });
+    put(&*archive, hq, &page(ascending)).await;
+    let by_number = MessageQuery { order: MessageOrder::Seq, limit: 2, ..MessageQuery::default() };
+    let descending = MessageQuery { descending: true, ..by_number.clone() };
+    let by_time = MessageQuery { order: MessageOrder::SentAt, limit: 3, ..MessageQuery::default() };
+    for (what, query, astray, straight) in [
+        ("from", MessageQuery { from_seq: Some(20), ..by_number.clone() }, &["m2", "m3"][..], &["n1", "n2"][..]),
+        (
+            "from, greatest first",
+            MessageQuery { from_seq: Some(11), ..descending.clone() },
+            &["m3", "m2"],
+            &["n2", "n1"],
+        ),
+        (
+            "from, offset",
+            MessageQuery { from_seq: Some(20), offset: 1, ..by_number.clone() },
+            &["m3", "m4"],
+            &["n2", "n3"],
+        ),
+        ("from above all", MessageQuery { from_seq: Some(51), ..by_number.clone() }, &[], &[]),
+        (
+            "from below all",
+            MessageQuery { from_seq: Some(i64::MIN), ..by_number.clone() },
+            &["m0", "m2"],
+            &["n0", "n1"],
+        ),
+        ("to", MessageQuery { to_seq: Some(49), ..by_number.clone() }, &["m3", "m4"], &["n2", "n3"]),
+        ("to, greatest first", MessageQuery { to_seq: Some(30), ..descending.clone() }, &["m4", "m3"], &["n3", "n2"]),
+        ("to below all", MessageQuery { to_seq: Some(9), ..by_number.clone() }, &[], &[]),
+        ("to above all", MessageQuery { to_seq: Some(i64::MAX), ..by_number.clone() }, &["m4", "m1"], &["n3", "n4"]),
+        (
+            "both",
+            MessageQuery { from_seq: Some(11), to_seq: Some(50), ..by_number.clone() },
+            &["m2", "m3"],
+            &["n1", "n2"],
+        ),
+        (
+            "both, greatest first",
+            MessageQuery { from_seq: Some(10), to_seq: Some(30), ..descending.clone() },
+            &["m4", "m3"],
+            &["n3", "n2"],
+        ),
+        ("crossed", MessageQuery { from_seq: Some(30), to_seq: Some(20), ..by_number.clone() }, &[], &[]),
+        (
+            "from, by time",
+            MessageQuery { from_seq: Some(20), ..by_time.clone() },
+            &["m1", "m2", "m4"],
+            &["n4", "n3", "n2"],
+        ),
+        (
+            "both, by time",
+            MessageQuery { from_seq: Some(10), to_seq: Some(21), ..by_time.clone() },
+            &["m2", "m0", "m3"],
+            &["n2", "n1", "n0"],
+        ),
+        (
+            "from, of a kind",
+            MessageQuery { from_seq: Some(11), kinds: vec!["text".to_owned()], ..by_number.clone() },
+            &["m2"],
+            &["n1", "n2"],
+        ),
+        (
+            "from, before an id of c",
+            MessageQuery { from_seq: Some(10), before: Some(ids[3]), ..by_number.clone() },
+            &["m2", "m1"],
+            &[],
+        ),
+    ] {
+        for (conversation, expected) in [("c", astray), ("e", straight)] {
+            let found =
+                ask(&*archive, hq, MessageQuery { conversation: conversation.to_owned(), ..query.clone() }).await;
+            let total = if conversation == "c" && !query.kinds.is_empty() { 2 } else { 5 };
+            assert_eq!((natives(&found), found.total), (expected.to_vec(), total), "{what} in {conversation}");
+        }
+    }
+}
+
 pub(super) async fn filters_and_exact_totals(backend: &mut dyn Backend) {
     let archive = backend.archive();
     let hq = instance(&*archive, "hq").await;

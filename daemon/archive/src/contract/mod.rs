@@ -76,7 +76,7 @@ suite! {
     lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart,
         a_corrected_kind_moves_lists, names_are_searched_literally,
         names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;
-    messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, filters_and_exact_totals,
+    messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, bounds_of_the_number_take_the_nearest, filters_and_exact_totals,
         days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order,
         by_native_keeps_the_order;
     feed: revisions_ascend, day_counts_follow;

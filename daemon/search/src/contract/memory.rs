@@ -136,6 +136,8 @@ impl Queries for MemoryArchive {
         rows.retain(|message| {
             query.after.is_none_or(|after| message.id.0 > after)
                 && query.before.is_none_or(|before| message.id.0 < before)
+                && query.from_seq.is_none_or(|from| message.seq >= from)
+                && query.to_seq.is_none_or(|to| message.seq <= to)
         });
         rows.sort_by_key(|message| match query.order {
             MessageOrder::SentAt => (message.sent_at, message.id.0),

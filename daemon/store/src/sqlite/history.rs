@@ -4,18 +4,20 @@
 //! counters tell the day the page begins in, and from there, or in the other orders from the whole, the nearer end is
 //! walked from. So what is passed over is at most half of a day; in the orders by id and by number, at most half of what
 //! was asked for.
+//!
+//! Bounds of the number are bounds of the id wherever numbers ascend with ids, and ranges of the index by number elsewhere.
 
 use super::DAY;
 use super::bulk::id_list;
 use super::error::Failure;
-use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, kinds_sql, page_sql, tally_sql};
+use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, first_id_sql, kinds_sql, page_sql, tally_sql};
 use super::rows;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::ops::{MessageOrder, MessageQuery};
 use stele_archive::{InstanceId, MessageList, StoredMessage};
 
-/// Between two anchors this close, rows are found by id and put in order afterwards; further apart they are found in the
-/// order asked for, and those outside of the interval passed over in the index.
+/// Of an interval with so many messages at most all are found and put in order afterwards; of a larger one they are found in
+/// the order asked for, and those outside passed over.
 const NARROW: i64 = 10_000;
 
 /// So many messages are passed over in the index before the day to begin with is looked up.
@@ -34,7 +36,9 @@ pub(super) async fn messages(
             .fetch_optional(&mut *connection)
             .await?;
     let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
-    let mut history = History { connection, conversation, kinds: Vec::new(), list: String::new(), some: false, query };
+    let anchors = Anchors::of(query);
+    let (kinds, list) = (Vec::new(), String::new());
+    let mut history = History { connection, conversation, kinds, list, some: false, query, anchors };
     history.choose_kinds().await?;
     if history.kinds.is_empty() {
         return Ok(MessageList::default());
@@ -54,24 +58,41 @@ pub(super) async fn messages(
     let (limit, offset) = (limit.cast_signed(), query.offset.cast_signed());
     // Where numbers ascend with ids, the order by number is that by id.
     let order = if query.order == MessageOrder::Seq && !own_order { MessageOrder::Id } else { query.order };
-    let rows = match (query.after, query.before) {
-        (None, None) => history.page(order, &parts, total, (limit, offset)).await?,
-        (Some(after), Some(before)) if order != MessageOrder::Id && before.saturating_sub(after) <= NARROW => {
-            history.between((limit, offset)).await?
-        }
-        (after, before) => {
-            let asked = Walk { order, descending: query.descending };
-            let nearest = Walk { order: MessageOrder::Id, descending: after.is_none() };
-            let walk = if after.is_some() && before.is_some() { asked } else { nearest };
-            let ids = history.ids(walk, (query.since, query.until), (limit, offset)).await?;
-            let mut rows = rows::messages(history.connection, &ids).await?;
-            if walk != asked {
-                in_order(&mut rows, query);
-            }
-            rows
-        }
+    if !own_order {
+        history.number_by_id().await?;
+    }
+    let rows = match history.anchors {
+        Anchors::NONE => history.page(order, &parts, total, (limit, offset)).await?,
+        _ => history.anchored(order, (limit, offset)).await?,
     };
     Ok(MessageList { rows, total: total.cast_unsigned() })
+}
+
+/// Bounds of the id, exclusive, and of the number, inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Anchors {
+    after: Option<i64>,
+    before: Option<i64>,
+    from_seq: Option<i64>,
+    to_seq: Option<i64>,
+}
+
+impl Anchors {
+    const NONE: Self = Self { after: None, before: None, from_seq: None, to_seq: None };
+
+    fn of(query: &MessageQuery) -> Self {
+        let MessageQuery { after, before, from_seq, to_seq, .. } = *query;
+        Self { after, before, from_seq, to_seq }
+    }
+
+    /// The order in which they bound what is asked for on both sides.
+    fn interval(&self) -> Option<MessageOrder> {
+        match self {
+            Self { after: Some(_), before: Some(_), .. } => Some(MessageOrder::Id),
+            Self { from_seq: Some(_), to_seq: Some(_), .. } => Some(MessageOrder::Seq),
+            _ => None,
+        }
+    }
 }
 
 /// Bounds of time: from, and before.
@@ -126,6 +147,8 @@ struct History<'c, 'q> {
     /// Whether only some kinds are asked for.
     some: bool,
     query: &'q MessageQuery,
+    /// Those of the query, or what they come to.
+    anchors: Anchors,
 }
 
 impl History<'_, '_> {
@@ -154,6 +177,8 @@ impl History<'_, '_> {
             .bind(self.conversation)
             .bind(part.from)
             .bind(part.until)
+            .bind(nothing)
+            .bind(nothing)
             .bind(nothing)
             .bind(nothing)
             .bind(nothing)
@@ -218,6 +243,8 @@ impl History<'_, '_> {
             .bind(nothing)
             .bind(nothing)
             .bind(offset)
+            .bind(nothing)
+            .bind(nothing)
             .bind(&self.list)
             .fetch_one(&mut *self.connection)
             .await?;
@@ -227,24 +254,100 @@ impl History<'_, '_> {
         Ok((Stretch { since, until, messages }, offset - before))
     }
 
-    /// A page of what lies between two anchors close to each other.
-    async fn between(&mut self, (limit, offset): (i64, i64)) -> Result<Vec<StoredMessage>, Failure> {
-        let walk = Walk { order: MessageOrder::Id, descending: false };
-        let ids = self.ids(walk, (self.query.since, self.query.until), (NARROW, 0)).await?;
+    /// Where numbers ascend with ids, bounds of the number become such of the id.
+    async fn number_by_id(&mut self) -> Result<(), Failure> {
+        let Anchors { from_seq, to_seq, .. } = self.anchors;
+        if let Some(from) = from_seq {
+            // With none from there on, nothing is left.
+            let first = self.first_id(from).await?.unwrap_or(i64::MAX);
+            self.anchors.after = self.anchors.after.max(Some(first - 1));
+        }
+        if let Some(to) = to_seq {
+            // With none above, everything is.
+            let first = match to.checked_add(1) {
+                Some(above) => self.first_id(above).await?.unwrap_or(i64::MAX),
+                None => i64::MAX,
+            };
+            self.anchors.before = Some(self.anchors.before.map_or(first, |before| before.min(first)));
+        }
+        (self.anchors.from_seq, self.anchors.to_seq) = (None, None);
+        Ok(())
+    }
+
+    /// The least id from a number on, where numbers ascend with ids.
+    async fn first_id(&mut self, seq: i64) -> Result<Option<i64>, Failure> {
+        let nothing = None::<i64>;
+        Ok(sqlx::query_scalar(AssertSqlSafe(first_id_sql()))
+            .bind(self.conversation)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(nothing)
+            .bind(seq)
+            .bind(nothing)
+            .bind(&self.list)
+            .fetch_one(&mut *self.connection)
+            .await?)
+    }
+
+    /// A page of what the anchors leave.
+    async fn anchored(&mut self, order: MessageOrder, page: (i64, i64)) -> Result<Vec<StoredMessage>, Failure> {
+        let query = self.query;
+        let asked = Walk { order, descending: query.descending };
+        let by_number = query.order == MessageOrder::Seq && query.from_seq.is_some() != query.to_seq.is_some();
+        let walk = match (query.after, query.before) {
+            (Some(_), None) => Walk { order: MessageOrder::Id, descending: false },
+            (None, Some(_)) => Walk { order: MessageOrder::Id, descending: true },
+            (None, None) if by_number => Walk { order, descending: query.to_seq.is_some() },
+            _ => asked,
+        };
+        if walk == asked
+            && let Some(interval) = self.anchors.interval().filter(|interval| *interval != order)
+            && let Some(rows) = self.between(interval, page).await?
+        {
+            return Ok(rows);
+        }
+        let ids = self.ids(walk, (query.since, query.until), page).await?;
+        let mut rows = rows::messages(self.connection, &ids).await?;
+        if walk != asked {
+            in_order(&mut rows, query);
+        }
+        Ok(rows)
+    }
+
+    /// A page of what lies in an interval of another order, unless that is too much to put in order.
+    async fn between(
+        &mut self,
+        interval: MessageOrder,
+        (limit, offset): (i64, i64),
+    ) -> Result<Option<Vec<StoredMessage>>, Failure> {
+        let walk = Walk { order: interval, descending: false };
+        let ids = self.ids(walk, (self.query.since, self.query.until), (NARROW + 1, 0)).await?;
+        if ids.len() as i64 > NARROW {
+            return Ok(None);
+        }
         let sql = "SELECT m.sent_at, m.seq, m.id FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value";
         let keys = sqlx::query_as(sql).bind(id_list(ids)).fetch_all(&mut *self.connection).await?;
         // Both fit: they are below the total.
         let wanted: Vec<i64> =
             sorted(keys, self.query).into_iter().skip(offset as usize).take(limit as usize).collect();
-        rows::messages(self.connection, &wanted).await
+        Ok(Some(rows::messages(self.connection, &wanted).await?))
     }
 
     /// The ids of a page, in the direction of the walk.
     async fn ids(&mut self, walk: Walk, bounds: Bounds, (limit, offset): (i64, i64)) -> Result<Vec<i64>, Failure> {
-        let MessageQuery { after, before, .. } = *self.query;
+        let Anchors { after, before, from_seq, to_seq } = self.anchors;
         let (since, until) = bounds;
-        let shape =
-            Shape { since: since.is_some(), until: until.is_some(), after: after.is_some(), before: before.is_some() };
+        let shape = Shape {
+            since: since.is_some(),
+            until: until.is_some(),
+            after: after.is_some(),
+            before: before.is_some(),
+            from_seq: from_seq.is_some(),
+            to_seq: to_seq.is_some(),
+        };
         let sql = page_sql(walk, shape, self.kinds.len());
         let mut page = sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(sql))
             .bind(self.conversation)
@@ -253,7 +356,9 @@ impl History<'_, '_> {
             .bind(after)
             .bind(before)
             .bind(limit)
-            .bind(offset);
+            .bind(offset)
+            .bind(from_seq)
+            .bind(to_seq);
         if self.kinds.len() > MERGED {
             page = page.bind(&self.list);
         } else {

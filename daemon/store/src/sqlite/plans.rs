@@ -1,6 +1,6 @@
 //! Every answer is a range of an index: what SQLite says it will do, checked.
 
-use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, kinds_sql, page_sql, tally_sql};
+use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, first_id_sql, kinds_sql, page_sql, tally_sql};
 use super::revocations::MARK_COPIES;
 use super::{Options, SqliteArchive, feed, lists, live, media, queries};
 use sqlx::{AssertSqlSafe, Row};
@@ -35,7 +35,8 @@ async fn no_answer_scans_or_sorts() {
             for descending in [false, true] {
                 for kinds in [1, 2, MERGED] {
                     let bit = |at: u8| bits >> at & 1 == 1;
-                    let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3) };
+                    let (from_seq, to_seq) = (false, false);
+                    let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3), from_seq, to_seq };
                     let sql = page_sql(Walk { order, descending }, shape, kinds);
                     let plan = plan(&archive, &sql).await;
                     check(&sql, &plan, index);
@@ -44,6 +45,23 @@ async fn no_answer_scans_or_sorts() {
             }
         }
     }
+    for bits in 0..64_u8 {
+        let bit = |at: u8| bits >> at & 1 == 1;
+        let (from_seq, to_seq) = (bit(4), bit(5));
+        let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3), from_seq, to_seq };
+        let range = match (from_seq, to_seq) {
+            (true, true) => "(conversation=? AND kind=? AND seq>? AND seq<?)",
+            (true, false) => "(conversation=? AND kind=? AND seq>?)",
+            (false, true) => "(conversation=? AND kind=? AND seq<?)",
+            (false, false) => "(conversation=? AND kind=?)",
+        };
+        let sql = page_sql(Walk { order: MessageOrder::Seq, descending: bit(0) }, shape, 2);
+        check(&sql, &plan(&archive, &sql).await, &format!("message_by_seq USING PRIMARY KEY {range}"));
+    }
+    let sql = first_id_sql();
+    let steps = plan(&archive, &sql).await.replace("SCAN part", "").replace("SCAN CONSTANT ROW", "");
+    check(&sql, &steps, "COVERING INDEX message_by_id (conversation=? AND kind=? AND id>? AND id<?)");
+    assert!(steps.contains("SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"), "{steps}");
     let copies = "message_native (instance=? AND native_id>? AND native_id<?)";
     check(MARK_COPIES, &plan(&archive, MARK_COPIES).await, copies);
     let (sql, next) = (kinds_sql(), "COVERING INDEX message_by_time (conversation=? AND kind>?)");

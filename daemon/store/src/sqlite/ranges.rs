@@ -1,8 +1,8 @@
 //! The statements of a conversation's history. Each reads ranges of one index, which holds all that is filtered by; no row
-//! is touched.
+//! is touched, save for bounds of the number with another order, where that is not the order by id.
 //!
 //! Parameters have the same number everywhere: 1 the conversation, 2 and 3 the time from and before, 4 and 5 the ids
-//! after and before, 6 the limit, 7 the offset, and from 8 on the kinds.
+//! after and before, 6 the limit, 7 the offset, 8 and 9 the numbers from and up to, and from 10 on the kinds.
 
 use stele_archive::ops::MessageOrder;
 
@@ -23,6 +23,8 @@ pub(super) struct Shape {
     pub until: bool,
     pub after: bool,
     pub before: bool,
+    pub from_seq: bool,
+    pub to_seq: bool,
 }
 
 /// The statement that finds a page's ids, of so many kinds: a range each, merged in order by the database. More than
@@ -39,11 +41,29 @@ pub(super) fn page_sql(walk: Walk, shape: Shape, kinds: usize) -> String {
     let range =
         |kind: String| format!("SELECT id, {column} FROM {place} WHERE conversation = ?1 AND kind {kind}{filter}");
     let ranges: Vec<_> = if kinds > MERGED {
-        vec![range("IN (SELECT value FROM json_each(?8))".to_owned())]
+        vec![range("IN (SELECT value FROM json_each(?10))".to_owned())]
     } else {
-        (0..kinds).map(|at| range(format!("= ?{}", 8 + at))).collect()
+        (0..kinds).map(|at| range(format!("= ?{}", 10 + at))).collect()
     };
     format!("{} ORDER BY 2 {direction}{tie} LIMIT ?6 OFFSET ?7", ranges.join(" UNION ALL "))
+}
+
+/// The statement for the least id from number 8 on, of the kinds in a JSON array, where numbers ascend with ids. The ids in
+/// question are halved until none is left: each step looks at the first message of the upper half.
+pub(super) fn first_id_sql() -> String {
+    "WITH RECURSIVE part (low, high, first) AS ( \
+         SELECT 0, ifnull((SELECT max(id) FROM message), 0) + 1, NULL \
+         UNION ALL \
+         SELECT CASE WHEN m.seq < ?8 THEN m.id + 1 ELSE part.low END, \
+                CASE WHEN m.seq < ?8 THEN part.high ELSE (part.low + part.high) / 2 END, \
+                CASE WHEN m.seq >= ?8 THEN m.id ELSE part.first END \
+         FROM part LEFT JOIN message AS m ON m.id = ( \
+             SELECT min((SELECT min(id) FROM message INDEXED BY message_by_id WHERE conversation = ?1 \
+                         AND kind = k.value AND id >= (part.low + part.high) / 2 AND id < part.high)) \
+             FROM json_each(?10) AS k) \
+         WHERE part.low < part.high \
+     ) SELECT first FROM part WHERE low >= high"
+        .to_owned()
 }
 
 /// The statement for the kinds a conversation holds: from each to the next one, without the messages in between.
@@ -61,7 +81,7 @@ pub(super) fn count_sql() -> String {
     let filter = filter_sql(Shape { since: true, until: true, ..Shape::default() });
     format!(
         "SELECT count(*) FROM message INDEXED BY message_by_time \
-         WHERE conversation = ?1 AND kind IN (SELECT value FROM json_each(?8)){filter}"
+         WHERE conversation = ?1 AND kind IN (SELECT value FROM json_each(?10)){filter}"
     )
 }
 
@@ -84,7 +104,7 @@ pub(super) fn day_sql(descending: bool, kinds: bool) -> String {
 }
 
 fn among(kinds: bool) -> &'static str {
-    if kinds { " AND kind IN (SELECT value FROM json_each(?8))" } else { "" }
+    if kinds { " AND kind IN (SELECT value FROM json_each(?10))" } else { "" }
 }
 
 fn filter_sql(shape: Shape) -> String {
@@ -93,6 +113,8 @@ fn filter_sql(shape: Shape) -> String {
         (shape.until, " AND sent_at < ?3"),
         (shape.after, " AND id > ?4"),
         (shape.before, " AND id < ?5"),
+        (shape.from_seq, " AND seq >= ?8"),
+        (shape.to_seq, " AND seq <= ?9"),
     ];
     parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, sql)| sql).collect()
 }

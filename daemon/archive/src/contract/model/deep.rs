@@ -21,8 +21,9 @@ const BUSY: i64 = 11;
 const MESSAGES: usize = 3_000;
 /// Messages of a page while the archive is filled.
 const PAGE: usize = 250;
-/// One numbered as it arrives, one numbered by its source in another order.
-const CONVERSATIONS: [&str; 2] = ["plain", "astray"];
+/// One numbered as it becomes readable, one numbered by its source in another order, and one where that is the order of
+/// arrival.
+const CONVERSATIONS: [&str; 3] = ["plain", "astray", "ascending"];
 const KINDS: [&str; 4] = ["text", "image", "file", "note"];
 
 /// Compare so many answers about one long history. Call it outside of a runtime: it brings one of its own.
@@ -52,10 +53,13 @@ pub fn run_deep(factory: &dyn Factory, queries: u32) {
         same("answer", (rows, found.total), model.messages(0, query))
     };
     let ids = CONVERSATIONS.map(|conversation| model.ids(0, conversation));
-    let outcome = runner.run(&query(), |(place, mut query, after, before)| {
+    let numbers = CONVERSATIONS.map(|conversation| model.numbers(0, conversation));
+    let outcome = runner.run(&query(), |(place, mut query, (after, before), (from, to))| {
+        let id = |at: Index| ids[place][at.index(ids[place].len())];
+        let number = |(at, off): (Index, i64)| numbers[place][at.index(numbers[place].len())] + off;
         query.conversation = CONVERSATIONS[place].to_owned();
-        query.after = after.map(|at| ids[place][at.index(ids[place].len())]);
-        query.before = before.map(|at| ids[place][at.index(ids[place].len())]);
+        (query.after, query.before) = (after.map(id), before.map(id));
+        (query.from_seq, query.to_seq) = (from.map(number), to.map(number));
         runtime.block_on(ask(&query)).map_err(TestCaseError::fail)
     });
     if let Err(error) = outcome {
@@ -93,17 +97,18 @@ fn pages(said: Vec<Said>) -> Vec<Page> {
             at => at as i64 * DAYS / MESSAGES as i64,
         };
         let page = at / PAGE;
-        if said.late {
+        let late = said.late && said.place != 2;
+        if late {
             let reason = "no key".to_owned();
             pages[page].parked.push(Parked { native_id: native_id.clone(), reason, ..Parked::default() });
         }
-        pages[if said.late { page + 2 } else { page }].messages.push(Message {
+        pages[if late { page + 2 } else { page }].messages.push(Message {
             native_id,
             conversation: CONVERSATIONS[said.place].to_owned(),
             sender: "ann".to_owned(),
             sent_at: (day - BUSY) * DAY + said.moment,
             kind: said.kind.to_owned(),
-            seq: (said.place == 1).then_some(said.seq),
+            seq: [None, Some(said.seq), Some(7 * at as i64)][said.place],
             text: format!("text of {at}"),
             ..Message::default()
         });
@@ -111,10 +116,13 @@ fn pages(said: Vec<Said>) -> Vec<Page> {
     pages
 }
 
-type Anchor = Option<Index>;
+type Anchors = (Option<Index>, Option<Index>);
+/// A number there is, or one beside it.
+type Numbers = (Option<(Index, i64)>, Option<(Index, i64)>);
 
-fn query() -> impl Strategy<Value = (usize, MessageQuery, Anchor, Anchor)> {
+fn query() -> impl Strategy<Value = (usize, MessageQuery, Anchors, Numbers)> {
     let anchor = option::weighted(0.3, any::<Index>());
+    let number = option::weighted(0.3, (any::<Index>(), -1..=1_i64));
     let moment = prop_oneof![-BUSY..DAYS - BUSY].prop_flat_map(|day| (Just(day * DAY), prop_oneof![Just(0), 0..DAY]));
     let moment = option::weighted(0.3, moment.prop_map(|(day, rest)| day + rest));
     let kinds = prop_oneof![Just(Vec::new()), subsequence(&KINDS[..], 1..=3)];
@@ -122,8 +130,8 @@ fn query() -> impl Strategy<Value = (usize, MessageQuery, Anchor, Anchor)> {
     let offset = prop_oneof![0..50_u64, 0..MESSAGES as u64 / 2];
     (
         0..CONVERSATIONS.len(),
-        anchor.clone(),
-        anchor,
+        (anchor.clone(), anchor),
+        (number.clone(), number),
         kinds,
         (moment.clone(), moment),
         order,
@@ -131,10 +139,10 @@ fn query() -> impl Strategy<Value = (usize, MessageQuery, Anchor, Anchor)> {
         offset,
         1..40_u32,
     )
-        .prop_map(|(place, after, before, kinds, (since, until), order, descending, offset, limit)| {
+        .prop_map(|(place, anchors, numbers, kinds, (since, until), order, descending, offset, limit)| {
             let kinds = kinds.into_iter().map(str::to_owned).collect();
             let query =
                 MessageQuery { kinds, since, until, order, descending, offset, limit, ..MessageQuery::default() };
-            (place, query, after, before)
+            (place, query, anchors, numbers)
         })
 }

@@ -229,6 +229,13 @@ impl Memory {
         ids
     }
 
+    /// Numbers of a conversation's messages, ascending.
+    pub fn numbers(&self, at: usize, conversation: &str) -> Vec<i64> {
+        let mut numbers: Vec<_> = self.of(at, conversation).map(|kept| kept.seq).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
     pub fn messages(&self, at: usize, query: &MessageQuery) -> (Vec<Shown>, u64) {
         let mut found: Vec<&Kept> = self
             .of(at, &query.conversation)
@@ -238,6 +245,8 @@ impl Memory {
             .collect();
         let total = found.len() as u64;
         found.retain(|kept| query.after.is_none_or(|id| kept.id > id) && query.before.is_none_or(|id| kept.id < id));
+        found.retain(|kept| query.from_seq.is_none_or(|seq| kept.seq >= seq));
+        found.retain(|kept| query.to_seq.is_none_or(|seq| kept.seq <= seq));
         let key = |kept: &&Kept| match query.order {
             MessageOrder::SentAt => (kept.message.sent_at, kept.id),
             MessageOrder::Id => (kept.id, kept.id),
@@ -250,9 +259,15 @@ impl Memory {
             }
         };
         match (query.after, query.before) {
-            (None, None) | (Some(_), Some(_)) => in_order(&mut found),
             (Some(_), None) => found.sort_by_key(|kept| kept.id),
             (None, Some(_)) => found.sort_by_key(|kept| -kept.id),
+            (None, None) if query.order == MessageOrder::Seq && query.from_seq.is_some() != query.to_seq.is_some() => {
+                found.sort_by_key(key);
+                if query.to_seq.is_some() {
+                    found.reverse();
+                }
+            }
+            _ => in_order(&mut found),
         }
         let mut rows: Vec<_> = found.into_iter().skip(query.offset as usize).take(query.limit as usize).collect();
         in_order(&mut rows);

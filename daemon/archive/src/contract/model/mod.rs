@@ -185,6 +185,8 @@ async fn compare_feed(archive: &dyn Archive, model: &Memory) -> Result<(), Strin
 fn message_queries(model: &Memory, instance: usize, conversation: &str) -> Vec<MessageQuery> {
     let ids = model.ids(instance, conversation);
     let anchors = [None, ids.first().copied(), ids.get(ids.len() / 2).copied(), ids.last().copied()];
+    let numbers = model.numbers(instance, conversation);
+    let number = |share: usize| numbers.get(numbers.len() * share / 4).copied();
     let times = [None, Some(history::TIMES[2]), Some(history::TIMES[4])];
     let mut queries = Vec::new();
     for (at, order) in [MessageOrder::SentAt, MessageOrder::Id, MessageOrder::Seq].into_iter().enumerate() {
@@ -213,6 +215,23 @@ fn message_queries(model: &Memory, instance: usize, conversation: &str) -> Vec<M
                     kinds: if turn % 2 == 0 { Vec::new() } else { vec!["image".to_owned(), "file".to_owned()] },
                     ..plain.clone()
                 });
+                let bounds = [
+                    (number(1), None),
+                    (None, number(2)),
+                    (number(1), number(3)),
+                    (number(3), number(1)),
+                    (Some(9), None),
+                ];
+                for (at, (from_seq, to_seq)) in bounds.into_iter().enumerate() {
+                    let bound = MessageQuery { from_seq, to_seq, ..plain.clone() };
+                    queries.push(match (turn + at) % 4 {
+                        0 => MessageQuery { after: anchors[1 + turn % 3], ..bound.clone() },
+                        1 => MessageQuery { kinds: vec!["text".to_owned()], ..bound.clone() },
+                        2 => MessageQuery { since: times[1], before: anchors[3], ..bound.clone() },
+                        _ => MessageQuery { after: anchors[1], before: anchors[3], ..bound.clone() },
+                    });
+                    queries.push(bound);
+                }
                 // Amid the order, and near its far end.
                 for (share, kind) in [(1, "text"), (2, "image"), (4, "file")] {
                     let offset = (ids.len() * share / 5) as u64;
