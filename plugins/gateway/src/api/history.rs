@@ -9,9 +9,7 @@ use crate::CALL;
 use crate::message::Shown;
 use crate::msgid::Series;
 use crate::token::Caller;
-use stele_plugin_api::ops::{
-    ArchiveQuery, HttpReply, MAX_ROWS, MessageOrder, MessagePage, MessageQuery, MessageView, Op,
-};
+use stele_plugin_api::ops::{ArchiveQuery, HttpReply, MessageOrder, MessagePage, MessageQuery, MessageView, Op};
 use stele_plugin_api::{Error, ErrorCode};
 
 /// Messages of an answer, but that of a range.
@@ -22,6 +20,8 @@ pub const MAX_ANSWERS: usize = 8;
 const MAX_BYTES: usize = 32 << 20;
 /// What one call of the archive should bring, in bytes.
 const CALL_BYTES: usize = 4 << 20;
+/// Most messages of one call, however short the last ones were: the next may be long.
+const CALL_ROWS: u32 = 200;
 
 /// Messages of a conversation, by number.
 struct Choice {
@@ -72,15 +72,13 @@ impl Api {
         let conversation = fields.text("conversation_id")?;
         let descending = fields.flag("desc")?;
         let found = self.open_to(caller, &conversation).await?;
-        let choice = found.and_then(|found| choose(Series::of(&conversation, type_of(&found))));
-        let _permit = self.answers.acquire().await.map_err(|_| ApiError::Failed)?;
         let mut answer = Answer::default();
-        if let Some(choice) = choice {
-            let reverse = choice.newest != descending;
-            self.collect(conversation, choice, &mut answer).await?;
-            return Ok(reply::json(answer.finish(reverse)));
-        }
-        Ok(reply::json(answer.finish(false)))
+        let choice = found.and_then(|found| choose(Series::of(&conversation, type_of(&found))));
+        let Some(choice) = choice else { return Ok(reply::json(answer.finish(false))) };
+        let reverse = choice.newest != descending;
+        let _permit = self.answers.acquire().await.map_err(|_| ApiError::Failed)?;
+        self.collect(conversation, choice, &mut answer).await?;
+        Ok(reply::json(answer.finish(reverse)))
     }
 
     /// Puts what is chosen into an answer, in the order in which it is chosen.
@@ -127,7 +125,7 @@ impl Api {
 fn worthwhile(page: &[MessageView]) -> u32 {
     let bytes: usize = page.iter().map(|message| message.text.len() + message.body.len()).sum();
     let rows = CALL_BYTES * page.len() / bytes.max(1);
-    u32::try_from(rows).unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS)
+    u32::try_from(rows).unwrap_or(CALL_ROWS).clamp(1, CALL_ROWS)
 }
 
 /// Messages of an answer, as they are written.
