@@ -103,6 +103,48 @@ async fn members_of_before_hear_what_comes() {
 }
 
 #[tokio::test]
+async fn who_comes_or_goes_moves_nobody_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    let tell = async |joined: &[&str], left: &[&str], messages: Vec<Message>| {
+        let names = |natives: &[&str]| natives.iter().map(|native| (*native).to_owned()).collect();
+        let (joined, left) = (names(joined), names(left));
+        let told = Conversation { native_id: "c".to_owned(), joined, left, ..Conversation::default() };
+        let page = Page { conversations: vec![told], messages, ..Page::default() };
+        let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+        archive.commit(commit).await.expect("stored");
+    };
+    let from = |native: &str, sender: &str| Message {
+        native_id: native.to_owned(),
+        conversation: "c".to_owned(),
+        sender: sender.to_owned(),
+        kind: "text".to_owned(),
+        ..Message::default()
+    };
+    let many: Vec<String> = (0..500).map(|at| format!("u{at}")).collect();
+    tell(&many.iter().map(String::as_str).collect::<Vec<_>>(), &[], vec![from("m1", "u0")]).await;
+    tamper(&path, "CREATE TABLE moved (person INTEGER)").await;
+    tamper(
+        &path,
+        "CREATE TRIGGER moves AFTER UPDATE ON participation BEGIN INSERT INTO moved VALUES (new.person); END",
+    )
+    .await;
+    tell(&["new"], &["u1"], vec![from("m2", "guest"), from("m3", "u2")]).await;
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.expect("opens");
+    let moved: i64 = sqlx::query_scalar("SELECT count(DISTINCT person) FROM moved")
+        .fetch_one(&mut connection)
+        .await
+        .expect("counts");
+    assert!(moved <= 3, "{moved} people were moved");
+    for (person, listed) in [("u0", 1), ("new", 1), ("guest", 1), ("u2", 1), ("u1", 0)] {
+        let query = ConversationQuery { person: person.to_owned(), limit: 1, ..ConversationQuery::default() };
+        assert_eq!(archive.conversations(instance, &query).await.expect("answers").total, listed, "{person}");
+    }
+}
+
+#[tokio::test]
 async fn a_closed_archive_is_unavailable_and_its_file_is_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("archive.db");

@@ -147,8 +147,10 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
     let media = attachments::attach(txn, &rows).await?;
     txn.counters.messages += rows.len() as i64;
 
-    let mut renewed: HashSet<i64> = conversations.relisted.iter().copied().chain(moved).collect();
-    participation::see(txn, &rows, &conversations.standing, &mut renewed).await?;
+    let mut joined: HashSet<i64> = moved.into_iter().collect();
+    participation::see(txn, &rows, &mut joined).await?;
+    let mut renewed: HashSet<i64> = conversations.relisted.iter().copied().collect();
+    renewed.extend(participation::pairs(txn, joined).await?);
     renewed.extend(participation::named_after(txn, &renamed).await?);
     if !rows.is_empty() {
         conversations::advance(txn, &conversations.standing).await?;

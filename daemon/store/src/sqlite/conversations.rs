@@ -40,7 +40,6 @@ const STORED: &str = "SELECT c.id, c.partition, c.title, c.owner, c.attributes, 
 /// What a conversation is while the page's messages are added to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
-    pub kind: i64,
     pub messages: i64,
     pub last_seq: i64,
     pub last_at: i64,
@@ -55,7 +54,6 @@ pub(super) struct Standing {
 
 impl Standing {
     const NEW: Self = Self {
-        kind: 0,
         messages: 0,
         last_seq: 0,
         last_at: i64::MIN,
@@ -173,16 +171,15 @@ async fn stand(
     if unknown.is_empty() {
         return Ok(standing);
     }
-    let stored = "SELECT id, kind, messages, last_seq, last_at, last_id, own_order FROM conversation \
+    let stored = "SELECT id, messages, last_seq, last_at, last_id, own_order FROM conversation \
                   WHERE id IN (SELECT value FROM json_each(?))";
     for row in sqlx::query(stored).bind(id_list(unknown)).fetch_all(&mut *txn.connection).await? {
         let known = Standing {
-            kind: row.get(1),
-            messages: row.get(2),
-            last_seq: row.get(3),
-            last_at: row.get(4),
-            last_id: row.get(5),
-            own_order: row.get(6),
+            messages: row.get(1),
+            last_seq: row.get(2),
+            last_at: row.get(3),
+            last_id: row.get(4),
+            own_order: row.get(5),
             ..Standing::NEW
         };
         standing.insert(row.get(0), known.settled());
@@ -265,7 +262,7 @@ async fn create<'a>(
             let told = told.get(native).unwrap_or(&nothing);
             let kind = told.kind(&ConversationKind::System);
             let word = txn.memory.word(txn.connection, kind.as_str()).await?;
-            standing.insert(*id, Standing { kind: word, ..Standing::NEW });
+            standing.insert(*id, Standing::NEW);
             created.push((*id, *native, word, is_pair(kind), &told.words));
         }
         txn.memory.interned(txn.instance).conversations.insert((*native).into(), *id);
@@ -330,9 +327,6 @@ async fn describe(
             relisted.push(id);
         }
         let word = txn.memory.word(txn.connection, new_kind.as_str()).await?;
-        if let Some(standing) = txn.memory.standing.get(&id) {
-            txn.memory.standing.insert(id, Standing { kind: word, ..standing });
-        }
         let update = "UPDATE conversation SET kind = ?, pair = ?, partition = ?, title = ?, folded = ?, owner = ?, \
                       attributes = ?, archived = ?, deleted = ? WHERE id = ?";
         sqlx::query(update)

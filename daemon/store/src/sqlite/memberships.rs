@@ -3,6 +3,7 @@
 use super::bulk::{Bulk, Values, id_list};
 use super::commit::{Ids, Txn};
 use super::error::Failure;
+use super::participation::DAY_OF;
 use sqlx::Row;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
@@ -19,9 +20,14 @@ static AMONG: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static TAKE_IN: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT OR FAIL INTO participation (conversation, person, kind, seen, member) VALUES",
-        "(?, ?, (SELECT kind FROM conversation WHERE id = ?), 0, 1)",
-        "ON CONFLICT (conversation, person) DO UPDATE SET member = 1",
+        "WITH j (conversation, person) AS (VALUES",
+        "(?, ?)",
+        &format!(
+            ") INSERT OR FAIL INTO participation (conversation, person, kind, seen, member, day, label) \
+             SELECT j.conversation, j.person, c.kind, 0, 1, {DAY_OF}, c.folded FROM j \
+             CROSS JOIN conversation AS c ON c.id = j.conversation WHERE true \
+             ON CONFLICT (conversation, person) DO UPDATE SET member = 1"
+        ),
     )
 });
 /// Whoever left and came back with nothing said since they joined goes on with the stay they had.
@@ -167,12 +173,7 @@ async fn choose(txn: &mut Txn<'_>, candidates: &[(Pair, bool)], moves: &mut Move
 
 async fn take_in(txn: &mut Txn<'_>, joined: &[Pair]) -> Result<(), Failure> {
     for (sql, joined) in TAKE_IN.cut(joined) {
-        let mut values = Values::with_capacity(joined.len() * 3);
-        for (conversation, person) in joined {
-            values.put(*conversation)?;
-            values.put(*person)?;
-            values.put(*conversation)?;
-        }
+        let values = pairs(joined.len(), joined, &[])?;
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
     for (sql, joined) in BEGIN.cut(joined) {

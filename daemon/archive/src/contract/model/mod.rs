@@ -224,13 +224,13 @@ fn message_queries(model: &Memory, instance: usize, conversation: &str) -> Vec<M
                 ];
                 for (at, (from_seq, to_seq)) in bounds.into_iter().enumerate() {
                     let bound = MessageQuery { from_seq, to_seq, ..plain.clone() };
-                    queries.push(match (turn + at) % 4 {
-                        0 => MessageQuery { after: anchors[1 + turn % 3], ..bound.clone() },
-                        1 => MessageQuery { kinds: vec!["text".to_owned()], ..bound.clone() },
-                        2 => MessageQuery { since: times[1], before: anchors[3], ..bound.clone() },
-                        _ => MessageQuery { after: anchors[1], before: anchors[3], ..bound.clone() },
+                    queries.push(match (turn + at) % 5 {
+                        0 => MessageQuery { after: anchors[1 + turn % 3], ..bound },
+                        1 => MessageQuery { kinds: vec!["text".to_owned()], ..bound },
+                        2 => MessageQuery { since: times[1], before: anchors[3], ..bound },
+                        3 => MessageQuery { after: anchors[1], before: anchors[3], ..bound },
+                        _ => bound,
                     });
-                    queries.push(bound);
                 }
                 // Amid the order, and near its far end.
                 for (share, kind) in [(1, "text"), (2, "image"), (4, "file")] {
