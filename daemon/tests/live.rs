@@ -179,7 +179,7 @@ impl Site {
             (response.status().as_u16(), &response.headers()["content-type"]),
             (200, &"text/event-stream".parse().unwrap())
         );
-        Lines { response, text: String::new() }
+        Lines { response, unread: Vec::new(), looked: 0 }
     }
 }
 
@@ -211,20 +211,23 @@ async fn closed(client: &mut Client) -> (u16, String) {
 /// What comes of server-sent events.
 struct Lines {
     response: reqwest::Response,
-    text: String,
+    unread: Vec<u8>,
+    /// No block ends before.
+    looked: usize,
 }
 
 impl Lines {
     /// The next block, without the empty line at its end; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(block);
+            if let Some(at) = self.unread[self.looked..].windows(2).position(|two| two == b"\n\n") {
+                let at = std::mem::take(&mut self.looked) + at;
+                let block = self.unread.drain(..at + 2).take(at).collect();
+                return Some(String::from_utf8(block).expect("events are text"));
             }
+            self.looked = self.unread.len().saturating_sub(1);
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something comes");
-            self.text += std::str::from_utf8(&chunk.expect("the answer is whole")?).expect("a chunk is text");
+            self.unread.extend_from_slice(&chunk.expect("the answer is whole")?);
         }
     }
 
@@ -436,7 +439,7 @@ async fn a_stream_says_that_it_is_there_and_keeps_its_connection() {
         let response = site.client.get(url).send().await.unwrap();
         let expected = if encrypted { reqwest::Version::HTTP_2 } else { reqwest::Version::HTTP_11 };
         assert_eq!(response.version(), expected);
-        let mut lines = Lines { response, text: String::new() };
+        let mut lines = Lines { response, unread: Vec::new(), looked: 0 };
         // More than twice the time after which an idle connection is closed.
         for _ in 0..8 {
             assert_eq!(lines.next().await.as_deref(), Some(":"));
@@ -473,6 +476,26 @@ async fn a_client_that_is_too_slow_loses_its_place_and_comes_back() {
     let mut back = site.websocket(&format!("ann&since={}", revs[heard - 1])).await;
     for _ in heard..40 {
         hears(&mut back, &[large.as_str()]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_message_comes_whole() {
+    let site = site().await;
+    site.join(&["ann"]).await;
+    let mut client = site.websocket("ann&session=1").await;
+    let mut events = site.sse("ann&session=2").await;
+    let polled = tokio::spawn(site.client.get(site.url("protoc=poll&person=ann&session=3")).send());
+    while site.poll("person=ann&session=3&wait=50").await.0 != 204 {}
+    assert_eq!(polled.await.unwrap().unwrap().status(), 204);
+    for bytes in [16 << 10, (16 << 10) + 1, 3 << 20] {
+        let text = "文".repeat(bytes / 3);
+        site.say(&[&text, "small"]).await;
+        hears(&mut client, &[&text, "small"]).await;
+        events.hears(&[&text, "small"]).await;
+        for text in [&*text, "small"] {
+            assert!(site.poll("person=ann&session=3").await == (200, format!("{text}\n")));
+        }
     }
 }
 

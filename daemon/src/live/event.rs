@@ -35,7 +35,7 @@ impl Event {
         self.data.clone()
     }
 
-    /// The text, as the body of an answer.
+    /// The text as bytes.
     pub fn body(&self) -> Bytes {
         self.data.clone().into()
     }

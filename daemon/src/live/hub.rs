@@ -209,9 +209,12 @@ impl Hub {
     /// A session that was taken out of the table ends.
     fn ended(&self, session: &Session, end: End) {
         let dropped = session.end(end);
+        let (instance, carrier, reason) = (&self.name, session.carrier.as_str(), end.as_str());
         if end == End::Slow {
-            self.meters.dropped(end.as_str(), dropped);
-            tracing::info!(instance = self.name, carrier = session.carrier.as_str(), "a listener is too slow");
+            self.meters.dropped(reason, dropped);
+            tracing::info!(instance, carrier, reason, events = dropped, "a listener loses its place");
+        } else {
+            tracing::debug!(instance, carrier, reason, "a listener ends");
         }
         self.meters.ended(session.carrier, end);
     }

@@ -2,6 +2,7 @@
 //!
 //! What clients send is of no interest, but bounded: its size, its number, and the time without a sign of life.
 
+use super::event::Event;
 use super::listener::{Listener, Step};
 use super::session::End;
 use futures::{SinkExt, StreamExt};
@@ -9,13 +10,15 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +35,9 @@ const UNANSWERED: u32 = 2;
 const READ_BUFFER: usize = 512;
 /// Bytes that are written at once when there is more.
 const WRITE_BUFFER: usize = 4 << 10;
+/// Largest frame that is written, in bytes: a socket's buffer holds one whole, and keeps its size. A longer text is a message of
+/// several frames (§5.4).
+const FRAME: usize = 16 << 10;
 /// Events that are written before the client is listened to again.
 const BURST: usize = 32;
 /// Time a client gets to take what waits and to say goodbye.
@@ -138,7 +144,7 @@ async fn converse(
             step = listener.next() => match step {
                 Step::Event(event) => {
                     // What a client does not take within the time of two pings it does not take.
-                    let written = write(socket, listener, Message::Text(event.text()));
+                    let written = write(socket, listener, event);
                     match tokio::time::timeout(heartbeat * UNANSWERED, written).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => return of_error(&error),
@@ -168,15 +174,30 @@ async fn converse(
     (end, Some(code_of(end)))
 }
 
-/// Writes a message and what waits behind it.
-async fn write(socket: &mut Socket, listener: &Listener, first: Message) -> Result<(), Error> {
-    socket.feed(first).await?;
+/// Writes an event and what waits behind it.
+async fn write(socket: &mut Socket, listener: &Listener, first: Arc<Event>) -> Result<(), Error> {
+    feed(socket, &first).await?;
     for _ in 1..BURST {
         // Why a session ended is found again by whoever asks next.
         let Some(Step::Event(event)) = listener.try_next() else { break };
-        socket.feed(Message::Text(event.text())).await?;
+        feed(socket, &event).await?;
     }
     socket.flush().await
+}
+
+async fn feed(socket: &mut Socket, event: &Event) -> Result<(), Error> {
+    let text = event.text();
+    if text.len() <= FRAME {
+        return socket.feed(Message::Text(text)).await;
+    }
+    let (mut rest, mut kind) = (event.body(), Data::Text);
+    while !rest.is_empty() {
+        let part = rest.split_to(rest.len().min(FRAME));
+        let frame = Frame::message(part, OpCode::Data(kind), rest.is_empty());
+        socket.feed(Message::Frame(frame)).await?;
+        kind = Data::Continue;
+    }
+    Ok(())
 }
 
 /// Tells the client why, and waits until it has taken note: a connection that is closed with something unread in it is reset,
