@@ -51,6 +51,33 @@ pub struct Draft {
     pub opens: Option<Conversation>,
 }
 
+impl Draft {
+    /// The message with this id, number and time.
+    pub fn message(&self, id: &str, number: i64, at: Micros) -> Message {
+        let shown = Shown {
+            msg_id: id,
+            conversation: &self.conversation,
+            from_session: &self.sender,
+            send_time: Times::MICROS.write(at),
+            status: self.status,
+            kind: self.message_type.unwrap_or_default(),
+            content: &self.content,
+            unverified: &[],
+        };
+        Message {
+            native_id: id.to_owned(),
+            conversation: self.conversation.clone(),
+            seq: Some(number),
+            sender: self.sender.clone(),
+            sent_at: at,
+            kind: self.message_type.map_or_else(|| JOINED.to_owned(), |kind| kind.to_string()),
+            text: self.content.clone(),
+            body: Bytes::from(serde_json::to_vec(&shown).expect("texts and numbers can be written")),
+            ..Message::default()
+        }
+    }
+}
+
 struct Waiting {
     draft: Draft,
     answer: oneshot::Sender<Result<String, Error>>,
@@ -157,27 +184,7 @@ impl Task {
 
     fn message(&mut self, draft: &Draft, now: Micros) -> Message {
         let number = self.numbers.next(now, draft.above);
-        let id = Series::of(&draft.conversation, draft.kind).id(number);
-        let shown = Shown {
-            msg_id: id.as_str(),
-            conversation: &draft.conversation,
-            from_session: &draft.sender,
-            send_time: Times::MICROS.write(now),
-            status: draft.status,
-            kind: draft.message_type.unwrap_or_default(),
-            content: &draft.content,
-        };
-        Message {
-            native_id: id.to_string(),
-            conversation: draft.conversation.clone(),
-            seq: Some(number),
-            sender: draft.sender.clone(),
-            sent_at: now,
-            kind: draft.message_type.map_or_else(|| JOINED.to_owned(), |kind| kind.to_string()),
-            text: draft.content.clone(),
-            body: Bytes::from(serde_json::to_vec(&shown).expect("texts and numbers can be written")),
-            ..Message::default()
-        }
+        draft.message(Series::of(&draft.conversation, draft.kind).id(number).as_str(), number, now)
     }
 
     fn refuse(&self, batch: Vec<Waiting>, error: &Error) {

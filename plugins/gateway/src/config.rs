@@ -2,6 +2,7 @@
 
 use crate::secret::Secret;
 use crate::token;
+use crate::upstream::UpstreamConfig;
 use chrono_tz::Tz;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -56,6 +57,9 @@ pub struct Config {
     /// `data` in the answer of set_archive_conversations, as the original has; the documents have none.
     #[serde(default = "defaults::yes")]
     pub set_archive_data: bool,
+    /// A quick-im-core whose conversations are archived, and to which sends are relayed.
+    #[serde(default)]
+    pub upstream: Option<UpstreamConfig>,
 }
 
 /// How times are written.
@@ -120,6 +124,7 @@ impl Config {
         if !(1..=MAX_POLL_SECONDS).contains(&self.poll_seconds) {
             mistakes.push(Mistake::new("poll_seconds", format!("must be 1 to {MAX_POLL_SECONDS}")));
         }
+        mistakes.extend(self.upstream.iter().flat_map(UpstreamConfig::mistakes));
         mistakes
     }
 

@@ -1,6 +1,7 @@
 //! Stele's plugin for the quick-im gateway: conversations, tokens, messages and live delivery, kept in the archive.
 //!
-//! Nothing else is needed: the archive is the only store, and the daemon keeps the connections of listeners.
+//! Nothing else is needed: the archive is the only store, and the daemon keeps the connections of listeners. With an upstream, a
+//! real quick-im-core, that one's conversations are archived, and what clients do is done there first.
 
 mod api;
 mod commit;
@@ -10,6 +11,7 @@ pub mod msgid;
 mod plugin;
 pub mod secret;
 pub mod token;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -50,6 +50,9 @@ impl Times {
     }
 }
 
+/// What an upstream may have mixed up in its automatic messages (reference/gateway.md §7).
+pub const MIXED_UP: &[&str] = &["Type", "FromSession"];
+
 /// A message, with its keys in the order in which they are sent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -70,6 +73,9 @@ pub struct Shown<'m> {
     pub kind: i32,
     /// What it says.
     pub content: &'m str,
+    /// Keys whose values may be wrong; an addition to the documents.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub unverified: &'static [&'static str],
 }
 
 /// What only the body knows.
@@ -92,6 +98,7 @@ impl<'m> Shown<'m> {
             status: body.status,
             kind: body.r#type,
             content: &message.text,
+            unverified: &[],
         }
     }
 }

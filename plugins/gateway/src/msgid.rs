@@ -21,9 +21,9 @@ const LENGTH: usize = 19;
 /// Where its hyphens are.
 const HYPHENS: [usize; 3] = [5, 10, 15];
 /// Bits of a counter.
-const COUNTER_BITS: u32 = 12;
+pub const COUNTER_BITS: u32 = 12;
 /// Bits of a number: milliseconds and counter.
-const NUMBER_BITS: u32 = 54;
+pub const NUMBER_BITS: u32 = 54;
 /// Bits behind a number: conversation type and hash.
 const TAIL_BITS: u32 = 26;
 /// Bits of the hash.
@@ -68,6 +68,31 @@ impl fmt::Debug for MsgId {
 
 /// The number of an id; `None` for what is no id.
 pub fn number(id: &str) -> Option<i64> {
+    i64::try_from(bits(id)? >> TAIL_BITS).ok()
+}
+
+/// The type of the conversation an id was made for; `None` for what is no id.
+pub fn kind(id: &str) -> Option<u8> {
+    u8::try_from(bits(id)? >> HASH_BITS & u128::from(MAX_TYPE)).ok()
+}
+
+/// The number that all ids of this time are greater than.
+pub fn number_at(at: Micros) -> i64 {
+    at.div_euclid(1000).clamp(0, (1 << (NUMBER_BITS - COUNTER_BITS)) - 1) << COUNTER_BITS
+}
+
+/// When an id with this number was made.
+pub fn time(number: i64) -> Micros {
+    (number >> COUNTER_BITS) * 1000
+}
+
+/// The least and the greatest id with this number, of whatever conversation.
+pub fn span(number: i64) -> (MsgId, MsgId) {
+    let number = u128::from(number.cast_unsigned() & ((1 << NUMBER_BITS) - 1));
+    (MsgId::of(number << TAIL_BITS), MsgId::of(number << TAIL_BITS | ((1 << TAIL_BITS) - 1)))
+}
+
+fn bits(id: &str) -> Option<u128> {
     let text: &[u8; LENGTH] = id.as_bytes().try_into().ok()?;
     let mut bits = 0u128;
     for (place, character) in text.iter().enumerate() {
@@ -78,7 +103,7 @@ pub fn number(id: &str) -> Option<i64> {
             bits = bits << 5 | value as u128;
         }
     }
-    i64::try_from(bits >> TAIL_BITS).ok()
+    Some(bits)
 }
 
 /// The ids of one conversation.
@@ -168,7 +193,7 @@ mod tests {
         let check = |ms: i64, counter: i64, kind: u8, conversation: &str, expected: &str| {
             let stamp = ms << 12 | counter;
             assert_eq!(Series::of(conversation, kind).id(stamp).as_str(), expected);
-            assert_eq!(number(expected), Some(stamp), "{expected}");
+            assert_eq!((number(expected), super::kind(expected)), (Some(stamp), Some(kind)), "{expected}");
         };
         check(1_697_986_744_068, 1, 0, DOCUMENTS, "EDCZL-SY32-243Y-VWQ");
         check(1_697_986_882_878, 1, 0, DOCUMENTS, "EDCZM-UUHJ-243Y-VWQ");

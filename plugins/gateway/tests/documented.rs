@@ -25,6 +25,23 @@ fn every_setting_is_documented_with_its_default() {
     for setting in everything.split('`').skip(1).step_by(2).filter(|setting| *setting != "?") {
         assert!(example.get(setting).is_some(), "config/steled.toml does not document {setting}");
     }
+    // An upstream there is only when there is one; what else it has, has its default.
+    let mut upstream =
+        example.as_object_mut().and_then(|example| example.remove("upstream")).expect("it is documented");
+    let known = json!({ "url": upstream["url"], "key": KEY });
+    let everything = json!({ "jwt_keys": [KEY], "upstream": { "url": "", "?": 0 } });
+    let everything = serde_json::from_value::<Config>(everything).expect_err("there is no such setting").to_string();
+    for setting in everything.split('`').skip(1).step_by(2).filter(|setting| *setting != "?") {
+        assert!(upstream.get(setting).is_some(), "config/steled.toml does not document upstream.{setting}");
+    }
+    upstream["key"] = json!(KEY);
+    let of = |upstream: Value| {
+        let config: Config =
+            serde_json::from_value(json!({ "jwt_keys": [KEY], "upstream": upstream })).expect("it is right");
+        assert_eq!(config.mistakes(), []);
+        format!("{config:?}")
+    };
+    assert_eq!(of(upstream), of(known));
     example["jwt_keys"] = json!([KEY]);
     let example: Config = serde_json::from_value(example).expect("the example has the right shape");
     let default: Config = serde_json::from_value(json!({ "jwt_keys": [KEY] })).expect("a key is enough");

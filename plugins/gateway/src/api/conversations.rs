@@ -11,9 +11,7 @@ use crate::msgid::MAX_TYPE;
 use crate::token::Caller;
 use serde::Serialize;
 use stele_plugin_api::model::{Conversation, ConversationKind};
-use stele_plugin_api::ops::{
-    ArchiveQuery, ConversationJoined, HttpReply, JoinedQuery, MAX_ROWS, MessageOrder, MessageQuery, MessageView,
-};
+use stele_plugin_api::ops::{ArchiveQuery, HttpReply, MessageOrder, MessageQuery, MessageView};
 use uuid::Uuid;
 
 #[derive(Serialize)]
@@ -63,41 +61,33 @@ impl<'c> Named<'c> {
     }
 }
 
-/// The same, and whom it could not be done to: nobody, since it is done to all at once.
+/// The same, and whom it could not be done to: nobody, unless an upstream says so.
 #[derive(Serialize)]
 pub(super) struct NamedAll<'c> {
     #[serde(flatten)]
     pub(super) named: Named<'c>,
     #[serde(flatten)]
-    pub(super) failed: NoneFailed,
+    pub(super) failed: Failed,
 }
 
 /// Those it could not be done to.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct NoneFailed {
-    failed: Option<Vec<String>>,
+pub(super) struct Failed {
+    pub(super) failed: Option<Vec<String>>,
 }
 
 impl Api {
     pub(super) async fn check_joined(&self, fields: &Fields<'_>, caller: &Caller) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
-        let joined = self.membership(&conversation, &caller.sid).await?.member;
+        let joined = self.membership_now(caller, &conversation).await?.member;
         Ok(reply::success(CheckJoined { joined }))
     }
 
     pub(super) async fn get_joined(&self, caller: &Caller) -> Result<HttpReply, ApiError> {
-        let mut conversations: Vec<String> = Vec::new();
-        loop {
-            let after = conversations.last().cloned().unwrap_or_default();
-            let query = JoinedQuery { person: caller.sid.clone(), after, limit: MAX_ROWS };
-            let page = self.call::<ConversationJoined>(query).await?.conversations;
-            let more = page.len() >= MAX_ROWS as usize;
-            conversations.extend(page);
-            if !more {
-                return Ok(reply::success(GetJoined { conversations }));
-            }
-        }
+        // What the archive knows is an answer also while the upstream gives none.
+        let _ = self.refresh(caller).await;
+        Ok(reply::success(GetJoined { conversations: self.joined(&caller.sid).await? }))
     }
 
     pub(super) async fn detail(&self, fields: &Fields<'_>, caller: &Caller) -> Result<HttpReply, ApiError> {
@@ -124,11 +114,18 @@ impl Api {
 
     pub(super) async fn join(&self, fields: &Fields<'_>, caller: Caller) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
-        let found = self.membership(&conversation, &caller.sid).await?;
+        let found = self.membership_now(&caller, &conversation).await?;
         if !found.member {
-            found.conversation.ok_or(ApiError::Failed)?;
+            if self.upstream.is_none() && found.conversation.is_none() {
+                return Err(ApiError::Failed);
+            }
             if !self.config.open_join {
                 return Err(ApiError::NotAllowed);
+            }
+            if let Some(upstream) = &self.upstream {
+                // It would let anybody join what does not exist.
+                upstream.has(&conversation).await?;
+                upstream.join(&caller, &conversation).await?;
             }
             self.tell(vec![Conversation { joined: vec![caller.sid], ..known(&conversation) }]).await?;
         }
@@ -137,27 +134,38 @@ impl Api {
 
     pub(super) async fn leave(&self, fields: &Fields<'_>, caller: Caller) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
+        if let Some(upstream) = &self.upstream {
+            upstream.leave(&caller, &conversation).await?;
+        }
         if self.membership(&conversation, &caller.sid).await?.member {
             self.tell(vec![Conversation { left: vec![caller.sid], ..known(&conversation) }]).await?;
         }
-        Ok(reply::success(NamedAll { named: Named::of(&conversation), failed: NoneFailed::default() }))
+        Ok(reply::success(NamedAll { named: Named::of(&conversation), failed: Failed::default() }))
     }
 
     pub(super) async fn create(&self, fields: &Fields<'_>, caller: Caller) -> Result<HttpReply, ApiError> {
         let kind = fields.integer("conversation_type")?;
         let mut members = fields.texts("sessions")?;
         members.push(caller.sid.clone());
-        self.open(kind, members, caller.sid).await
+        self.open(kind, members, Some(caller)).await
     }
 
-    /// Makes a conversation of these members, with its first message.
-    pub(super) async fn open(&self, kind: u64, members: Vec<String>, by: String) -> Result<HttpReply, ApiError> {
+    /// Makes a conversation of these members, with its first message. That of an upstream comes with the next sync.
+    pub(super) async fn open(
+        &self,
+        kind: u64,
+        members: Vec<String>,
+        by: Option<Caller>,
+    ) -> Result<HttpReply, ApiError> {
         let kind = u8::try_from(kind).ok().filter(|kind| *kind <= MAX_TYPE).ok_or(ApiError::TypeOutOfRange)?;
         let members = named(members);
         if members.is_empty() {
             return Err(ApiError::NoMember);
         }
-        let id = Uuid::new_v4().to_string();
+        let id = match &self.upstream {
+            Some(upstream) => upstream.create(by.as_ref(), kind, &members).await?,
+            None => Uuid::new_v4().to_string(),
+        };
         let attributes = serde_json::to_string(&Attributes { kind }).expect("a number can be written");
         let conversation = Conversation {
             kind: Some(ConversationKind::Group),
@@ -165,14 +173,14 @@ impl Api {
             attributes: Some(attributes),
             ..known(&id)
         };
-        if self.config.greeting.is_empty() {
+        if self.config.greeting.is_empty() || self.upstream.is_some() {
             self.tell(vec![conversation]).await?;
         } else {
             let draft = Draft {
                 conversation: id.clone(),
                 kind,
                 above: 0,
-                sender: by,
+                sender: by.map(|caller| caller.sid).unwrap_or_default(),
                 status: 0,
                 message_type: None,
                 content: self.config.greeting.clone(),

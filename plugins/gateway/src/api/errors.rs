@@ -1,5 +1,6 @@
 //! What callers are told when something is not done (reference/gateway.md §2).
 
+use crate::upstream::Refusal;
 use stele_plugin_api::Error;
 
 /// Why a request is not answered as it was meant. HTTP status 200 in any case.
@@ -21,6 +22,8 @@ pub enum ApiError {
     TypeOutOfRange,
     /// A conversation without anybody in it.
     NoMember,
+    /// The upstream refuses with this code.
+    Upstream(u32),
 }
 
 impl ApiError {
@@ -34,9 +37,24 @@ impl ApiError {
             Self::TooMuch => {
                 (10002, "internal service call failed: too many messages for one answer, narrow the range")
             }
+            Self::Upstream(10002) => Self::Failed.told(specific),
+            Self::Upstream(90010) => Self::TypeOutOfRange.told(true),
+            Self::Upstream(90011) => Self::NoMember.told(true),
+            Self::Upstream(code) => (code, "refused by the upstream"),
             Self::NotAllowed => (10003, "not allowed request"),
             Self::InvalidToken => (10101, "invalid token"),
             Self::UnsupportedDriver => (90013, "unsupported driver"),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid => Self::InvalidParameter,
+            Refusal::NotAllowed => Self::NotAllowed,
+            Refusal::Failed => Self::Failed,
+            Refusal::Other(code) => Self::Upstream(code),
         }
     }
 }

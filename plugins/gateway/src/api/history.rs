@@ -106,7 +106,7 @@ impl Api {
                 Err(error) => return Err(self.failed(ArchiveQuery::NAME, &error)),
             };
             for message in &page {
-                answer.push(&Shown::of(message, self.times))?;
+                answer.push(&self.shown(message))?;
             }
             let Some(last) = page.last().filter(|_| page.len() >= asked as usize) else { break };
             if newest {

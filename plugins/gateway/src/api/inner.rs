@@ -1,6 +1,6 @@
 //! Inner routes: for programs of the house, without a token (reference/gateway.md §4.2).
 
-use super::conversations::{Named, NamedAll, NoneFailed, known, named};
+use super::conversations::{Failed, Named, NamedAll, known, named};
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::{Api, reply};
@@ -20,7 +20,7 @@ impl Api {
 
     pub(super) async fn inner_create(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
         let kind = fields.integer("conversation_type")?;
-        self.open(kind, fields.texts("sessions")?, String::new()).await
+        self.open(kind, fields.texts("sessions")?, None).await
     }
 
     pub(super) async fn inner_join(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
@@ -29,8 +29,13 @@ impl Api {
         if joined.is_empty() {
             return Err(ApiError::NoMember);
         }
-        if !self.is_known(&conversation).await? {
-            return Err(ApiError::Failed);
+        match &self.upstream {
+            Some(upstream) => {
+                upstream.has(&conversation).await?;
+                upstream.inner_join(&conversation, &joined).await?;
+            }
+            None if !self.is_known(&conversation).await? => return Err(ApiError::Failed),
+            None => {}
         }
         self.tell(vec![Conversation { joined, ..known(&conversation) }]).await?;
         Ok(reply::success(Named::of(&conversation)))
@@ -38,25 +43,36 @@ impl Api {
 
     pub(super) async fn inner_kick(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
-        let left = named(fields.texts("sessions")?);
+        let mut left = named(fields.texts("sessions")?);
+        let mut failed = Vec::new();
+        if let Some(upstream) = &self.upstream {
+            failed = upstream.inner_kick(&conversation, &left).await?;
+            left.retain(|session| !failed.contains(session));
+        }
         // Nobody is a member of what nobody knows.
         if !left.is_empty() && self.is_known(&conversation).await? {
             self.tell(vec![Conversation { left, ..known(&conversation) }]).await?;
         }
-        Ok(reply::success(NamedAll { named: Named::of(&conversation), failed: NoneFailed::default() }))
+        let failed = Failed { failed: (!failed.is_empty()).then_some(failed) };
+        Ok(reply::success(NamedAll { named: Named::of(&conversation), failed }))
     }
 
     pub(super) async fn inner_archive(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
-        let archived = Some(fields.flag("is_archive")?);
+        let archive = fields.flag("is_archive")?;
+        let ids = named(fields.texts("conversation_ids")?);
+        if let Some(upstream) = &self.upstream {
+            upstream.inner_archive(&ids, archive).await?;
+        }
+        let archived = Some(archive);
         let mut conversations = Vec::new();
-        for id in named(fields.texts("conversation_ids")?) {
+        for id in ids {
             if self.is_known(&id).await? {
                 conversations.push(Conversation { archived, ..known(&id) });
             }
         }
         self.tell(conversations).await?;
         let data = self.config.set_archive_data;
-        Ok(if data { reply::success(NoneFailed::default()) } else { reply::done() })
+        Ok(if data { reply::success(Failed::default()) } else { reply::done() })
     }
 
     async fn is_known(&self, conversation: &str) -> Result<bool, ApiError> {

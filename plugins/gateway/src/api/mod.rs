@@ -16,6 +16,7 @@ mod errors;
 mod fields;
 mod history;
 mod inner;
+mod membership;
 mod notify;
 mod reply;
 mod router;
@@ -23,19 +24,19 @@ mod send;
 
 use crate::commit::Committer;
 use crate::config::Config;
-use crate::message::Times;
-use crate::token::{Caller, Tokens};
+use crate::message::{JOINED, MIXED_UP, Shown, Times};
+use crate::token::Tokens;
+use crate::upstream::Upstream;
 use crate::{CALL, Clock};
 use errors::ApiError;
 use fields::Fields;
 use ipnet::IpNet;
 use router::{Endpoint, Route};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use stele_plugin_api::model::{Conversation, Page};
 use stele_plugin_api::notify::Level;
-use stele_plugin_api::ops::{
-    ArchiveAppend, ConversationMembership, ConversationView, HttpReply, HttpRequest, Membership, Op, Participation,
-};
+use stele_plugin_api::ops::{ArchiveAppend, ConversationView, HttpReply, HttpRequest, MessageView, Op};
 use stele_plugin_api::{Error, Host};
 use tokio::sync::Semaphore;
 
@@ -59,6 +60,7 @@ pub struct Api {
     /// Answers with messages that may be put together at the same time.
     answers: Semaphore,
     config: Config,
+    upstream: Option<Arc<Upstream>>,
 }
 
 /// What the plugin keeps beside a conversation.
@@ -71,7 +73,7 @@ struct Attributes {
 
 impl Api {
     /// The API of an instance with this configuration. Starts the committer on the current runtime.
-    pub fn new(host: Host, config: Config, clock: Clock) -> Self {
+    pub fn new(host: Host, config: Config, clock: Clock, upstream: Option<Arc<Upstream>>) -> Self {
         Self {
             tokens: Tokens::of(&config),
             committer: Committer::start(host.clone(), clock.clone()),
@@ -81,12 +83,14 @@ impl Api {
             host,
             clock,
             config,
+            upstream,
         }
     }
 
-    /// How this instance writes times.
-    pub fn times(&self) -> Times {
-        self.times
+    /// A message as this instance shows it.
+    pub fn shown<'m>(&self, message: &'m MessageView) -> Shown<'m> {
+        let mixed_up = self.upstream.is_some() && message.kind == JOINED;
+        Shown { unverified: if mixed_up { MIXED_UP } else { &[] }, ..Shown::of(message, self.times) }
     }
 
     /// Answers a request of the instance's listener.
@@ -156,19 +160,6 @@ impl Api {
         let fields = [("op", op), ("error", &error.to_string())];
         self.host.log_from("api", Level::Warn, "a call of the daemon failed", &fields);
         ApiError::Failed
-    }
-
-    /// A conversation, and whether somebody is a member.
-    async fn membership(&self, conversation: &str, person: &str) -> Result<Membership, ApiError> {
-        let who = Participation { conversation: conversation.to_owned(), person: person.to_owned() };
-        self.call::<ConversationMembership>(who).await
-    }
-
-    /// A conversation the caller may read and write; `None` when nobody knows it.
-    async fn open_to(&self, caller: &Caller, conversation: &str) -> Result<Option<ConversationView>, ApiError> {
-        let Membership { conversation, member } = self.membership(conversation, &caller.sid).await?;
-        let Some(conversation) = conversation else { return Ok(None) };
-        if self.config.membership && !member { Err(ApiError::NotAllowed) } else { Ok(Some(conversation)) }
     }
 
     /// Commits what is said of conversations.

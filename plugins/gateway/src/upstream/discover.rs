@@ -1,0 +1,211 @@
+//! `sync.discover` and `directory.pull`: which conversations there are, and who is in them.
+//!
+//! The original lists conversations only to their members. So every session that is known is asked for: the configured ones,
+//! and the people of the archive. That is as many requests as sessions; what does not fit into one discovery is asked in the
+//! next. A conversation that was found once is kept as the plugin's state, so that it stays after everybody left.
+
+use super::client::{CallError, Device, FAILED};
+use super::decode::{self, Detail};
+use super::{Upstream, attributes};
+use bytes::Bytes;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use stele_plugin_api::model::{Conversation, ConversationKind, Notice, Page};
+use stele_plugin_api::notify::Level;
+use stele_plugin_api::ops::{
+    MAX_ROWS, Partition, Partitions, PersonList, PersonQuery, PullRequest, StateEntry, StateGet, StateKey, StatePut,
+};
+use stele_plugin_api::{Error, ErrorCode};
+use tokio::time::Instant;
+
+/// Time for one discovery; the daemon gives it half a minute.
+const TIME: Duration = Duration::from_secs(15);
+/// Sessions in a row for which the upstream may fail until it is taken to fail for all.
+const MAX_FAILURES: usize = 3;
+/// Most people that are asked for.
+const MAX_SESSIONS: usize = 100_000;
+/// Longest id of a conversation that is archived, in bytes; the original's have 36.
+const MAX_ID: usize = 256;
+/// Bytes of ids in one value of the state, which has at most 64 KiB.
+const MAX_VALUE: usize = 48 * 1024;
+
+/// What was found and saved, and whose turn it is to be asked.
+#[derive(Default)]
+pub struct Progress {
+    loaded: bool,
+    /// The value that is being filled: its number and its ids.
+    value: (usize, Vec<String>),
+    /// The session that was asked last.
+    last: String,
+}
+
+impl Upstream {
+    /// The conversations there are, each of them a partition.
+    ///
+    /// # Errors
+    ///
+    /// Those of the upstream, as long as nothing is known.
+    pub async fn discover(&self) -> Result<Partitions, Error> {
+        let mut progress = self.progress.lock().await;
+        self.load(&mut progress).await?;
+        self.config.conversations.iter().for_each(|conversation| self.known().add(conversation));
+        let sessions = self.sessions().await?;
+        if let Err(error) = self.ask(&sessions, &mut progress).await {
+            if self.known().conversations().next().is_none() {
+                return Err(error);
+            }
+            let reason = error.to_string();
+            self.host.log_from("upstream", Level::Warn, "not every session could be asked for", &[("error", &reason)]);
+        }
+        let complete = sessions.iter().all(|session| self.known().has_told(session));
+        self.complete.store(complete, Ordering::Relaxed);
+        self.save(&mut progress).await?;
+        let partition = |key: &str| Partition { key: key.to_owned(), title: key.to_owned() };
+        Ok(Partitions { partitions: self.known().conversations().map(partition).collect() })
+    }
+
+    /// A conversation and its members, as far as the last discovery knows them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the upstream.
+    pub async fn directory(&self, request: &PullRequest) -> Result<Page, Error> {
+        let id = request.partition.as_str();
+        let (detail, notice) = match self.detail(id).await {
+            Ok(detail) => (Some(detail), None),
+            Err(CallError::Refused(FAILED)) => {
+                let message = format!("the upstream does not tell of conversation {id}, or fails");
+                (None, Some(Notice { code: "no-detail".to_owned(), message }))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let members: Vec<String> = self.known().members(id).map(str::to_owned).collect();
+        let complete = self.complete.load(Ordering::Relaxed);
+        let (members, joined) = if complete { (Some(members), Vec::new()) } else { (None, members) };
+        let kind = detail.as_ref().and_then(|detail| u8::try_from(detail.kind).ok());
+        let conversation = Conversation {
+            native_id: id.to_owned(),
+            partition: id.to_owned(),
+            kind: Some(ConversationKind::Group),
+            members,
+            joined,
+            archived: detail.as_ref().map(|detail| detail.archived),
+            deleted: detail.as_ref().map(|detail| detail.deleted),
+            attributes: kind.map(attributes),
+            ..Conversation::default()
+        };
+        Ok(Page {
+            conversations: vec![conversation],
+            notices: Vec::from_iter(notice),
+            caught_up: true,
+            ..Page::default()
+        })
+    }
+
+    /// What the upstream tells of a conversation.
+    pub(super) async fn detail(&self, conversation: &str) -> Result<Detail, CallError> {
+        let device = Device { sid: self.reader(conversation), platform: 0 };
+        let body = json!({ "conversation_id": conversation });
+        self.client.call(&device, "/get_conversation_detail", &body, decode::detail).await
+    }
+
+    /// The conversations of a session, from the upstream.
+    pub(super) async fn joined(&self, device: &Device) -> Result<Vec<String>, CallError> {
+        let mut found = self.client.call(device, "/get_joined_conversation", &json!({}), decode::joined).await?;
+        found.retain(|id| id.len() <= MAX_ID);
+        self.known().tell(&device.sid, &found);
+        Ok(found)
+    }
+
+    /// The configured sessions and the people of the archive.
+    async fn sessions(&self) -> Result<BTreeSet<String>, Error> {
+        let mut sessions: BTreeSet<String> = self.config.sessions.iter().cloned().collect();
+        let mut after = String::new();
+        while sessions.len() < MAX_SESSIONS {
+            let query = PersonQuery { after, limit: MAX_ROWS };
+            let people = match self.host.call::<PersonList>(query).await {
+                Err(error) if error.code == ErrorCode::Unsupported => break,
+                people => people?.people,
+            };
+            let is_last = people.len() < MAX_ROWS as usize;
+            after = people.iter().map(|person| person.native_id.clone()).max().unwrap_or_default();
+            sessions.extend(people.into_iter().map(|person| person.native_id));
+            if is_last {
+                break;
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Asks for one session after the other, from where the last discovery ended.
+    async fn ask(&self, sessions: &BTreeSet<String>, progress: &mut Progress) -> Result<(), Error> {
+        let until = Instant::now() + TIME;
+        let after = progress.last.clone();
+        let (before, behind): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| **session <= after);
+        let mut failures = 0;
+        for session in behind.into_iter().chain(before) {
+            if Instant::now() >= until {
+                break;
+            }
+            match self.joined(&Device { sid: session.clone(), platform: 0 }).await {
+                Ok(_) => failures = 0,
+                // It may be about this session only.
+                Err(CallError::Refused(_) | CallError::Unreadable) if failures < MAX_FAILURES => failures += 1,
+                Err(error) => return Err(error.into()),
+            }
+            progress.last.clone_from(session);
+        }
+        Ok(())
+    }
+
+    /// Reads what earlier discoveries found.
+    async fn load(&self, progress: &mut Progress) -> Result<(), Error> {
+        while !progress.loaded {
+            let key = key(progress.value.0);
+            let Some(value) = self.host.call::<StateGet>(StateKey { key }).await?.value else {
+                progress.value.0 = progress.value.0.saturating_sub(1);
+                progress.loaded = true;
+                break;
+            };
+            let ids: Vec<String> = serde_json::from_slice(&value)
+                .map_err(|_| Error::internal("the list of conversations cannot be read"))?;
+            ids.iter().for_each(|id| self.known().remember(id.clone()));
+            progress.value = (progress.value.0 + 1, ids);
+        }
+        Ok(())
+    }
+
+    /// Keeps what is new.
+    async fn save(&self, progress: &mut Progress) -> Result<(), Error> {
+        let new = self.known().take_new();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut changed = Vec::new();
+        let (mut number, mut ids) = progress.value.clone();
+        for id in &new {
+            if ids.iter().map(|id| id.len() + 3).sum::<usize>() + id.len() > MAX_VALUE {
+                changed.push((number, std::mem::take(&mut ids)));
+                number += 1;
+            }
+            ids.push(id.clone());
+        }
+        changed.push((number, ids.clone()));
+        for (number, ids) in changed {
+            let value = Bytes::from(serde_json::to_vec(&ids).expect("texts can be written"));
+            if let Err(error) = self.host.call::<StatePut>(StateEntry { key: key(number), value: Some(value) }).await {
+                self.known().put_back(new);
+                return Err(error);
+            }
+        }
+        progress.value = (number, ids);
+        Ok(())
+    }
+}
+
+/// Name of a value of the state.
+fn key(number: usize) -> String {
+    format!("upstream.conversations.{number}")
+}

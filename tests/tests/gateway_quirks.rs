@@ -1,0 +1,586 @@
+//! The gateway plugin against a quick-im-core with its defects, one by one (reference/gateway.md §12): the plugin itself, its
+//! requests sent as they are, and an archive that fits into a test. `gateway_upstream.rs` does the same with the daemon.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use stele_gateway::Gateway;
+use stele_plugin_api::{
+    Error, ErrorCode, Plugin,
+    model::{Conversation, Message, Page},
+    ops::{self, HttpReply, HttpRequest, PullRequest},
+    testing::MockHost,
+};
+use stele_tests::standin::{
+    Reply,
+    gateway::{GREETING, GatewayStandin, Sent, Switches, Version, token},
+};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+const ROOM: &str = "11111111-2222-3333-4444-555555555555";
+const RANGE: &str = "/get_conversation_msg_by_range";
+/// 2023-11-14T22:13:20Z
+const BEGIN: i64 = 1_700_000_000_000_000;
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 1440 * MINUTE;
+
+/// Tokens end by the clock of the stand-in, which is that of the machine.
+static NOW: LazyLock<i64> = LazyLock::new(|| chrono::Utc::now().timestamp_micros());
+
+/// What the plugin has the daemon keep.
+#[derive(Default)]
+struct Kept {
+    messages: BTreeMap<String, Message>,
+    conversations: BTreeMap<String, Conversation>,
+    members: BTreeSet<(String, String)>,
+    people: BTreeSet<String>,
+    state: BTreeMap<String, bytes::Bytes>,
+    cursors: BTreeMap<String, bytes::Bytes>,
+    /// Largest reply that is passed on, in bytes.
+    max_reply: usize,
+}
+
+impl Kept {
+    fn store(&mut self, page: Page) -> ops::AppendReport {
+        let mut report = ops::AppendReport::default();
+        for told in page.conversations {
+            let id = told.native_id.clone();
+            if let Some(members) = &told.members {
+                self.members.retain(|(conversation, _)| *conversation != id);
+                self.members.extend(members.iter().map(|person| (id.clone(), person.clone())));
+            }
+            self.members.retain(|(conversation, person)| *conversation != id || !told.left.contains(person));
+            self.members.extend(told.joined.iter().map(|person| (id.clone(), person.clone())));
+            let known = self.conversations.entry(id).or_default();
+            let attributes = told.attributes.clone().or(known.attributes.take());
+            *known = Conversation { attributes, ..told };
+        }
+        for message in page.messages {
+            let (id, native_id) = (self.messages.len() as i64 + 1, message.native_id.clone());
+            let seq = message.seq.unwrap_or_default();
+            match self.messages.entry(native_id.clone()) {
+                Entry::Occupied(_) => report.known += 1,
+                Entry::Vacant(free) => {
+                    free.insert(message);
+                    report.stored.push(ops::AppendedMessage { id, native_id, seq });
+                }
+            }
+        }
+        report
+    }
+}
+
+/// The plugin between a stand-in and what it keeps.
+struct Rig {
+    standin: GatewayStandin,
+    kept: Arc<Mutex<Kept>>,
+    config: Value,
+    gateway: Gateway,
+}
+
+impl Rig {
+    async fn new(version: Version, upstream: Value) -> Result<Self> {
+        let standin = GatewayStandin::start(version).await?;
+        let mut config = json!({ "url": standin.url(), "key": token::FIXED_KEY });
+        let more = upstream.as_object().context("an object")?.clone();
+        config.as_object_mut().context("an object")?.extend(more);
+        config.as_object_mut().context("an object")?.retain(|_, value| !value.is_null());
+        let kept = Arc::new(Mutex::new(Kept { max_reply: 16 << 20, ..Kept::default() }));
+        let gateway = open(&kept, &config)?;
+        Ok(Self { standin, kept, config, gateway })
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plugin after a restart.
+    fn reopen(&mut self) -> Result<()> {
+        self.gateway = open(&self.kept, &self.config)?;
+        Ok(())
+    }
+
+    /// A message of a member.
+    fn say(&self, at: i64, kind: i64, content: &str) -> String {
+        self.standin.say(&Sent { conversation: ROOM, from: "alice", kind, content, at })
+    }
+
+    /// One page; committed with its cursor, as the daemon does.
+    async fn pull(&self, conversation: &str, limit: u32) -> Result<Page, Error> {
+        let cursor = self.kept().cursors.get(conversation).cloned();
+        let request = PullRequest { partition: conversation.to_owned(), cursor, limit, last_commit: None };
+        let page = self.gateway.sync_pull(request).await?;
+        let mut kept = self.kept();
+        kept.cursors.extend(page.cursor.clone().map(|cursor| (conversation.to_owned(), cursor)));
+        kept.store(page.clone());
+        Ok(page)
+    }
+
+    /// A run: pages until nothing is left. Returns the notices as text.
+    async fn sync(&self, conversation: &str, limit: u32) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        for _ in 0..2000 {
+            let page = self.pull(conversation, limit).await?;
+            // What has no id of the known form is never left for the next page.
+            let count = page.messages.iter().filter(|message| !message.native_id.starts_with('~')).count();
+            ensure!(count <= limit as usize, "a page of {count}");
+            notices.extend(page.notices.iter().map(|notice| format!("{}: {}", notice.code, notice.message)));
+            if page.caught_up {
+                return Ok(notices);
+            }
+        }
+        anyhow::bail!("it never catches up")
+    }
+
+    /// Everything the stand-in can show is kept byte for byte and read rightly, and nothing else is.
+    fn complete(&self, conversation: &str, readable: impl Fn(&str) -> bool) -> Result<()> {
+        let kept = self.kept();
+        let rows = self.standin.rows(conversation);
+        let expected: BTreeSet<_> = rows.iter().map(|(row, _)| row.id.as_str()).filter(|id| readable(id)).collect();
+        let here = kept.messages.values().filter(|message| message.conversation == conversation);
+        let found: BTreeSet<_> = here.map(|message| message.native_id.as_str()).collect();
+        ensure!(found == expected, "{} kept, {} there", found.len(), expected.len());
+        for (row, json) in rows.iter().filter(|(row, _)| readable(&row.id)) {
+            let message = &kept.messages[&row.id];
+            ensure!(message.body == json.as_bytes(), "{:?} is not {json}", message.body);
+            ensure!((&message.text, &message.sender) == (&row.content, &row.from), "{message:?}");
+            ensure!((message.sent_at - row.at).abs() <= 1000, "{} instead of {}", message.sent_at, row.at);
+            let kind = if row.content == GREETING { "joined".to_owned() } else { row.kind.to_string() };
+            ensure!(message.kind == kind, "{} instead of {kind}", message.kind);
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, sid: &str, path: &str, body: Value) -> Result<Value> {
+        let request = || HttpRequest { method: "POST".into(), remote: "127.0.0.1".into(), ..HttpRequest::default() };
+        let body_of = |reply: HttpReply| serde_json::from_slice::<Value>(&reply.body);
+        let asked = json!({ "session": sid, "platform": 1 }).to_string();
+        let asked = HttpRequest { path: "/inner/get_token".into(), body: asked.into(), ..request() };
+        let token = body_of(self.gateway.http_handle(asked).await?)?;
+        let token = token["data"].as_str().context("a token")?.to_owned();
+        let headers = vec![("authorization".to_owned(), format!("Bearer {token}"))];
+        let request = HttpRequest { path: path.into(), headers, body: body.to_string().into(), ..request() };
+        Ok(body_of(self.gateway.http_handle(request).await?)?)
+    }
+}
+
+fn open(kept: &Arc<Mutex<Kept>>, upstream: &Value) -> Result<Gateway> {
+    let config = serde_json::from_value(json!({ "jwt_keys": [KEY], "upstream": upstream }))?;
+    Ok(Gateway::with_clock(config, host(kept).host(), Arc::new(|| *NOW)))
+}
+
+/// The daemon: its client is a real one, its archive is `kept`.
+fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
+    let client = stele_tests::client::http();
+    fn with<Q, A>(
+        kept: &Arc<Mutex<Kept>>,
+        answer: impl Fn(&mut Kept, Q) -> A + Send + Sync + 'static,
+    ) -> impl Fn(Q) -> Result<A, Error> + Send + Sync + 'static {
+        let kept = Arc::clone(kept);
+        move |request| Ok(answer(&mut kept.lock().unwrap_or_else(PoisonError::into_inner), request))
+    }
+    let bound = Arc::clone(kept);
+    MockHost::new()
+        .on_async::<ops::HttpFetch, _>(move |request| {
+            let max = bound.lock().unwrap_or_else(PoisonError::into_inner).max_reply;
+            fetch(client.clone(), request, max)
+        })
+        .on::<ops::StateGet>(with(kept, |kept, key: ops::StateKey| ops::StateValue {
+            value: kept.state.get(&key.key).cloned(),
+        }))
+        .on::<ops::StatePut>(with(kept, |kept, entry: ops::StateEntry| {
+            kept.state.extend(entry.value.map(|value| (entry.key, value)));
+            ops::Empty {}
+        }))
+        .on::<ops::PersonList>(with(kept, |kept, query: ops::PersonQuery| {
+            let people = kept.people.iter().filter(|person| **person > query.after).take(query.limit as usize);
+            let view = |person: &String| {
+                serde_json::from_value(json!({ "native_id": person, "kind": "user" })).expect("a person")
+            };
+            ops::People { people: people.map(view).collect() }
+        }))
+        .on::<ops::ArchiveGet>(with(kept, |kept, by: ops::ByIds| {
+            let rows = by.native_ids.iter().filter_map(|id| kept.messages.get(id)).map(|message| ops::MessageView {
+                native_id: message.native_id.clone(),
+                conversation: message.conversation.clone(),
+                sender: message.sender.clone(),
+                text: message.text.clone(),
+                ..ops::MessageView::default()
+            });
+            ops::Messages { rows: rows.collect() }
+        }))
+        .on::<ops::ArchiveAppend>(with(kept, |kept, page| kept.store(page)))
+        .on::<ops::ConversationMembership>(with(kept, |kept, who: ops::Participation| {
+            let known = kept.conversations.get(&who.conversation);
+            let conversation = known.map(|known| ops::ConversationView {
+                native_id: who.conversation.clone(),
+                attributes: known.attributes.clone(),
+                ..ops::ConversationView::default()
+            });
+            ops::Membership { conversation, member: kept.members.contains(&(who.conversation, who.person)) }
+        }))
+        .on::<ops::ConversationGet>(with(kept, |kept, by: ops::ById| {
+            let known = kept.conversations.get(&by.native_id)?;
+            Some(ops::ConversationView { native_id: known.native_id.clone(), ..ops::ConversationView::default() })
+        }))
+        .on::<ops::ConversationJoined>(with(kept, |kept, query: ops::JoinedQuery| {
+            let of = kept.members.iter().filter(|(id, person)| *person == query.person && *id > query.after);
+            ops::Joined { conversations: of.map(|(id, _)| id.clone()).take(query.limit as usize).collect() }
+        }))
+}
+
+/// As the daemon's client does it.
+async fn fetch(client: reqwest::Client, request: ops::FetchRequest, max: usize) -> Result<ops::FetchReply, Error> {
+    let fault = |error: reqwest::Error| {
+        Error::new(if error.is_timeout() { ErrorCode::Deadline } else { ErrorCode::Unavailable }, error.to_string())
+    };
+    let mut outgoing = client.post(&request.url).timeout(Duration::from_millis(request.timeout_ms)).body(request.body);
+    for (name, value) in &request.headers {
+        outgoing = outgoing.header(name, value);
+    }
+    let reply = outgoing.send().await.map_err(fault)?;
+    let status = reply.status().as_u16();
+    let body = reply.bytes().await.map_err(fault)?;
+    if body.len() > max {
+        return Err(Error::new(ErrorCode::TooLarge, "the reply is too large"));
+    }
+    Ok(ops::FetchReply { status, headers: Vec::new(), body })
+}
+
+fn has(notices: &[String], words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(notices.iter().any(|notice| notice.contains(word)), "no {word} in {notices:#?}");
+    }
+    ensure!(words.is_empty() == notices.is_empty(), "{notices:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn everything_both_versions_hold_is_archived() -> Result<()> {
+    for version in [Version::Src, Version::SrcOld] {
+        let rig = Rig::new(version, json!({})).await?;
+        rig.standin.converse(ROOM, 3, &["alice"]);
+        rig.standin.say(&Sent { conversation: ROOM, from: "", kind: 0, content: GREETING, at: BEGIN });
+        // Bursts, days of silence, and every length of the microseconds.
+        let mut at = BEGIN;
+        for number in 0..500_i64 {
+            at += [7, 12, 250, 5_766, 99_999, 1_000_000, 3 * DAY, MINUTE][usize::try_from(number * 7 % 8)?]
+                / (1 + number % 3);
+            rig.say(at.min(*NOW - MINUTE), number % 5 - 1, &format!("消息 {number} <b>&\u{2028}"));
+        }
+        let notices = rig.sync(ROOM, 40).await?;
+        has(&notices, &["unverified: messages: 1 "]).with_context(|| format!("{version:?}"))?;
+        rig.complete(ROOM, |_| true).with_context(|| format!("{version:?}"))?;
+        ensure!(
+            rig.kept().conversations[ROOM].attributes.as_deref() == Some(r#"{"type":3}"#),
+            "its type is in its ids"
+        );
+        // The next run takes one request, and brings nothing new.
+        let (calls, stored) = (rig.standin.calls(RANGE), rig.kept().messages.len());
+        has(&rig.sync(ROOM, 1000).await?, &[])?;
+        ensure!((rig.standin.calls(RANGE), rig.kept().messages.len()) == (calls + 1, stored));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_upgrade_made_unreadable_is_told_and_passed() -> Result<()> {
+    let rig = Rig::new(Version::SrcOld, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    let old: Vec<_> = (0..5).map(|day| rig.say(BEGIN + day * DAY, 1, "old")).collect();
+    rig.standin.set(|switches| switches.version = Version::Src);
+    rig.say(BEGIN + 2 * DAY + MINUTE, 1, "between");
+    (0..20).for_each(|day| drop(rig.say(BEGIN + (5 + day) * DAY, 1, "new")));
+    let notices = rig.sync(ROOM, 1000).await?;
+    has(&notices, &["unreadable: from 2023-11-14T22:13:20.000Z to 2023-11-14T22:13:20.001Z nothing can be read"])?;
+    ensure!(notices.len() == old.len(), "{notices:#?}");
+    rig.complete(ROOM, |id| !old.iter().any(|old| old == id))?;
+    let calls = rig.standin.calls(RANGE);
+    has(&rig.sync(ROOM, 1000).await?, &[])?;
+    ensure!(rig.standin.calls(RANGE) == calls + 1, "what cannot be read is not tried again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_older_version_shows_times_that_cannot_be() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    rig.say(BEGIN, 1, "written by the newer one");
+    rig.standin.set(|switches| switches.version = Version::SrcOld);
+    rig.say(BEGIN + MINUTE, 1, "written by the older one");
+    has(&rig.sync(ROOM, 1000).await?, &["wrong-time: messages: 1 "])?;
+    rig.complete(ROOM, |_| true)
+}
+
+#[tokio::test]
+async fn what_was_mixed_up_is_kept_as_it_is_and_flagged() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({ "conversations": [ROOM] })).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    rig.standin.converse("other", 1, &["bob"]);
+    let secret = Sent { conversation: "other", from: "bob", kind: 9, content: "for others", at: BEGIN };
+    rig.standin.say(&secret);
+    rig.standin.say(&Sent { conversation: ROOM, from: "", kind: 0, content: GREETING, at: BEGIN + 1000 });
+    rig.standin.say(&secret);
+    rig.say(BEGIN + 2000, 0, "");
+    has(&rig.sync(ROOM, 1000).await?, &["unverified: messages: 1 "])?;
+    rig.complete(ROOM, |_| true)?;
+    let kept = rig.kept();
+    let found: Vec<_> =
+        kept.messages.values().map(|message| (message.sender.as_str(), message.text.as_str())).collect();
+    ensure!(found == [("bob", GREETING), ("alice", "for others")], "{found:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn late_messages_and_clocks_that_differ_lose_nothing() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    rig.say(*NOW - 5 * MINUTE, 1, "there");
+    rig.sync(ROOM, 1000).await?;
+    rig.standin.set(|switches| switches.late_calls = 1);
+    let late = rig.say(*NOW - 9 * MINUTE, 1, "stored late");
+    rig.sync(ROOM, 1000).await?;
+    rig.complete(ROOM, |id| id != late)?;
+    rig.standin.set(|switches| switches.late_calls = 0);
+    // Its clock may be an hour ahead, or step back by minutes.
+    rig.say(*NOW + 60 * MINUTE, 1, "from tomorrow");
+    rig.sync(ROOM, 1000).await?;
+    rig.complete(ROOM, |_| true)?;
+    rig.say(*NOW - 4 * MINUTE, 1, "stepped back");
+    rig.sync(ROOM, 1000).await?;
+    rig.complete(ROOM, |_| true)
+}
+
+#[tokio::test]
+async fn windows_shrink_to_what_fits() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    // More in one millisecond than a page or a reply takes, then an hour full of messages.
+    (0..200).for_each(|number| drop(rig.say(BEGIN + number % 3, 1, &format!("burst {number}"))));
+    (0..600).for_each(|number| drop(rig.say(BEGIN + MINUTE + number * 6_000_000, 1, &format!("{number}"))));
+    rig.standin.set(|switches| switches.sortable = 10);
+    rig.kept().max_reply = 6000;
+    has(&rig.sync(ROOM, 25).await?, &[])?;
+    rig.complete(ROOM, |_| true)?;
+    let large = rig.say(BEGIN + 20 * DAY, 1, &"x".repeat(7000));
+    rig.say(BEGIN + 21 * DAY, 1, "behind it");
+    has(&rig.sync(ROOM, 25).await?, &["larger than an answer may be"])?;
+    rig.complete(ROOM, |id| id != large)
+}
+
+#[tokio::test]
+async fn what_is_no_message_stops_nothing() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    let first = rig.say(BEGIN, 1, "first");
+    let odd = [
+        "null".to_owned(),
+        "[1, {\"a\": 2}]".to_owned(),
+        r#"{"MsgId":"not one","SendTime":1700000000000123,"Type":1,"Content":"kept"}"#.to_owned(),
+        format!(r#"{{"MsgID":"{first}","Content":"twice"}}"#),
+    ];
+    for (number, json) in odd.iter().enumerate() {
+        rig.standin.put_raw(ROOM, &format!("{first}{number}"), json);
+    }
+    rig.say(BEGIN + DAY, 1, "last");
+    for _ in 0..2 {
+        rig.sync(ROOM, 2).await?;
+    }
+    let kept = rig.kept();
+    let bodies: BTreeSet<_> = kept.messages.values().map(|message| String::from_utf8_lossy(&message.body)).collect();
+    ensure!(odd[..3].iter().all(|json| bodies.contains(json.as_str())), "{bodies:#?}");
+    ensure!(kept.messages.len() == 5, "{bodies:#?}");
+    ensure!(kept.messages.values().any(|message| message.text == "kept" && message.sent_at == BEGIN + 123));
+    Ok(())
+}
+
+#[tokio::test]
+async fn failures_of_the_upstream_pass() -> Result<()> {
+    let failures = [
+        Reply::Status(500),
+        Reply::Status(502),
+        Reply::Close,
+        Reply::Truncated,
+        Reply::Body("<html>".into()),
+        Reply::Body("{}".into()),
+        Reply::Errcode(10_002),
+        Reply::Delay(Duration::from_millis(1500)),
+        Reply::Body("x".repeat(20 << 20)),
+    ];
+    let rig = Rig::new(Version::Src, json!({ "timeout_seconds": 1 })).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    for (number, failure) in (1_i64..).zip(failures) {
+        (0..30).for_each(|minute| drop(rig.say(BEGIN + number * DAY + minute * MINUTE, 1, "said")));
+        // Once in the midst of a run, then until every attempt of it fails.
+        rig.standin.script.push(RANGE, failure.clone(), 1);
+        let mut errors = 0;
+        while rig.sync(ROOM, 7).await.is_err() {
+            errors += 1;
+            ensure!(errors < 3, "{failure:?} does not pass");
+        }
+        rig.complete(ROOM, |_| true).with_context(|| format!("{failure:?}"))?;
+        if matches!(failure, Reply::Delay(_)) {
+            continue;
+        }
+        rig.say(BEGIN + number * DAY + 40 * MINUTE, 1, "said");
+        rig.standin.script.push(RANGE, failure.clone(), u32::MAX);
+        let outcome = rig.sync(ROOM, 1000).await;
+        rig.standin.script.clear();
+        let error = outcome.err().with_context(|| format!("{failure:?} is no error"))?;
+        let error = error.downcast::<Error>()?;
+        ensure!(error.is_transient(), "{failure:?}: {error}");
+        rig.sync(ROOM, 1000).await?;
+        rig.complete(ROOM, |_| true).with_context(|| format!("{failure:?}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_token_is_renewed_once_and_then_told() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({ "key": null, "use_inner_token": true })).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    rig.say(BEGIN, 1, "said");
+    rig.sync(ROOM, 1000).await?;
+    // Tokens of before are worth nothing; the next ones are.
+    rig.standin.set(|switches| switches.key = "another".into());
+    rig.sync(ROOM, 1000).await?;
+    ensure!(rig.standin.calls("/inner/get_token") == 2, "{}", rig.standin.calls("/inner/get_token"));
+    rig.standin.set(|switches| (switches.key, switches.inner) = ("a third".into(), false));
+    let error = rig.sync(ROOM, 1000).await.err().context("no token")?.downcast::<Error>()?;
+    ensure!(error.code == ErrorCode::Denied, "{error}");
+    let health = rig.gateway.health().await?;
+    ensure!(!health.ok && health.findings[0].contains("allowlist"), "{health:?}");
+
+    let rig = Rig::new(Version::Src, json!({ "key": "not the upstream's" })).await?;
+    let error = rig.sync(ROOM, 1000).await.err().context("refused")?.downcast::<Error>()?;
+    ensure!(error.code == ErrorCode::Denied && error.message.contains("upstream.key"), "{error}");
+    ensure!(rig.standin.calls(RANGE) == 2, "renewed once");
+    let health = rig.gateway.health().await?;
+    ensure!(!health.ok && health.findings[0].contains("10101"), "{health:?}");
+    rig.standin.set(|switches| switches.key = "not the upstream's".into());
+    rig.sync(ROOM, 1000).await?;
+    ensure!(rig.gateway.health().await?.ok, "it works again");
+    let elsewhere = Rig::new(Version::Src, json!({ "url": format!("{}/im", rig.standin.url()) })).await?;
+    let error = elsewhere.sync(ROOM, 1000).await.err().context("404")?.downcast::<Error>()?;
+    ensure!(error.code == ErrorCode::Denied && error.message.contains("upstream.url"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn conversations_are_found_through_their_members() -> Result<()> {
+    let upstream = json!({ "conversations": ["configured", ROOM], "sessions": ["alice"] });
+    let mut rig = Rig::new(Version::Src, upstream).await?;
+    rig.standin.converse(ROOM, 2, &["alice", "alice", "bob"]);
+    rig.standin.converse("bobs", 5, &["bob"]);
+    rig.standin.converse("", 1, &["alice"]);
+    let partitions = async |rig: &Rig| {
+        let found = rig.gateway.sync_discover(ops::Empty {}).await?;
+        anyhow::Ok(found.partitions.into_iter().map(|partition| partition.key).collect::<Vec<_>>())
+    };
+    ensure!(partitions(&rig).await? == [ROOM, "configured"]);
+    rig.kept().people.insert("bob".into());
+    ensure!(partitions(&rig).await? == [ROOM, "bobs", "configured"], "the archive's people are asked for");
+    let pull = |key: &str| PullRequest { partition: key.into(), ..PullRequest::default() };
+    let page = rig.gateway.directory_pull(pull(ROOM)).await?;
+    let told = page.conversations.first().context("it is told of")?;
+    ensure!(told.members == Some(vec!["alice".into(), "bob".into()]) && told.archived == Some(false), "{told:?}");
+    ensure!(told.attributes.as_deref() == Some(r#"{"type":2}"#) && page.caught_up, "{told:?}");
+    let page = rig.gateway.directory_pull(pull("configured")).await?;
+    ensure!(page.notices.len() == 1 && page.caught_up, "{page:?}");
+    // What was found stays, whoever left, and while the upstream is away.
+    rig.reopen()?;
+    rig.kept().people.clear();
+    rig.standin.script.push("/get_joined_conversation", Reply::Status(502), 1);
+    ensure!(partitions(&rig).await? == [ROOM, "bobs", "configured"]);
+    let page = rig.gateway.directory_pull(pull(ROOM)).await?;
+    ensure!(page.conversations[0].members.is_none(), "nobody knows who is in it now");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_clients_do_is_done_at_the_upstream() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({ "sessions": ["alice"] })).await?;
+    let created =
+        rig.ask("alice", "/create_conversation", json!({ "conversation_type": 4, "sessions": ["bob"] })).await?;
+    let room = created["data"]["ConversationId"].as_str().context("an id")?.to_owned();
+    ensure!(rig.standin.calls("/inner/create_conversation") == 1, "that route is documented to take members");
+    let this = json!({ "conversation_id": room });
+    let message = json!({ "conversation_id": room, "type": 1, "content": "hello" });
+    let sent = rig.ask("bob", "/send_msg", message.clone()).await?;
+    let id = sent["data"]["MsgID"].as_str().context("an id")?.to_owned();
+    ensure!(rig.kept().messages[&id].text == "hello", "it is archived");
+    rig.sync(&room, 1000).await?;
+    ensure!(rig.kept().messages.len() == 2, "once, beside the automatic one");
+    // Nobody tells whether it was sent: it is not sent again, and comes with the sync.
+    for unknown in [Reply::Close, Reply::Status(504), Reply::Truncated, Reply::Body("?".into())] {
+        let calls = rig.standin.calls("/send_msg");
+        rig.standin.script.push("/send_msg", unknown, 1);
+        let failed = rig.ask("bob", "/send_msg", message.clone()).await?;
+        ensure!(failed["code"] == 10_002 && failed.get("data").is_none(), "{failed}");
+        ensure!(rig.standin.calls("/send_msg") == calls + 1, "sent once");
+    }
+    rig.sync(&room, 1000).await?;
+    let rows = rig.standin.rows(&room).len();
+    ensure!(rows == 6 && rig.kept().messages.len() == rows, "{rows} there, {} kept", rig.kept().messages.len());
+    for (code, told) in [(10_001, 10_001), (10_002, 10_002), (10_003, 10_003), (90_010, 90_010), (77, 77)] {
+        rig.standin.script.push("/send_msg", Reply::Errcode(code), 1);
+        let refused = rig.ask("bob", "/send_msg", message.clone()).await?;
+        ensure!(refused["code"] == told, "{code}: {refused}");
+    }
+    // The upstream lost this one to another with its id; here both are.
+    rig.standin.set(|switches| switches.colliding = true);
+    rig.ask("bob", "/send_msg", json!({ "conversation_id": room, "type": 1, "content": "lost there" })).await?;
+    ensure!(rig.standin.rows(&room).len() == rows && rig.kept().messages.len() == rows + 1, "both are kept");
+    rig.standin.set(|switches| switches.colliding = false);
+
+    for path in ["/leave_conversation", "/join_conversation"] {
+        ensure!(rig.ask("bob", path, this.clone()).await?["code"] == 0, "{path}");
+    }
+    let kick = json!({ "conversation_id": room, "sessions": ["bob"] });
+    ensure!(rig.ask("bob", "/inner/kickout_conversation", kick.clone()).await?["data"]["Failed"].is_null());
+    ensure!(!rig.kept().members.contains(&(room.clone(), "bob".into())), "kicked");
+    ensure!(rig.ask("bob", "/inner/join_conversation", kick).await?["code"] == 0);
+    ensure!(rig.kept().members.contains(&(room.clone(), "bob".into())), "back");
+    let archive = json!({ "conversation_ids": [room], "is_archive": true });
+    ensure!(rig.ask("bob", "/inner/set_archive_conversations", archive).await?["code"] == 0);
+    let detail = rig.gateway.directory_pull(PullRequest { partition: room.clone(), ..PullRequest::default() }).await?;
+    ensure!(detail.conversations[0].archived == Some(true), "{detail:?}");
+    for path in ["/join_conversation", "/inner/join_conversation"] {
+        let nowhere = json!({ "conversation_id": "nowhere", "sessions": ["bob"] });
+        ensure!(rig.ask("bob", path, nowhere).await?["code"] == 10_002, "{path}: it would be made by joining it");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_a_member_the_upstream_says() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    let message = json!({ "conversation_id": ROOM, "type": 1, "content": "hello" });
+    // The archive knows nobody yet: the upstream is asked, once in a while.
+    ensure!(rig.ask("alice", "/send_msg", message.clone()).await?["code"] == 0, "she is a member there");
+    ensure!(rig.ask("mallory", "/send_msg", message.clone()).await?["code"] == 10_003, "he is not");
+    for _ in 0..5 {
+        ensure!(rig.ask("mallory", "/send_msg", message.clone()).await?["code"] == 10_003, "nor now");
+    }
+    ensure!(rig.standin.calls("/get_joined_conversation") == 2, "{}", rig.standin.calls("/get_joined_conversation"));
+    let joined = rig.ask("alice", "/get_joined_conversation", json!({})).await?;
+    ensure!(joined["data"]["Conversations"] == json!([ROOM]), "{joined}");
+    ensure!(
+        rig.ask("alice", "/check_joined_conversation", json!({ "conversation_id": ROOM })).await?["data"]["Joined"]
+            == true
+    );
+    Ok(())
+}
+
+/// What is tested above is what the stand-in does unless it is told otherwise.
+#[test]
+fn the_defects_are_on() {
+    let switches = Switches::of(Version::Src);
+    assert!(switches.unpadded && switches.rounded && switches.inherits && switches.forgetful_join);
+    assert_eq!((switches.sortable, switches.key.as_str()), (100_000, token::FIXED_KEY));
+}
