@@ -126,7 +126,10 @@ pub fn route(method: &str, path: &str) -> Route {
             let meant = |(known, endpoint): &&(&str, Endpoint)| {
                 endpoint.method() == method && known.eq_ignore_ascii_case(&clean)
             };
-            PATHS.iter().find(meant).map_or(Route::Nothing, |(known, _)| Route::Redirect(known))
+            let meant = PATHS.iter().chain(ODD_PATHS).find(meant);
+            let path =
+                |endpoint| PATHS.iter().find(|(_, known)| *known == endpoint).map(|(path, _)| Route::Redirect(path));
+            meant.and_then(|(_, endpoint)| path(*endpoint)).unwrap_or(Route::Nothing)
         }
     }
 }
@@ -167,6 +170,7 @@ mod tests {
             check("GET", unclean, Nothing);
         }
         check("POST", "//inner//get_token", Redirect("/inner/get_token"));
+        check("POST", "//-%20get_conversation_last_30_msg", Redirect("/get_conversation_last_30_msg"));
         check("GET", "/notify/", Redirect("/notify"));
         check("GET", "//", Redirect("/"));
         check("GET", "/send_msg", WrongMethod(Endpoint::SendMsg));
