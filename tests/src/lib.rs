@@ -5,6 +5,8 @@
 //! * [`standin`]: WeCom's HTTP APIs and a quick-im-core on loopback.
 //! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
 //! * [`client`]: requests of contract 000, signed like its sample clients.
+//! * [`gateway`]: instances, tokens and callers of the gateway; [`live`]: its listeners.
+//! * [`scenario`]: HTTP scenarios kept as data.
 //! * [`fetch`]: the real vendor library, and real text.
 //! * [`mod@skip`]: tests that cannot run say so.
 
@@ -12,9 +14,12 @@ pub mod client;
 pub mod corp;
 pub mod daemon;
 pub mod fetch;
+pub mod gateway;
+pub mod live;
 pub mod places;
 pub mod report;
 pub mod runs;
+pub mod scenario;
 pub mod settings;
 pub mod skip;
 pub mod standin;

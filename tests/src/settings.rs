@@ -1,4 +1,4 @@
-//! Configuration files for the daemon: one wecom instance in front of generated corps.
+//! Configuration files for the daemon: one wecom instance in front of generated corps, and whatever else a suite adds.
 
 use crate::corp::{CorpFolder, KEY_VERSIONS};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Settings {
     pub library: PathBuf,
     /// The library's proxy argument.
     pub proxy: String,
-    /// `[instance.config]` lines of each corp.
+    /// `[instance.config]` lines of each corp; without any there is no instance of wecom.
     pub corps: Vec<CorpSettings>,
     /// Array of TOML tables.
     pub api_keys: String,
@@ -64,6 +64,26 @@ impl CorpSettings {
 }
 
 impl Settings {
+    /// No instance but those of [`Settings::sections`].
+    pub fn empty() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            listen: String::new(),
+            admin: String::new(),
+            library: PathBuf::new(),
+            proxy: String::new(),
+            corps: Vec::new(),
+            api_keys: "[]".into(),
+            api_base: None,
+            sync_cron: None,
+            directory_cron: None,
+            media: true,
+            instance: String::new(),
+            config: String::new(),
+            sections: String::new(),
+        }
+    }
+
     /// One corp behind the stub library; nothing runs by itself but the fetching of files.
     pub fn of(folder: &CorpFolder, data_dir: &Path, listen: &str, admin: &str) -> Self {
         Self {
@@ -74,13 +94,7 @@ impl Settings {
             proxy: folder.proxy(),
             corps: vec![CorpSettings::of(folder)],
             api_keys: format!(r#"[{{ key = "{API_KEY}" }}]"#),
-            api_base: None,
-            sync_cron: None,
-            directory_cron: None,
-            media: true,
-            instance: String::new(),
-            config: String::new(),
-            sections: String::new(),
+            ..Self::empty()
         }
     }
 
@@ -92,6 +106,9 @@ impl Settings {
         };
         let mut text = format!("data_dir = {}\n\n[admin]\nlisten = {}\n", quoted(&self.data_dir), quoted(&self.admin));
         text.push_str(&format!("\n{}\n", self.sections));
+        if self.corps.is_empty() {
+            return text;
+        }
         text.push_str("\n[[instance]]\nname = \"wecom\"\nplugin = \"wecom\"\n");
         text.push_str(&format!("listen = {}\n{}\n", quoted(&self.listen), self.instance));
         text.push_str(&job("sync", &self.sync_cron));

@@ -1,0 +1,194 @@
+//! How what is expected is written.
+//!
+//! JSON stands for itself: the same members in the same order, the same values. In texts:
+//!
+//! * `"${name}"` is the value of a variable, also within a text.
+//! * `"<Shape>"` is any value of that shape, and `"<Shape as name>"` also keeps its text as a variable.
+//! * `["<for i in 6..35>", item]` is an array of these thirty items; `35..6` runs backwards.
+//! * `"<any>"` is any value.
+
+use anyhow::{Context, Result, bail, ensure};
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What has been kept, by name.
+pub type Variables = BTreeMap<String, String>;
+/// Shapes by name.
+pub type Shapes = BTreeMap<String, Shape>;
+
+/// A shape of values.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// `string`, `integer` or `boolean`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A regular expression its text matches as a whole.
+    pub matches: Option<String>,
+}
+
+impl Shape {
+    fn check(&self, found: &Value) -> Result<()> {
+        let right = match self.kind.as_str() {
+            "string" => found.is_string(),
+            "integer" => found.is_i64() || found.is_u64(),
+            "boolean" => found.is_boolean(),
+            other => bail!("no type is called {other}"),
+        };
+        ensure!(right, "{found} is no {}", self.kind);
+        if let Some(pattern) = &self.matches {
+            let whole = Regex::new(&format!("^(?:{pattern})$"))?;
+            ensure!(whole.is_match(&text_of(found)), "{found} does not match {pattern}");
+        }
+        Ok(())
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Puts variables into a text.
+pub fn fill(text: &str, variables: &Variables) -> Result<String> {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').with_context(|| format!("an open variable: {text}"))?;
+        let value = variables.get(name).with_context(|| format!("no variable is called {name}: {text}"))?;
+        filled.push_str(before);
+        filled.push_str(value);
+        rest = after;
+    }
+    Ok(filled + rest)
+}
+
+/// The same within JSON. A whole text `${name}` in the form `"#${name}"` becomes a number.
+pub fn fill_json(value: &Value, variables: &Variables) -> Result<Value> {
+    Ok(match value {
+        Value::String(text) => match text.strip_prefix('#').filter(|rest| rest.starts_with("${")) {
+            Some(number) => serde_json::from_str(&fill(number, variables)?)?,
+            None => Value::String(fill(text, variables)?),
+        },
+        Value::Array(items) => items.iter().map(|item| fill_json(item, variables)).collect::<Result<_>>()?,
+        Value::Object(members) => {
+            let filled = members.iter().map(|(name, value)| Ok((name.clone(), fill_json(value, variables)?)));
+            Value::Object(filled.collect::<Result<_>>()?)
+        }
+        other => other.clone(),
+    })
+}
+
+/// Compares what was found with what is expected, and keeps what is to be kept.
+pub fn compare(expected: &Value, found: &Value, shapes: &Shapes, variables: &mut Variables) -> Result<()> {
+    match (expected, found) {
+        (Value::Object(wanted), Value::Object(members)) => {
+            let (names, expected): (Vec<_>, Vec<_>) = (members.keys().collect(), wanted.keys().collect());
+            ensure!(names == expected, "members {names:?} instead of {expected:?}");
+            for (name, value) in members {
+                compare(&wanted[name], value, shapes, variables).with_context(|| name.clone())?;
+            }
+            Ok(())
+        }
+        (Value::Array(wanted), Value::Array(items)) => {
+            let wanted = expand(wanted)?;
+            for (index, (wanted, item)) in wanted.iter().zip(items).enumerate() {
+                compare(wanted, item, shapes, variables).with_context(|| format!("item {index}"))?;
+            }
+            ensure!(wanted.len() == items.len(), "{} items instead of {}", items.len(), wanted.len());
+            Ok(())
+        }
+        (Value::String(text), _) => compare_text(text, found, shapes, variables),
+        _ => {
+            ensure!(expected == found, "{found} instead of {expected}");
+            Ok(())
+        }
+    }
+}
+
+fn compare_text(expected: &str, found: &Value, shapes: &Shapes, variables: &mut Variables) -> Result<()> {
+    let Some(named) = expected.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) else {
+        let filled = fill_json(&Value::String(expected.to_owned()), variables)?;
+        ensure!(*found == filled, "{found} instead of {filled}");
+        return Ok(());
+    };
+    let (shape, keep) = match named.split_once(" as ") {
+        Some((shape, name)) => (shape, Some(fill(name, variables)?)),
+        None => (named, None),
+    };
+    if shape != "any" {
+        shapes.get(shape).with_context(|| format!("no shape is called {shape}"))?.check(found)?;
+    }
+    variables.extend(keep.map(|name| (name, text_of(found))));
+    Ok(())
+}
+
+/// Writes out `["<for i in 1..3>", item]`.
+fn expand(items: &[Value]) -> Result<Vec<Value>> {
+    let [Value::String(head), item] = items else { return Ok(items.to_vec()) };
+    let Some(range) = head.strip_prefix("<for i in ").and_then(|rest| rest.strip_suffix('>')) else {
+        return Ok(items.to_vec());
+    };
+    let (from, to) = range.split_once("..").context("no range")?;
+    let (from, to): (u32, u32) = (from.parse()?, to.parse()?);
+    let numbers: Vec<u32> = if from <= to { (from..=to).collect() } else { (to..=from).rev().collect() };
+    let item = item.to_string();
+    numbers.into_iter().map(|i| Ok(serde_json::from_str(&item.replace("${i}", &i.to_string()))?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(expected: &Value, found: &Value) -> Result<Variables> {
+        let id = Shape { kind: "string".into(), matches: Some("[a-z]".into()) };
+        let shapes =
+            Shapes::from([("Id".to_owned(), id), ("Int".to_owned(), Shape { kind: "integer".into(), matches: None })]);
+        let mut variables = Variables::from([("x".to_owned(), "7".to_owned())]);
+        compare(expected, found, &shapes, &mut variables)?;
+        Ok(variables)
+    }
+
+    #[test]
+    fn only_the_same_is_the_same() {
+        let same = [
+            (json!({ "a": 1, "b": null }), json!({ "a": 1, "b": null })),
+            (json!(["<Id>", "<Int>", "<any>"]), json!(["q", -5, { "c": 1 }])),
+            (json!("m${x}"), json!("m7")),
+            (json!("#${x}"), json!(7)),
+            (json!(["<for i in 3..1>", { "n": "k${i}" }]), json!([{ "n": "k3" }, { "n": "k2" }, { "n": "k1" }])),
+        ];
+        for (expected, found) in same {
+            check(&expected, &found).unwrap_or_else(|error| panic!("{expected} {found}: {error:#}"));
+        }
+        let different = [
+            (json!({ "a": 1, "b": 2 }), json!({ "b": 2, "a": 1 })),
+            (json!({ "a": 1 }), json!({ "a": 1, "b": 2 })),
+            (json!({ "a": 1, "b": 2 }), json!({ "a": 1 })),
+            (json!(1), json!("1")),
+            (json!(1), json!(1.0)),
+            (json!(null), json!(0)),
+            (json!([]), json!(null)),
+            (json!([1]), json!([1, 2])),
+            (json!([1, 2]), json!([1])),
+            (json!("<Id>"), json!("qq")),
+            (json!("<Int>"), json!("5")),
+            (json!("<Int>"), json!(5.5)),
+            (json!("#${x}"), json!("7")),
+            (json!("${y}"), json!("")),
+        ];
+        for (expected, found) in different {
+            assert!(check(&expected, &found).is_err(), "{expected} {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_can_be_used() {
+        let kept = check(
+            &json!({ "a": "<Id as first>", "b": "<Int as n${x}>", "c": "${first}" }),
+            &json!({ "a": "q", "b": 5, "c": "q" }),
+        );
+        assert_eq!(kept.unwrap()["n7"], "5");
+    }
+}
