@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test lint doc bench size install clean
+.PHONY: demo demo-check build test lint doc bench size live install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002.
 demo: build
@@ -42,6 +42,10 @@ bench:
 size:
 	$(CARGO) build --release --locked --workspace --lib --bins --examples
 	$(RELEASE)/stele-bench
+
+# Live delivery: memory of ten thousand listeners, and the time from a message's acceptance to its receipt.
+live: build
+	$(RELEASE)/stele-live-bench
 
 # Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
 install:
