@@ -3,7 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::process::Stdio;
-use stele_tests::places::{plugin, program};
+use stele_tests::{
+    live::{Call, Carrier, Listener},
+    places::{plugin, program},
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -12,9 +15,10 @@ const MESSAGES: u64 = 400;
 fn demo(arguments: &[&str]) -> Result<Command> {
     program("stele-demo-kit")?;
     plugin("wecom")?;
+    plugin("gateway")?;
     let mut command = Command::new(program("steled")?);
     let messages = MESSAGES.to_string();
-    command.args(["demo", "--messages", &messages, "--admin", "127.0.0.1:0"]);
+    command.args(["demo", "--messages", &messages, "--admin", "127.0.0.1:0", "--live", "127.0.0.1:0"]);
     command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
@@ -28,7 +32,7 @@ async fn it_ends_with_one_line_of_figures() -> Result<()> {
     ensure!(printed.lines().count() == 1, "{printed}");
     let figures: Value = serde_json::from_str(&printed)?;
     ensure!(figures["messages"] == MESSAGES, "{figures}");
-    for name in ["conversations", "people", "media", "seconds", "messages_per_second"] {
+    for name in ["conversations", "people", "media", "seconds", "messages_per_second", "sent"] {
         ensure!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {figures}");
     }
     Ok(())
@@ -61,26 +65,75 @@ async fn what_it_says_to_try_works() -> Result<()> {
     let mut running = demo(&["--listen", "127.0.0.1:0"])?.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut lines = BufReader::new(running.stdout.take().context("it prints")?).lines();
     let mut to_try = Vec::new();
-    let mut address = String::new();
+    let mut is_served = false;
     while let Some(line) = lines.next_line().await? {
-        if let Some(served) = line.strip_prefix("serving on http://") {
-            address = served.split(';').next().unwrap_or_default().to_owned();
+        is_served = line.starts_with("serving on http://");
+        if is_served {
             break;
         }
-        if let Some(url) = line.strip_prefix("curl 'http://").and_then(|rest| rest.strip_suffix('\'')) {
-            let (_, path) = url.split_once('/').context("a path")?;
-            to_try.push(format!("/{path}"));
-        }
+        to_try.extend(line.starts_with("curl ").then(|| Try::of(&line)));
     }
-    ensure!(!address.is_empty(), "it never said that it serves");
-    let http = stele_tests::client::http();
-    let signed: Vec<&String> = to_try.iter().filter(|path| path.contains("signature=")).collect();
+    ensure!(is_served, "it never said that it serves");
+    let signed: Vec<&Try> = to_try.iter().filter(|to_try| to_try.path.contains("signature=")).collect();
     ensure!(signed.len() >= 4, "{to_try:?}");
-    for path in signed {
-        let reply: Value = http.get(format!("http://{address}{path}")).send().await?.json().await?;
-        ensure!(reply["code"] == 0, "{path}: {reply}");
-        ensure!(reply["data"]["items"].as_array().is_some_and(|items| !items.is_empty()), "{path}: {reply}");
+    for to_try in signed {
+        let reply = to_try.reply().await?;
+        ensure!(reply["code"] == 0, "{to_try:?}: {reply}");
+        ensure!(reply["data"]["items"].as_array().is_some_and(|items| !items.is_empty()), "{to_try:?}: {reply}");
     }
+    // The gateway: who listens hears what is sent then.
+    let listens = to_try.iter().find(|to_try| to_try.path.contains("protoc=sse")).context("a line that listens")?;
+    let call = Call { address: listens.address.clone(), path: listens.path.clone(), token: String::new() };
+    let listener = Listener::open(Carrier::Sse, &call).await?;
+    let said: Vec<&Try> =
+        to_try.iter().filter(|to_try| to_try.address == listens.address && to_try.body.is_some()).collect();
+    ensure!(said.len() >= 4, "{to_try:?}");
+    for to_try in &said {
+        let reply = to_try.reply().await?;
+        ensure!(reply["code"] == 0 && !reply["data"].is_null(), "{to_try:?}: {reply}");
+    }
+    let heard = listener.hears(1).await?.heard[0].message();
+    ensure!(heard["FromSession"] == "bob" && heard["Content"] == "你好", "{heard}");
+    let history = said.iter().find(|to_try| to_try.path == "/get_conversation_last_30_msg").context("a history")?;
+    let reply = history.reply().await?;
+    let messages = reply["data"]["Msg"].as_array().context("messages")?;
+    ensure!(messages.len() > 5 && messages.last() == Some(&heard), "{reply}");
     running.kill().await?;
     Ok(())
+}
+
+/// A line of curl.
+#[derive(Debug)]
+struct Try {
+    address: String,
+    path: String,
+    authorization: Option<String>,
+    body: Option<String>,
+}
+
+impl Try {
+    fn of(line: &str) -> Self {
+        // What is quoted is every second part.
+        let parts: Vec<&str> = line.split('\'').collect();
+        let after = |option: &str| {
+            let place = parts.iter().step_by(2).position(|part| part.trim_end().ends_with(option))?;
+            parts.get(place * 2 + 1).map(|value| (*value).to_owned())
+        };
+        let url = parts.iter().skip(1).step_by(2).find_map(|part| part.strip_prefix("http://")).unwrap_or_default();
+        let (address, path) = url.split_once('/').unwrap_or_default();
+        let authorization = after("-H").and_then(|header| Some(header.strip_prefix("Authorization: ")?.to_owned()));
+        Self { address: address.to_owned(), path: format!("/{path}"), authorization, body: after("-d") }
+    }
+
+    async fn reply(&self) -> Result<Value> {
+        let (http, url) = (stele_tests::client::http(), format!("http://{}{}", self.address, self.path));
+        let mut request = match &self.body {
+            Some(body) => http.post(url).body(body.clone()),
+            None => http.get(url),
+        };
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        Ok(request.send().await?.json().await?)
+    }
 }

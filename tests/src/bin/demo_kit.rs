@@ -1,12 +1,14 @@
-//! What `steled demo` shows: a generated corp behind the stub of the vendor's library.
+//! What `steled demo` shows: a generated corp behind the stub of the vendor's library, and a gateway people talk over.
 //!
-//! Writes to `--out`: the corp's upstream folder, `steled.toml`, and `try.txt`, what to try once the first sync is done.
-//! With `--serve-directory` it then serves the corp's directory (names, avatars, groups): it prints one line with the
-//! address and runs until its standard input is closed. Called again with `--serve-directory` on a folder it has written,
-//! it only serves.
+//! Writes to `--out`: the corp's upstream folder and `steled.toml`. With `--serve-directory` it then serves the corp's
+//! directory (names, avatars, groups): it prints one line with the address and runs until its standard input is closed. Called
+//! again with `--serve-directory` on a folder it has written, it only serves. With `--fill` it has people of the gateway talk
+//! through its API, once, and prints what to try.
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use rand::Rng;
+use serde_json::{Value, json};
 use std::{
     fs,
     io::Write,
@@ -14,7 +16,8 @@ use std::{
 };
 use stele_tests::{
     client::{Style, hmac_hex, signed_path},
-    corp::{CorpFolder, CorpSpec, Directory},
+    corp::{CorpFolder, CorpSpec, Directory, TOPICS, sentence},
+    gateway::{Api, Gateway},
     settings::{API_KEY, Settings},
     standin::DirectoryStandin,
 };
@@ -32,21 +35,39 @@ struct Arguments {
     /// Where the daemon shall answer clients of the protocol.
     #[arg(long, default_value = "127.0.0.1:9002")]
     listen: String,
+    /// Where the daemon shall answer clients of the gateway.
+    #[arg(long, default_value = "127.0.0.1:8088")]
+    live: String,
     /// Where the daemon's own API shall be.
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: String,
     /// Serve the directory until the standard input is closed.
     #[arg(long)]
     serve_directory: bool,
+    /// Fill what is filled through the daemon, which serves, and print what to try.
+    #[arg(long)]
+    fill: bool,
+    /// Where an instance is served.
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    served: Vec<String>,
 }
 
 const CONFIG: &str = "steled.toml";
 const UPSTREAM: &str = "upstream";
 const PORT: &str = "directory.port";
+/// The instance beside that of the corp.
+const GATEWAY: &str = "gateway";
+/// Where a room of the gateway is written down.
+const ROOM: &str = "gateway.room";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.fill {
+        let to_try = [examples(served(&arguments, "wecom")?), talk(&arguments).await?].join("\n");
+        print!("{to_try}");
+        return Ok(());
+    }
     let written = arguments.out.join(PORT);
     let port = match fs::read_to_string(&written) {
         Ok(text) => text.trim().parse().with_context(|| format!("{} holds no port", written.display()))?,
@@ -81,9 +102,66 @@ fn write(arguments: &Arguments, api_base: &str) -> Result<()> {
     // Now and then, so that what is tried later is answered from a living archive.
     settings.sync_cron = Some("* * * * *".to_owned());
     settings.directory_cron = Some("*/10 * * * *".to_owned());
+    let mut key = [0; 32];
+    rand::rng().fill(&mut key);
+    let (name, listen, key) = (GATEWAY.into(), arguments.live.clone(), hex::encode(key));
+    let gateway = Gateway { name, listen, key, instance: String::new(), config: String::new() };
+    settings.sections = gateway.toml();
     fs::write(arguments.out.join(CONFIG), settings.toml())?;
-    fs::write(arguments.out.join("try.txt"), examples(&arguments.listen))?;
     Ok(())
+}
+
+/// Where this instance is served.
+fn served<'a>(arguments: &'a Arguments, name: &str) -> Result<&'a str> {
+    let of_name = |served: &'a String| served.strip_prefix(name)?.strip_prefix('=');
+    arguments.served.iter().find_map(of_name).with_context(|| format!("nobody said where {name} is served"))
+}
+
+/// Rooms of the gateway: who is in them, what they talk about, and how much.
+const ROOMS: [(&[&str], usize, usize); 3] =
+    [(&["alice", "bob"], 0, 12), (&["alice", "bob", "carol"], 6, 25), (&["alice", "carol", "dave", "erin"], 1, 40)];
+
+/// Has people talk, unless they have; returns what to try.
+async fn talk(arguments: &Arguments) -> Result<String> {
+    let address = served(arguments, GATEWAY)?;
+    let (api, written) = (Api::new(address), arguments.out.join(ROOM));
+    let (alice, bob) = (api.token("alice", 1).await?, api.token("bob", 1).await?);
+    if !written.exists() {
+        let mut rng = rand::rng();
+        let mut rooms = Vec::new();
+        for (people, topic, messages) in ROOMS {
+            let room = api.create(0, people).await?;
+            for index in 0..messages {
+                let token = api.token(people[index % people.len()], 1).await?;
+                api.send(&token, &room, &sentence(TOPICS[topic], &mut rng)).await?;
+            }
+            rooms.push(room);
+        }
+        fs::write(&written, &rooms[0])?;
+    }
+    let room = fs::read_to_string(&written)?;
+    let base = format!("http://{address}");
+    let post = |title: &str, token: &str, body: Value, path: &str| {
+        format!("# {title}\ncurl -H 'Authorization: Bearer {token}' -d '{body}' '{base}{path}'\n")
+    };
+    Ok([
+        format!(
+            "# the gateway: alice listens; keep it open beside\ncurl -N '{base}/notify?protoc=sse&token={alice}'\n"
+        ),
+        post(
+            "bob tells her something",
+            &bob,
+            json!({ "conversation_id": room, "type": 1, "content": "你好" }),
+            "/send_msg",
+        ),
+        post("what they have said", &alice, json!({ "conversation_id": room }), "/get_conversation_last_30_msg"),
+        post("where alice is a member", &alice, json!({}), "/get_joined_conversation"),
+        format!(
+            "# a token, as a program of the house gets it\ncurl -d '{}' '{base}/inner/get_token'\n",
+            json!({ "session": "carol", "platform": 1 })
+        ),
+    ]
+    .join("\n"))
 }
 
 /// Signed requests to try, for a terminal.
