@@ -211,7 +211,9 @@ async fn say_goodbye(socket: &mut Socket, end: End, code: Option<CloseCode>) {
     }
     while let Some(Ok(_)) = socket.next().await {}
     let connection = socket.get_mut();
-    if connection.shutdown().await.is_ok() {
+    let is_shut = connection.shutdown().await.is_ok();
+    // Who said goodbye says nothing more; of what is not understood the end is not seen.
+    if is_shut && matches!(end, End::Oversize | End::Broken) {
         let mut unread = [0; 256];
         while connection.read(&mut unread).await.is_ok_and(|bytes| bytes > 0) {}
     }
