@@ -47,6 +47,8 @@ impl From<CallError> for Error {
         match error {
             CallError::Refused(code) => Self::unavailable(format!("the upstream answers {code}")),
             CallError::Unreadable => Self::unavailable("the upstream's answer cannot be read"),
+            // Who can ask for less has looked at it before.
+            CallError::Failed(Error { code: ErrorCode::TooLarge, message, .. }) => Self::unavailable(message),
             CallError::Failed(error) => error,
         }
     }

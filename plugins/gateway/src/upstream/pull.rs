@@ -167,11 +167,7 @@ impl Upstream {
             Err(error) => return Err(error.into()),
         };
         if !*works {
-            self.range(id, Window::empty(), 0).await.map_err(|error| match error {
-                // It is not for what was asked.
-                CallError::Failed(Error { code: ErrorCode::TooLarge, message, .. }) => Error::unavailable(message),
-                error => error.into(),
-            })?;
+            self.range(id, Window::empty(), 0).await?;
             *works = true;
         }
         Ok(Err(trouble))
