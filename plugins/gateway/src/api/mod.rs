@@ -7,6 +7,7 @@
 //! | 10003 | a conversation the caller is no member of; an inner route from elsewhere |
 //! | 10101 | no token, or one that does not hold |
 //! | 90013 | an unknown `protoc` |
+//! | any other | the upstream refuses with it |
 //!
 //! Who calls is looked at first, then the body: whoever holds no token learns nothing. HTTP status is 200 for all of them.
 
