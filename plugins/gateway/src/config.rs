@@ -30,7 +30,7 @@ pub struct Config {
     /// Refuse tokens that do not say when they end.
     #[serde(default = "defaults::yes")]
     pub require_exp: bool,
-    /// Who may call `/inner/*`: addresses, and ranges as in `10.0.0.0/8`.
+    /// Who may call `/inner/*`: addresses, and ranges as in `10.0.0.0/8`. Whom a proxy says it asks for must be among them, too.
     #[serde(default = "defaults::ip_allow")]
     pub ip_allow: Vec<String>,
     /// Only members read a conversation and send to it.

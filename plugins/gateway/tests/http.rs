@@ -61,6 +61,16 @@ async fn browsers_may_ask_with_a_token_but_not_for_where_they_sit() {
         let reply = site.send(with(asked, &[("sec-fetch-site", site_of_page)])).await;
         assert_eq!(body(&reply) != NOT_ALLOWED, allowed, "{site_of_page}");
     }
+    // Older browsers, and pages without TLS, say where a request comes from in this header only.
+    for origin in ["http://evil.example", "http://localhost:8088", "null", ""] {
+        let asked = request("POST", "/inner/get_token", "{\"session\":\"a\"}");
+        let reply = site.send(with(asked, &[("origin", origin)])).await;
+        assert_eq!((reply.status, body(&reply)), (200, NOT_ALLOWED), "{origin}");
+    }
+    let token = site.token("alice").await;
+    let asked = request("POST", "/get_joined_conversation", "{}");
+    let reply = site.send(with(asked, &[("origin", "http://evil.example"), ("authorization", &token)])).await;
+    assert_eq!(body(&reply), "{\"code\":0,\"data\":{\"Conversations\":[]}}\n");
 }
 
 #[tokio::test]
@@ -68,8 +78,7 @@ async fn inner_routes_are_for_known_addresses() {
     let check = async |allow: &[&str], remote: &str, allowed: bool| {
         let site = Site::new(json!({ "ip_allow": allow }));
         let asked = request("POST", "/inner/get_token", "{\"session\":\"a\"}");
-        let asked = with(HttpRequest { remote: remote.into(), ..asked }, &[("x-forwarded-for", "127.0.0.1")]);
-        let reply = site.send(asked).await;
+        let reply = site.send(HttpRequest { remote: remote.into(), ..asked }).await;
         assert_eq!((reply.status, body(&reply) != NOT_ALLOWED), (200, allowed), "{allow:?} {remote}");
     };
     let local = ["127.0.0.0/8", "::1"];
@@ -85,6 +94,54 @@ async fn inner_routes_are_for_known_addresses() {
     check(&["0.0.0.0/0"], "8.8.8.8", true).await;
     check(&["0.0.0.0/0"], "no address", false).await;
     check(&[], "127.0.0.1", false).await;
+}
+
+#[tokio::test]
+async fn whom_a_proxy_asks_for_must_be_allowed_as_well() {
+    let site = Site::new(json!({ "ip_allow": ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"] }));
+    let check = async |remote: &str, headers: &[(&str, &str)], allowed: bool| {
+        let asked = request("POST", "/inner/get_token", "{\"session\":\"a\"}");
+        let reply = site.send(with(HttpRequest { remote: remote.into(), ..asked }, headers)).await;
+        assert_eq!(body(&reply) != NOT_ALLOWED, allowed, "{remote} {headers:?}");
+    };
+    let local = "127.0.0.1";
+    for name in ["x-forwarded-for", "x-real-ip"] {
+        for inside in ["10.0.0.1", "10.0.0.1:4711", " 10.0.0.1 ", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:4711"]
+        {
+            check(local, &[(name, inside)], true).await;
+            check("8.8.8.8", &[(name, inside)], false).await;
+        }
+        for outside in
+            ["8.8.8.8", "8.8.8.8:80", "::ffff:8.8.8.8", "::1", "", "unknown", "10.0.0.1;", "10.0.0", "10.0.0.1:"]
+        {
+            check(local, &[(name, outside)], false).await;
+        }
+    }
+    check(local, &[("x-forwarded-for", "10.0.0.1, ::ffff:10.0.0.2,10.0.0.3")], true).await;
+    check(local, &[("x-forwarded-for", "10.0.0.1, 8.8.8.8")], false).await;
+    check(local, &[("x-forwarded-for", "8.8.8.8, 10.0.0.1")], false).await;
+    check(local, &[("x-forwarded-for", "10.0.0.1,")], false).await;
+    check(local, &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "8.8.8.8")], false).await;
+    check(local, &[("x-forwarded-for", "10.0.0.1"), ("x-real-ip", "8.8.8.8")], false).await;
+    for inside in
+        ["for=10.0.0.1", "For=\"10.0.0.1:80\"; proto=https;by=8.8.8.8", "for=10.0.0.1, for=\"[2001:db8::1]:80\""]
+    {
+        check(local, &[("forwarded", inside)], true).await;
+        check("8.8.8.8", &[("forwarded", inside)], false).await;
+    }
+    for outside in [
+        "for=8.8.8.8",
+        "for=10.0.0.1, for=8.8.8.8",
+        "for=10.0.0.1;for=8.8.8.8",
+        "for=unknown",
+        "for=_hidden",
+        "proto=https",
+        "for=10.0.0.1;x=\", for=8.8.8.8",
+        "for=",
+        "",
+    ] {
+        check(local, &[("forwarded", outside)], false).await;
+    }
 }
 
 #[tokio::test]
