@@ -96,21 +96,20 @@ impl Api {
 
     /// Answers a request of the instance's listener.
     pub async fn handle(&self, request: &HttpRequest) -> HttpReply {
-        let (mut reply, is_inner) = match router::route(&request.method, &request.path) {
+        let (mut reply, endpoint) = match router::route(&request.method, &request.path) {
             Route::Endpoint(endpoint) => {
                 let answer = self.answer(endpoint, request).await;
-                let reply = answer.unwrap_or_else(|error| reply::failure(error, self.config.specific_codes));
-                (reply, endpoint.is_inner())
+                (answer.unwrap_or_else(|error| reply::failure(error, self.config.specific_codes)), Some(endpoint))
             }
-            Route::Redirect(path) => (redirect(request, path), true),
-            Route::Options(endpoint) => (options(endpoint), endpoint.is_inner()),
+            Route::Options(endpoint) => (options(endpoint), Some(endpoint)),
             Route::WrongMethod(endpoint) => {
-                (reply::text(405, &[("allow", endpoint.allow())], "Method Not Allowed"), endpoint.is_inner())
+                (reply::text(405, &[("allow", endpoint.allow())], "Method Not Allowed"), Some(endpoint))
             }
-            Route::Nothing => (reply::text(404, &[("x-content-type-options", "nosniff")], "404 page not found"), true),
+            Route::Redirect(path) => (redirect(request, path), None),
+            Route::Nothing => (reply::text(404, &[("x-content-type-options", "nosniff")], "404 page not found"), None),
         };
         // Any page may ask with a token it has; no page may ask because of where its reader sits.
-        if !is_inner {
+        if endpoint.is_some_and(|endpoint| !endpoint.is_inner()) {
             reply.headers.push(("access-control-allow-origin".to_owned(), "*".to_owned()));
         }
         reply

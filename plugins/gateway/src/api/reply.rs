@@ -3,7 +3,7 @@
 use super::errors::ApiError;
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter, Serializer};
 use std::io;
 use stele_plugin_api::ops::HttpReply;
 
@@ -65,7 +65,8 @@ pub fn line<T: Serialize>(value: &T) -> String {
     String::from_utf8(line).expect("JSON is text")
 }
 
-/// Writes a value as Go's `encoding/json` does: `<`, `>`, `&`, U+2028 and U+2029 are escaped.
+/// Writes a value as Go's `encoding/json` does (that of Go 1.21, as the original): `<`, `>`, `&`, U+2028 and U+2029 are escaped,
+/// and of control characters only tab and line ends have a short form.
 pub fn write<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     let mut serializer = Serializer::with_formatter(out, Go);
     value.serialize(&mut serializer).expect("plain values can be written, and memory takes them");
@@ -74,6 +75,14 @@ pub fn write<T: Serialize>(out: &mut Vec<u8>, value: &T) {
 struct Go;
 
 impl Formatter for Go {
+    fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
+        match escape {
+            CharEscape::Backspace => writer.write_all(br"\u0008"),
+            CharEscape::FormFeed => writer.write_all(br"\u000c"),
+            escape => CompactFormatter.write_char_escape(writer, escape),
+        }
+    }
+
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
@@ -100,6 +109,10 @@ mod tests {
         check(
             success("<a & b>\u{2028}\u{2029}\"\\\n你"),
             "{\"code\":0,\"data\":\"\\u003ca \\u0026 b\\u003e\\u2028\\u2029\\\"\\\\\\n你\"}\n",
+        );
+        check(
+            success("\u{8}\u{c}\t\u{0}\u{1f}\u{7f}"),
+            "{\"code\":0,\"data\":\"\\u0008\\u000c\\t\\u0000\\u001f\u{7f}\"}\n",
         );
         check(done(), "{\"code\":0}\n");
         check(failure(ApiError::NoMember, false), "{\"code\":10002,\"error\":\"internal service call failed\"}\n");

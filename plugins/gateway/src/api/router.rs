@@ -4,7 +4,6 @@
 //! redirect. The documents write two paths with a hyphen and a blank in front of the name; they are known as well.
 
 use percent_encoding::percent_decode_str;
-use std::borrow::Cow;
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +134,7 @@ pub fn route(method: &str, path: &str) -> Route {
 }
 
 /// A path without empty parts, `.` and `..`.
-fn clean(path: &str) -> Cow<'_, str> {
+fn clean(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
@@ -144,7 +143,7 @@ fn clean(path: &str) -> Cow<'_, str> {
             part => parts.push(part),
         }
     }
-    Cow::Owned(format!("/{}", parts.join("/")))
+    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
