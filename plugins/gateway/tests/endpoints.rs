@@ -259,6 +259,29 @@ async fn what_is_sent_is_kept_as_it_was_said() {
 }
 
 #[tokio::test]
+async fn lists_in_requests_have_a_bound() {
+    let site = Site::new(quiet());
+    let id = site.conversation(&["alice"]).await;
+    let alice = site.token("alice").await;
+    for (path, token, list, most) in [
+        ("/create_conversation", alice.as_str(), "sessions", 10_000),
+        ("/inner/create_conversation", "", "sessions", 10_000),
+        ("/inner/join_conversation", "", "sessions", 10_000),
+        ("/inner/kickout_conversation", "", "sessions", 10_000),
+        ("/inner/set_archive_conversations", "", "conversation_ids", 1000),
+    ] {
+        let before = site.mock.calls().len();
+        let ask = async |count: usize| {
+            let names: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+            site.ask(path, token, &json!({ "conversation_id": id, list: names })).await["code"].clone()
+        };
+        assert_eq!(ask(most + 1).await, 10001, "{path}");
+        assert_eq!(site.mock.calls().len(), before, "{path}: nothing is done");
+        assert_eq!(ask(most).await, 0, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn details_tell_of_the_last_message() {
     let site = Site::new(json!({}));
     let id = site.conversation(&["alice", "bob"]).await;

@@ -14,6 +14,9 @@ use stele_plugin_api::model::{Conversation, ConversationKind};
 use stele_plugin_api::ops::{ArchiveQuery, HttpReply, MessageOrder, MessageQuery, MessageView};
 use uuid::Uuid;
 
+/// Most sessions one request makes members, or members no more: all of them are one commit.
+pub(super) const MAX_SESSIONS: usize = 10_000;
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct CheckJoined {
@@ -145,7 +148,7 @@ impl Api {
 
     pub(super) async fn create(&self, fields: &Fields<'_>, caller: Caller) -> Result<HttpReply, ApiError> {
         let kind = fields.integer("conversation_type")?;
-        let mut members = fields.texts("sessions")?;
+        let mut members = fields.texts("sessions", MAX_SESSIONS)?;
         members.push(caller.sid.clone());
         self.open(kind, members, Some(caller)).await
     }

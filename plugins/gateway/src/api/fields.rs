@@ -58,10 +58,11 @@ impl<'b> Fields<'b> {
         self.last(name, |value| value.starts_with('"').then(|| unquoted(value)))
     }
 
-    /// A list of texts.
-    pub fn texts(&self, name: &str) -> Result<Vec<String>, ApiError> {
+    /// A list of so many texts at most.
+    pub fn texts(&self, name: &str, most: usize) -> Result<Vec<String>, ApiError> {
         self.last(name, |value| {
             let values: Vec<&RawValue> = value.starts_with('[').then(|| serde_json::from_str(value).ok())??;
+            (values.len() <= most).then_some(())?;
             let text = |value: &&RawValue| match value.get() {
                 "null" => Some(String::new()),
                 text => text.starts_with('"').then(|| unquoted(text)),
@@ -183,7 +184,7 @@ mod tests {
             fields.integer::<u64>("conversation_type").ok()?,
             fields.integer::<u8>("platform").ok()?,
             fields.flag("desc").ok()?,
-            fields.texts("sessions").ok()?,
+            fields.texts("sessions", usize::MAX).ok()?,
         ]))
     }
 

@@ -1,11 +1,14 @@
 //! Inner routes: for programs of the house, without a token (reference/gateway.md §4.2).
 
-use super::conversations::{Failed, Named, NamedAll, known, named};
+use super::conversations::{Failed, MAX_SESSIONS, Named, NamedAll, known, named};
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::{Api, reply};
 use stele_plugin_api::model::Conversation;
 use stele_plugin_api::ops::{ById, ConversationGet, HttpReply};
+
+/// Most conversations that are put away at once: each is looked up.
+const MAX_CONVERSATIONS: usize = 1000;
 
 impl Api {
     pub(super) fn inner_token(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
@@ -20,12 +23,12 @@ impl Api {
 
     pub(super) async fn inner_create(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
         let kind = fields.integer("conversation_type")?;
-        self.open(kind, fields.texts("sessions")?, None).await
+        self.open(kind, fields.texts("sessions", MAX_SESSIONS)?, None).await
     }
 
     pub(super) async fn inner_join(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
-        let joined = named(fields.texts("sessions")?);
+        let joined = named(fields.texts("sessions", MAX_SESSIONS)?);
         if joined.is_empty() {
             return Err(ApiError::NoMember);
         }
@@ -43,7 +46,7 @@ impl Api {
 
     pub(super) async fn inner_kick(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
-        let mut left = named(fields.texts("sessions")?);
+        let mut left = named(fields.texts("sessions", MAX_SESSIONS)?);
         let mut failed = Vec::new();
         if let Some(upstream) = &self.upstream {
             failed = upstream.inner_kick(&conversation, &left).await?;
@@ -59,7 +62,7 @@ impl Api {
 
     pub(super) async fn inner_archive(&self, fields: &Fields<'_>) -> Result<HttpReply, ApiError> {
         let archive = fields.flag("is_archive")?;
-        let ids = named(fields.texts("conversation_ids")?);
+        let ids = named(fields.texts("conversation_ids", MAX_CONVERSATIONS)?);
         if let Some(upstream) = &self.upstream {
             upstream.inner_archive(&ids, archive).await?;
         }
