@@ -7,7 +7,7 @@
 //! A caller that goes away changes nothing: its message is committed all the same. An append whose outcome is unknown is not
 //! tried again, since the message might be stored twice; its callers are told that it failed.
 
-use crate::message::{JOINED, Shown, Times};
+use crate::message::{self, JOINED, Shown, Times};
 use crate::msgid::{Numbers, Series};
 use crate::{CALL, Clock};
 use bytes::Bytes;
@@ -70,7 +70,7 @@ impl Draft {
             seq: Some(number),
             sender: self.sender.clone(),
             sent_at: at,
-            kind: self.message_type.map_or_else(|| JOINED.to_owned(), |kind| kind.to_string()),
+            kind: self.message_type.map_or_else(|| JOINED.to_owned(), |kind| message::kind(kind.into())),
             text: self.content.clone(),
             body: Bytes::from(serde_json::to_vec(&shown).expect("texts and numbers can be written")),
             ..Message::default()

@@ -10,6 +10,17 @@ use stele_plugin_api::ops::MessageView;
 /// The archive's kind of the message that a new conversation begins with. Its Type is 0, and it is nobody's "last message".
 pub const JOINED: &str = "joined";
 
+/// Greatest Type that is a kind of the archive by its number.
+const MAX_KIND: i64 = 31;
+/// The archive's kind of messages with any other Type.
+const OTHER: &str = "other";
+
+/// The archive's kind of a message with this Type: its decimal digits from 0 to 31, or `other`. The archive keeps a table of
+/// kinds, and looks at each of them in turn: senders shall not make new ones. The Type itself is in the body.
+pub fn kind(message_type: i64) -> String {
+    if (0..=MAX_KIND).contains(&message_type) { message_type.to_string() } else { OTHER.to_owned() }
+}
+
 /// How times are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {

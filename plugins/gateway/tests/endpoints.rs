@@ -239,7 +239,7 @@ async fn what_is_sent_is_kept_as_it_was_said() {
     let answer = site.post("/send_msg", &alice, &body.to_string()).await;
     let sent = site.stored().messages[0].clone();
     assert_eq!(answer, format!("{{\"code\":0,\"data\":{{\"MsgID\":\"{}\"}}}}\n", sent.native_id));
-    assert_eq!((sent.sender.as_str(), sent.sent_at, sent.kind.as_str()), ("alice", support::NOW, "-2147483648"));
+    assert_eq!((sent.sender.as_str(), sent.sent_at, sent.kind.as_str()), ("alice", support::NOW, "other"));
     assert_eq!(sent.text, "<b>\u{0} & 你\u{2028}</b>");
     let stored: Value = serde_json::from_slice(&sent.body).unwrap();
     let expected = json!({ "MsgId": sent.native_id, "ConversationID": id, "FromSession": "alice", "SendTime": support::NOW,
@@ -256,6 +256,20 @@ async fn what_is_sent_is_kept_as_it_was_said() {
     let long = "长".repeat(1_000_000);
     site.say(&alice, &id, &long).await;
     assert_eq!(site.stored().messages.last().unwrap().text, long);
+}
+
+#[tokio::test]
+async fn senders_do_not_make_kinds() {
+    let site = Site::new(quiet());
+    let id = site.conversation(&["alice"]).await;
+    let alice = site.token("alice").await;
+    for (kind, expected) in [(0, "0"), (1, "1"), (31, "31"), (32, "other"), (-1, "other"), (i32::MAX, "other")] {
+        let body = json!({ "conversation_id": id, "type": kind });
+        site.ask("/send_msg", &alice, &body).await;
+        let last = site.ask("/get_conversation_lastone_msg", &alice, &json!({ "conversation_id": id })).await;
+        assert_eq!(last["data"]["Msg"][0]["Type"], kind);
+        assert_eq!(site.stored().messages.last().unwrap().kind, expected);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The upstream's replies, whatever their shape (reference/gateway.md §12, what a client accepts).
 
 use super::times;
-use crate::message::JOINED;
+use crate::message::{self, JOINED};
 use crate::msgid;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -119,7 +119,7 @@ pub fn message(element: &RawValue, conversation: &str, greeting: &str, otherwise
     let unverified = !greeting.is_empty() && content == greeting;
     let kind = match field("Type").as_i64() {
         _ if unverified => JOINED.to_owned(),
-        Some(kind) => kind.to_string(),
+        Some(kind) => message::kind(kind),
         None if readable => "0".to_owned(),
         None => UNREADABLE.to_owned(),
     };
@@ -229,7 +229,7 @@ mod tests {
     fn what_is_odd_is_taken_all_the_same() {
         let decoded = read(r#"{"MsgID":"EDTZL-QJ22-247Q-S2K","SendTime":"0001-01-01T00:00:00+08:05","Type":-3}"#);
         assert_eq!((decoded.message.sent_at, decoded.wrong_time), (1_700_000_000_000_000, true));
-        assert_eq!((decoded.message.kind.as_str(), decoded.message.sender.as_str()), ("-3", ""));
+        assert_eq!((decoded.message.kind.as_str(), decoded.message.sender.as_str()), ("other", ""));
         let greeting =
             json!({ "MsgId": "EDTZL-QJ22-247Q-S2K", "ConversationID": "other", "Type": 7, "Content": GREETING });
         let decoded = read(&greeting.to_string());
