@@ -4,8 +4,9 @@
 //! meanwhile waits for the next. So the order of ids is the order of commit and of delivery, and how many messages a second
 //! are stored does not depend on how long the disk takes for one. A message is answered when it is stored.
 //!
-//! A caller that goes away changes nothing: its message is committed all the same. An append whose outcome is unknown is not
-//! tried again, since the message might be stored twice; its callers are told that it failed.
+//! A caller that goes away changes nothing: its message is committed all the same. A message that waited too long is dropped,
+//! since its caller is about to give up, and would send it again. An append whose outcome is unknown is not tried again,
+//! since the message might be stored twice; its callers are told that it failed.
 
 use crate::message::{self, JOINED, Shown, Times};
 use crate::msgid::{Numbers, Series};
@@ -13,20 +14,26 @@ use crate::{CALL, Clock};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use stele_plugin_api::model::{Conversation, Message, Micros, Page};
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
 use stele_plugin_api::{Error, ErrorCode, Host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Most messages that wait.
 const MAX_WAITING: usize = 4096;
-/// Most bytes of content that wait.
+/// Most bytes that wait, of content and of names of members.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+/// A message that waited so long is not begun. Its caller waits as long as a call may take; the rest is for the append.
+const MAX_WAIT: Duration = Duration::from_secs(CALL.as_secs() / 2);
 /// Most messages of one append.
 const MAX_BATCH: usize = 1000;
-/// Bytes of content after which an append takes no further message; each is in it twice, as text and in its body.
+/// Bytes after which an append takes no further message; content is in it twice, as text and in its body.
 const MAX_BATCH_BYTES: usize = 4 << 20;
+/// What a member weighs beside the name, in bytes: it is a row.
+const MEMBER_BYTES: usize = 64;
 /// How often a message whose id is taken gets another.
 const MAX_IDS: u32 = 4;
 
@@ -52,6 +59,12 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What counts of it where bytes are bounded.
+    fn bytes(&self) -> usize {
+        let members = self.opens.iter().flat_map(|conversation| &conversation.joined);
+        self.content.len() + members.map(|member| member.len() + MEMBER_BYTES).sum::<usize>()
+    }
+
     /// The message with this id, number and time.
     pub fn message(&self, id: &str, number: i64, at: Micros) -> Message {
         let shown = Shown {
@@ -80,12 +93,14 @@ impl Draft {
 
 struct Waiting {
     draft: Draft,
+    since: Instant,
     answer: oneshot::Sender<Result<String, Error>>,
     _share: OwnedSemaphorePermit,
 }
 
 /// Takes messages to commit.
 pub struct Committer {
+    host: Host,
     queue: mpsc::Sender<Waiting>,
     bytes: Arc<Semaphore>,
 }
@@ -94,21 +109,26 @@ impl Committer {
     /// Starts the task, on the current runtime. It ends when nobody can send any more.
     pub fn start(host: Host, clock: Clock) -> Self {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        tokio::spawn(Task { host, clock, numbers: Numbers::default() }.run(waiting));
-        Self { queue, bytes: Arc::new(Semaphore::new(MAX_WAITING_BYTES)) }
+        tokio::spawn(Task { host: host.clone(), clock, numbers: Numbers::default() }.run(waiting));
+        Self { host, queue, bytes: Arc::new(Semaphore::new(MAX_WAITING_BYTES)) }
     }
 
     /// Commits a message, and says its id.
     ///
     /// # Errors
     ///
-    /// `rate_limited` when too many wait (nothing was done); `deadline`; the archive's error.
+    /// `rate_limited` when too many wait, or it waited too long (nothing was done); `deadline`; the archive's error.
     pub async fn commit(&self, draft: Draft) -> Result<String, Error> {
-        let full = || Error::new(ErrorCode::RateLimited, "too many messages wait to be stored");
-        let bytes = u32::try_from(draft.content.len().clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX);
+        let full = || {
+            let error = Error::new(ErrorCode::RateLimited, "too many messages wait to be stored");
+            log_refused(&self.host, 1, &error);
+            error
+        };
+        let bytes = u32::try_from(draft.bytes().clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| full())?;
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { draft, answer, _share: share }).map_err(|_| full())?;
+        let waiting = Waiting { draft, since: Instant::now(), answer, _share: share };
+        self.queue.try_send(waiting).map_err(|_| full())?;
         match tokio::time::timeout(CALL, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Error::internal("the committer is gone")),
@@ -126,11 +146,11 @@ struct Task {
 impl Task {
     async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
         while let Some(first) = waiting.recv().await {
-            let mut bytes = first.draft.content.len();
+            let mut bytes = first.draft.bytes();
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
                 let Ok(next) = waiting.try_recv() else { break };
-                bytes += next.draft.content.len();
+                bytes += next.draft.bytes();
                 batch.push(next);
             }
             self.commit(batch).await;
@@ -138,63 +158,83 @@ impl Task {
     }
 
     async fn commit(&mut self, batch: Vec<Waiting>) {
-        match self.append(batch).await {
-            Ok(()) => {}
-            // Nothing of it was stored. It may be the fault of one: the others shall not suffer.
-            Err((error, batch)) if batch.len() > 1 && is_of_the_content(&error) => {
-                for one in batch {
-                    if let Err((error, one)) = self.append(vec![one]).await {
-                        self.refuse(one, &error);
-                    }
-                }
+        let Err((error, batch)) = self.append(batch).await else { return };
+        if batch.len() == 1 || !is_of_the_content(&error) {
+            return self.refuse(batch, &error);
+        }
+        // Nothing of it was stored. It may be the fault of one: the others shall not suffer.
+        let mut rest = batch.into_iter();
+        while let Some(one) = rest.next() {
+            let Err((error, mut refused)) = self.append(vec![one]).await else { continue };
+            if !is_of_the_content(&error) {
+                refused.extend(rest.by_ref());
             }
-            Err((error, batch)) => self.refuse(batch, &error),
+            self.refuse(refused, &error);
         }
     }
 
     /// Appends all of them; a message whose id the archive knows already gets another one.
     async fn append(&mut self, mut batch: Vec<Waiting>) -> Result<(), (Error, Vec<Waiting>)> {
         for _ in 0..MAX_IDS {
-            let now = (self.clock)();
-            let messages: Vec<_> = batch.iter().map(|waiting| self.message(&waiting.draft, now)).collect();
+            let (begun, messages) = self.begin(batch);
+            if begun.is_empty() {
+                return Ok(());
+            }
             let ids: Vec<_> = messages.iter().map(|message| message.native_id.clone()).collect();
-            let conversations = batch.iter().filter_map(|waiting| waiting.draft.opens.clone()).collect();
+            let conversations = begun.iter().filter_map(|waiting| waiting.draft.opens.clone()).collect();
             let page = Page { messages, conversations, ..Page::default() };
             let stored = match self.host.call_within::<ArchiveAppend>(page, CALL).await {
                 Ok(report) => report.stored,
-                Err(error) => return Err((error, batch)),
+                Err(error) => return Err((error, begun)),
             };
             let stored: HashSet<_> = stored.into_iter().map(|message| message.native_id).collect();
-            let mut again = Vec::new();
-            for (waiting, id) in batch.into_iter().zip(ids) {
+            batch = Vec::new();
+            for (waiting, id) in begun.into_iter().zip(ids) {
                 if stored.contains(&id) {
                     // Who does not wait any more needs no answer.
                     let _ = waiting.answer.send(Ok(id));
                 } else {
-                    again.push(waiting);
+                    batch.push(waiting);
                 }
             }
-            if again.is_empty() {
-                return Ok(());
-            }
-            batch = again;
         }
-        Err((Error::internal("every id was taken"), batch))
+        if batch.is_empty() { Ok(()) } else { Err((Error::internal("every id was taken"), batch)) }
     }
 
-    fn message(&mut self, draft: &Draft, now: Micros) -> Message {
-        let number = self.numbers.next(now, draft.above);
-        draft.message(Series::of(&draft.conversation, draft.kind).id(number).as_str(), number, now)
+    /// Gives ids to all that did not wait too long.
+    fn begin(&mut self, batch: Vec<Waiting>) -> (Vec<Waiting>, Vec<Message>) {
+        let now = (self.clock)();
+        let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.since.elapsed() >= MAX_WAIT);
+        self.refuse(late, &Error::new(ErrorCode::RateLimited, "they waited too long to be stored"));
+        let (mut begun, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for waiting in batch {
+            let Draft { conversation, kind, above, .. } = &waiting.draft;
+            if let Some(number) = self.numbers.next(conversation, now, *above) {
+                let id = Series::of(conversation, *kind).id(number);
+                messages.push(waiting.draft.message(id.as_str(), number, now));
+                begun.push(waiting);
+            } else {
+                self.refuse(vec![waiting], &Error::internal("the newest message of the conversation has the last id"));
+            }
+        }
+        (begun, messages)
     }
 
     fn refuse(&self, batch: Vec<Waiting>, error: &Error) {
-        let (count, reason) = (batch.len().to_string(), error.to_string());
-        let fields = [("messages", count.as_str()), ("error", reason.as_str())];
-        self.host.log_from("send", Level::Warn, "messages were not stored", &fields);
+        if batch.is_empty() {
+            return;
+        }
+        log_refused(&self.host, batch.len(), error);
         for waiting in batch {
             let _ = waiting.answer.send(Err(error.clone()));
         }
     }
+}
+
+/// Callers learn no more than that it failed.
+fn log_refused(host: &Host, messages: usize, error: &Error) {
+    let (count, reason) = (messages.to_string(), error.to_string());
+    host.log_from("send", Level::Warn, "messages were not stored", &[("messages", &count), ("error", &reason)]);
 }
 
 /// Whether an append was refused for what is in it.

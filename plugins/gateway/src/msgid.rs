@@ -11,6 +11,7 @@
 //! numbers. The lower 26 bits are the same in all ids of a conversation, so there the upper 54 bits, a message's **number**,
 //! say everything: the archive orders by it.
 
+use std::collections::HashMap;
 use std::fmt;
 use stele_plugin_api::model::Micros;
 
@@ -149,28 +150,53 @@ impl Series {
     }
 }
 
-/// How far in the future the newest message of a conversation may be for further ones to be put behind it. It comes from the
-/// clock of another daemon, or of an upstream; one that is quite wrong is not followed.
-const MAX_AHEAD_MS: i64 = 5 * 60 * 1000;
+/// Conversations of which it is remembered that their ids are ahead of the clock.
+const MAX_AHEAD: usize = 10_000;
 
-/// Gives out numbers, each greater than all before.
+/// Gives out numbers, each greater than all before of its conversation.
+///
+/// The newest message of a conversation may be ahead of the clock: of another daemon's, of an upstream's, or of this one's
+/// before it was set back. That conversation goes on from there, however far it is; only the times in its ids suffer. The
+/// others keep to the clock.
 #[derive(Debug, Default)]
 pub struct Numbers {
     last: i64,
+    /// The last numbers of conversations that are ahead of `last`.
+    ahead: HashMap<String, i64>,
 }
 
 impl Numbers {
     /// A number for a message that is sent now, greater than `above`. More than a millisecond holds go on in the next one.
-    pub fn next(&mut self, now: Micros, above: i64) -> i64 {
-        let now = (now / 1000).clamp(0, (1 << (NUMBER_BITS - COUNTER_BITS)) - 1);
-        let above = if above >> COUNTER_BITS > now + MAX_AHEAD_MS { 0 } else { above };
-        let mut number = (now << COUNTER_BITS).max(above).max(self.last) + 1;
+    /// `None` when there is no greater one.
+    pub fn next(&mut self, conversation: &str, now: Micros, above: i64) -> Option<i64> {
+        self.last = self.last.max(number_at(now));
+        let above = self.ahead.get(conversation).copied().unwrap_or_default().max(above);
+        let number = self.last.max(above).checked_add(1)?;
         // Counters begin with 1.
-        if number.trailing_zeros() >= COUNTER_BITS {
-            number += 1;
+        let number = if number.trailing_zeros() >= COUNTER_BITS { number + 1 } else { number };
+        if number >= 1 << NUMBER_BITS {
+            return None;
         }
-        self.last = number;
-        number
+        if above > self.last {
+            self.go_ahead(conversation, number);
+        } else {
+            self.last = number;
+            self.ahead.remove(conversation);
+        }
+        Some(number)
+    }
+
+    fn go_ahead(&mut self, conversation: &str, number: i64) {
+        if self.ahead.len() >= MAX_AHEAD {
+            let last = self.last;
+            self.ahead.retain(|_, number| *number > last);
+        }
+        if self.ahead.len() >= MAX_AHEAD {
+            // So many that all may follow the foremost.
+            self.last = self.ahead.drain().map(|(_, number)| number).fold(number, i64::max);
+        } else {
+            self.ahead.insert(conversation.to_owned(), number);
+        }
     }
 }
 
@@ -241,18 +267,39 @@ mod tests {
     #[test]
     fn numbers_grow_whatever_the_clock_does() {
         let mut numbers = Numbers::default();
-        let ms = |number: i64| (number >> 12, number & 0xfff);
-        assert_eq!(ms(numbers.next(5_000_999, 0)), (5000, 1));
-        assert_eq!(ms(numbers.next(5_000_999, 0)), (5000, 2));
-        assert_eq!(ms(numbers.next(4_000_000, 0)), (5000, 3), "the clock stepped back");
-        assert_eq!(ms(numbers.next(5_001_000, 0)), (5001, 1));
+        let mut next = |conversation: &str, now: Micros, above: i64| {
+            numbers.next(conversation, now, above).map(|number| (number >> 12, number & 0xfff))
+        };
+        assert_eq!(next("a", 5_000_999, 0), Some((5000, 1)));
+        assert_eq!(next("a", 5_000_999, 0), Some((5000, 2)));
+        assert_eq!(next("a", 4_000_000, 0), Some((5000, 3)), "the clock stepped back");
+        assert_eq!(next("a", 5_001_000, 0), Some((5001, 1)));
         for _ in 0..4094 {
-            numbers.next(5_001_000, 0);
+            next("a", 5_001_000, 0);
         }
-        assert_eq!(ms(numbers.next(5_001_000, 0)), (5002, 1), "a millisecond is full");
-        assert_eq!(ms(numbers.next(5_002_000, 6000 << 12 | 7)), (6000, 8), "behind the newest of the conversation");
-        let absurd = (6000 + MAX_AHEAD_MS + 1) << 12;
-        assert_eq!(ms(numbers.next(5_002_000, absurd)), (6000, 9), "which is too far ahead to follow");
+        assert_eq!(next("a", 5_001_000, 0), Some((5002, 1)), "a millisecond is full");
+        let (soon, year) = (6000 << 12 | 7, 366 * 24 * 3_600_000);
+        assert_eq!(next("a", 5_002_000, soon), Some((6000, 8)), "behind the newest of the conversation");
+        assert_eq!(next("a", 5_002_000, soon), Some((6000, 9)), "which nobody may have heard of yet");
+        assert_eq!(next("b", 5_002_000, 0), Some((5002, 2)), "others keep to the clock");
+        assert_eq!(next("b", 5_002_000, year << 12), Some((year, 1)), "however far it is");
+        assert_eq!(next("a", 7_000_000, soon), Some((7000, 1)), "the clock has come there");
+        let end = (1 << NUMBER_BITS) - 1;
+        assert_eq!(next("c", 7_000_000, end - 1), Some((end >> 12, 0xfff)));
+        assert_eq!((next("c", 7_000_000, 0), next("d", 7_000_000, i64::MAX)), (None, None), "there is no greater one");
+        assert_eq!(next("a", 7_000_000, 0), Some((7000, 2)));
+    }
+
+    #[test]
+    fn only_so_many_conversations_are_remembered() {
+        let mut numbers = Numbers::default();
+        let ahead = |place: usize| (10 + i64::try_from(place).unwrap()) << COUNTER_BITS;
+        for place in 0..=MAX_AHEAD {
+            assert_eq!(numbers.next(&place.to_string(), 0, ahead(place)), Some(ahead(place) + 1));
+            assert!(numbers.ahead.len() <= MAX_AHEAD);
+        }
+        assert!(numbers.next("5", 0, 0) > Some(ahead(5) + 1));
+        assert!(numbers.next(&MAX_AHEAD.to_string(), 0, 0) > Some(ahead(MAX_AHEAD) + 1));
     }
 
     proptest! {
@@ -285,13 +332,13 @@ mod tests {
         }
 
         #[test]
-        fn numbers_always_grow(steps in proptest::collection::vec((0i64..10_000_000, 0i64..10_000 << 12), 1..200)) {
+        fn numbers_always_grow(steps in proptest::collection::vec((0usize..3, 0i64..10_000_000, 0i64..10_000 << 12), 1..200)) {
             let mut numbers = Numbers::default();
-            let mut last = 0;
-            for (now, above) in steps {
-                let next = numbers.next(now, above);
-                prop_assert!(next > last && next > above && next & 0xfff != 0);
-                last = next;
+            let mut last = [0; 3];
+            for (conversation, now, above) in steps {
+                let next = numbers.next(&conversation.to_string(), now, above).unwrap();
+                prop_assert!(next > last[conversation] && next > above && next > number_at(now) && next & 0xfff != 0);
+                last[conversation] = next;
             }
         }
     }

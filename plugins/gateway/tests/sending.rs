@@ -2,9 +2,10 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use stele_gateway::msgid;
 use stele_plugin_api::ErrorCode;
 use stele_plugin_api::ops::ArchiveAppend;
@@ -13,6 +14,10 @@ use tokio::sync::Semaphore;
 
 /// A site whose appends wait until they are let through.
 fn gated() -> (Arc<Site>, Arc<Semaphore>) {
+    gated_with(json!({ "greeting": "" }))
+}
+
+fn gated_with(settings: Value) -> (Arc<Site>, Arc<Semaphore>) {
     let stored = Arc::new(Mutex::new(Stored::default()));
     let gate = Arc::new(Semaphore::new(0));
     let (held, appended) = (Arc::clone(&gate), Arc::clone(&stored));
@@ -23,7 +28,7 @@ fn gated() -> (Arc<Site>, Arc<Semaphore>) {
             appended.lock().unwrap().append(page)
         }
     });
-    (Arc::new(Site::with(json!({ "greeting": "" }), stored, mock)), gate)
+    (Arc::new(Site::with(settings, stored, mock)), gate)
 }
 
 /// Lets every task run until nothing is left to do but wait for the gate: each turn runs all that are ready.
@@ -119,6 +124,77 @@ async fn an_archive_that_does_not_answer_fails_the_send() {
     let alice = site.token("alice").await;
     let body = json!({ "conversation_id": id }).to_string();
     assert_eq!(site.post("/send_msg", &alice, &body).await, FAILED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waits_too_long_is_not_stored_behind_its_callers_back() {
+    let (site, gate) = gated();
+    gate.add_permits(1);
+    let id = site.conversation(&["alice"]).await;
+    let alice = site.token("alice").await;
+    let send = |text: &str| {
+        let body = json!({ "conversation_id": id, "content": text }).to_string();
+        let (site, alice) = (Arc::clone(&site), alice.clone());
+        tokio::spawn(async move { site.post("/send_msg", &alice, &body).await })
+    };
+    let stuck = send("stuck");
+    settle().await;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let late = send("late");
+    settle().await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let soon = send("soon");
+    settle().await;
+    assert_eq!(stuck.await.unwrap(), FAILED, "the archive gave no answer for 20 seconds");
+    gate.add_permits(100);
+    assert_eq!(late.await.unwrap(), FAILED, "it waited for 15 seconds");
+    assert_ne!(soon.await.unwrap(), FAILED);
+    let texts: Vec<_> = site.stored().messages.iter().map(|message| message.text.clone()).collect();
+    assert!(!texts.contains(&"late".to_owned()) && texts.contains(&"soon".to_owned()), "{texts:?}");
+}
+
+#[tokio::test]
+async fn an_archive_that_fails_is_not_asked_for_each_message_of_a_batch() {
+    let (site, gate) = gated();
+    gate.add_permits(1);
+    let id = site.conversation(&["alice"]).await;
+    let alice = site.token("alice").await;
+    let send = |_| {
+        let (site, alice, body) = (Arc::clone(&site), alice.clone(), json!({ "conversation_id": id }).to_string());
+        tokio::spawn(async move { site.post("/send_msg", &alice, &body).await })
+    };
+    let sends: Vec<_> = (0..4).map(send).collect();
+    settle().await;
+    site.stored().failures = vec![ErrorCode::Unavailable, ErrorCode::Invalid];
+    gate.add_permits(100);
+    for send in sends {
+        assert_eq!(send.await.unwrap(), FAILED);
+    }
+    assert_eq!(site.stored().appends, [0, 4, 1], "the fault is not in the messages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_members_are_weighed_as_well() {
+    let (site, gate) = gated_with(json!({}));
+    let members: Vec<_> = (0..8192).map(|number| format!("{number:0>64}")).collect();
+    let body = Arc::new(json!({ "sessions": members }).to_string());
+    let opens: Vec<_> = (0..80)
+        .map(|_| {
+            let (site, body) = (Arc::clone(&site), Arc::clone(&body));
+            tokio::spawn(async move { site.post("/inner/create_conversation", "", &body).await == FAILED })
+        })
+        .collect();
+    settle().await;
+    gate.add_permits(100);
+    let mut refused = 0;
+    for open in opens {
+        refused += usize::from(open.await.unwrap());
+    }
+    // Of each the 8192 names weigh a MiB, 64 bytes and as much beside, and the greeting a little.
+    assert_eq!(refused, 80 - 63, "64 MiB wait at most");
+    assert!(site.stored().appends.iter().all(|size| *size <= 4), "{:?}", site.stored().appends);
+    let logged = site.mock.logs();
+    assert!(logged.iter().any(|line| format!("{line:?}").contains("too many messages wait")), "{logged:?}");
 }
 
 #[tokio::test]
