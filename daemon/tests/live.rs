@@ -80,7 +80,7 @@ struct Site {
 }
 
 fn options() -> Options {
-    Options::new(&config::Live::default(), &Http::default())
+    Options::new(&config::Live::default(), &Http::default(), &config::Archive::default())
 }
 
 fn bounds() -> Http {
@@ -455,7 +455,9 @@ async fn a_stream_says_that_it_is_there_and_keeps_its_connection() {
 
 #[tokio::test]
 async fn a_client_that_is_too_slow_loses_its_place_and_comes_back() {
-    let site = site_with(Options { queue: 8, ..options() }, bounds(), false).await;
+    // It must take something within the time of two pings.
+    let heartbeat = Duration::from_secs(1);
+    let site = site_with(Options { queue: 8, heartbeat, max_sessions: 2, ..options() }, bounds(), false).await;
     site.join(&["ann", "bob"]).await;
     let (mut slow, mut quick) = (site.websocket("ann").await, site.websocket("bob").await);
     let large = "x".repeat(1 << 20);
@@ -464,6 +466,8 @@ async fn a_client_that_is_too_slow_loses_its_place_and_comes_back() {
         revs.push(site.say(&[large.as_str()]).await);
         hears(&mut quick, &[large.as_str()]).await;
     }
+    // Its place is needed by the next.
+    while site.poll("person=cy&wait=1").await.0 != 204 {}
     let mut heard = 0;
     loop {
         match hear(&mut slow).await {
@@ -473,7 +477,7 @@ async fn a_client_that_is_too_slow_loses_its_place_and_comes_back() {
         }
     }
     assert!((1..40).contains(&heard), "{heard}");
-    let mut back = site.websocket(&format!("ann&since={}", revs[heard - 1])).await;
+    let mut back = site.websocket(&format!("ann&session=cy&since={}", revs[heard - 1])).await;
     for _ in heard..40 {
         hears(&mut back, &[large.as_str()]).await;
     }
@@ -616,8 +620,9 @@ async fn stopping_cuts_off_who_takes_nothing() {
 async fn an_instance_that_goes_takes_its_listeners_with_it() {
     let site = site().await;
     let mut client = site.websocket("ann").await;
+    let mut events = site.sse("bob").await;
     let polled = tokio::spawn(site.client.get(site.url("protoc=poll&person=bob")).send());
-    while site.poll("person=bob&wait=1").await.0 != 204 {}
+    assert_eq!(events.next().await.as_deref(), Some(": replaced by a later connection"));
     site.hubs.close("im");
     assert_eq!(closed(&mut client).await, (1001, "the server stops".into()));
     assert_eq!(polled.await.unwrap().unwrap().status(), 204);

@@ -85,7 +85,7 @@ impl Parts {
         let folder = config.data_dir.join(MEDIA);
         let media = MediaStore::open(&folder).await.map_err(|source| StartError::Folder { path: folder, source })?;
         let source = Archived::new(Arc::clone(&archive), Arc::clone(&clock));
-        let live = live::Options::new(&config.live, &config.http);
+        let live = live::Options::new(&config.live, &config.http, &config.archive);
         let live = Arc::new(Hubs::new(Arc::new(source), Arc::clone(&clock), live));
         // Weak: whoever still holds a job or a service after the end must not keep the index open.
         let wake = {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use stele_archive::{Audience, ConversationId, Live, Result, Rev};
+use stele_archive::{Audience, ConversationId, Live, PersonId, Result, Rev, Stay};
 
 /// Most stays that are remembered, over all conversations of an instance; a conversation counts as one more.
 const STAYS_KEPT: usize = 500_000;
@@ -15,7 +15,7 @@ pub(super) struct Audiences {
 }
 
 impl Audiences {
-    /// Who hears what was committed after `since` in these conversations.
+    /// Who hears what was committed after `since` in these conversations; stays are in the order of people.
     ///
     /// A stay never changes what it says of revisions that are there already, so what is read after the messages is right for
     /// them, and stays right while the version does.
@@ -32,7 +32,9 @@ impl Audiences {
             let audience = match self.known.get(&conversation).filter(|known| known.version == version) {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let audience = Arc::new(live.audience(conversation, since).await?);
+                    let mut audience = live.audience(conversation, since).await?;
+                    audience.stays.sort_unstable_by_key(|stay| (stay.person, stay.after));
+                    let audience = Arc::new(audience);
                     self.remember(conversation, Arc::clone(&audience));
                     audience
                 }
@@ -56,4 +58,11 @@ impl Audiences {
             self.stays -= before.stays.len() + 1;
         }
     }
+}
+
+/// The stays of a person in an audience whose stays are in the order of people.
+pub(super) fn stays_of(audience: &Audience, person: PersonId) -> &[Stay] {
+    let begin = audience.stays.partition_point(|stay| stay.person < person);
+    let rest = &audience.stays[begin..];
+    &rest[..rest.iter().take_while(|stay| stay.person == person).count()]
 }

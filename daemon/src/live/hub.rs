@@ -1,15 +1,15 @@
 //! The hub of an instance: follows the archive while somebody listens, and hands each event to those who hear it.
 
-use super::audiences::Audiences;
+use super::audiences::{self, Audiences};
 use super::event::Event;
 use super::listener::Listener;
 use super::meters::Meters;
-use super::session::{Carrier, End, Pushed, Session};
+use super::session::{Behind, Carrier, End, Pushed, Session};
 use super::{Options, Renderer, Source};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
-use stele_archive::{ArchiveError, Audience, Clock, InstanceId, PersonId, Rev, StoredMessage};
+use stele_archive::{ArchiveError, Audience, Clock, InstanceId, PersonId, Rev, Stay, StoredMessage};
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::Subscription;
 use tokio::sync::{Notify, Semaphore};
@@ -23,12 +23,12 @@ const BATCH_ROWS: usize = 128;
 const BATCH_BYTES: usize = 4 << 20;
 /// Messages that were sent so long before they came are history, not news.
 const HISTORY: Micros = 3_600_000_000;
-/// Time a burst waits for sessions whose queues are more than half full.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// How often sessions nobody polls any more are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Sessions that read what they missed at the same time.
-const READING: usize = 16;
+/// Sessions of an instance that catch up at the same time: so many batches are in memory.
+const CATCHING_UP: usize = 16;
+/// An audience of so many stays for each person who listens is not walked: their stays are looked up in it.
+const LOOK_UP: usize = 8;
 /// First and longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -56,21 +56,27 @@ pub struct Hub {
     options: Options,
     state: Mutex<State>,
     news: Notify,
-    /// A crowded queue has room again.
-    relief: Notify,
-    /// When the first commit came whose messages were not delivered yet.
-    committed: Mutex<Option<Instant>>,
-    reading: Semaphore,
+    /// The first commit that the follower took no note of yet.
+    committed: Mutex<Option<Moment>>,
+    catching_up: Semaphore,
+    /// Shared by all hubs: readers of the archive they may have at the same time.
+    readers: Arc<Semaphore>,
     pub(super) meters: Meters,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
+/// A time, by both clocks.
+#[derive(Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    time: Micros,
+}
+
 #[derive(Default)]
 struct State {
     sessions: HashMap<String, Arc<Session>>,
-    /// The sessions that are handed what comes.
-    level: HashMap<PersonId, Vec<Arc<Session>>>,
+    by_person: HashMap<PersonId, Vec<Arc<Session>>>,
     /// Everything up to here was handed out; meaningful while somebody follows.
     at: Rev,
     is_following: bool,
@@ -84,6 +90,7 @@ impl Hub {
         source: Arc<dyn Source>,
         clock: Arc<dyn Clock>,
         options: Options,
+        readers: Arc<Semaphore>,
         tasks: TaskTracker,
     ) -> Self {
         Self {
@@ -95,9 +102,9 @@ impl Hub {
             options,
             state: Mutex::default(),
             news: Notify::new(),
-            relief: Notify::new(),
             committed: Mutex::default(),
-            reading: Semaphore::new(READING),
+            catching_up: Semaphore::new(CATCHING_UP),
+            readers,
             meters: Meters::new(name),
             stop: CancellationToken::new(),
             tasks,
@@ -123,8 +130,12 @@ impl Hub {
 
     /// Something was committed.
     pub fn wake(&self) {
-        self.committed().get_or_insert_with(Instant::now);
+        self.committed().get_or_insert_with(|| self.now());
         self.news.notify_one();
+    }
+
+    fn now(&self) -> Moment {
+        Moment { instant: Instant::now(), time: self.clock.now() }
     }
 
     /// From now on this renders.
@@ -160,10 +171,7 @@ impl Hub {
             let before = state.sessions.get(&asked.session).cloned();
             let goes_on = |session: &Session| carrier == Carrier::Poll && session.carrier == carrier;
             if let Some(session) = before.clone().filter(|session| goes_on(session) && session.person == person) {
-                let (turn, reads_again) = session.take_turn(since);
-                if reads_again {
-                    state.unlevel(&session);
-                }
+                let turn = session.take_turn(since);
                 return Ok(Listener::new(Arc::clone(self), session, turn));
             }
             if before.is_none() && state.sessions.len() >= self.options.max_sessions {
@@ -179,9 +187,7 @@ impl Hub {
             }
             let session = Arc::new(Session::new(&asked.session, person, carrier, since, last.max(state.at)));
             state.sessions.insert(asked.session.clone(), Arc::clone(&session));
-            if since.is_none() {
-                state.level.entry(person).or_default().push(Arc::clone(&session));
-            }
+            state.by_person.entry(person).or_default().push(Arc::clone(&session));
             self.meters.began(carrier);
             (session, 0, before)
         };
@@ -219,33 +225,47 @@ impl Hub {
         self.meters.ended(session.carrier, end);
     }
 
-    /// Takes note that a carrier took an event of a crowded session.
-    pub(super) fn taken(&self, session: &Session) {
-        if session.relieve(self.options.queue, self.options.queue_bytes) {
-            self.relief.notify_waiters();
+    /// Has read what a session misses, unless that goes on already.
+    pub(super) fn read_on(self: &Arc<Self>, session: &Arc<Session>, behind: Behind) {
+        session.read_by(|| {
+            let (hub, session) = (Arc::clone(self), Arc::clone(session));
+            self.tasks.spawn(async move { hub.catch_up(&session, behind).await }).abort_handle()
+        });
+    }
+
+    /// Brings a session on, however long it takes.
+    async fn catch_up(&self, session: &Session, behind: Behind) {
+        let mut failures = 0;
+        while let Err(error) = self.try_catch_up(session, behind).await {
+            failures += 1;
+            tracing::warn!(instance = self.name, %error, "what a listener missed cannot be read; trying again");
+            tokio::time::sleep(pause(failures)).await;
         }
     }
 
-    /// Brings a session on that stands behind this revision: by what is in the archive, or by letting it hear what comes.
-    pub(super) async fn catch_up(&self, session: &Arc<Session>, after: Rev) -> Result<(), ArchiveError> {
+    /// Brings a session on: by what is in the archive, or by letting it hear what comes.
+    async fn try_catch_up(&self, session: &Session, behind: Behind) -> Result<(), ArchiveError> {
+        let Behind { after, oldest } = behind;
+        let _turn = self.catching_up.acquire().await.expect("the semaphore is never closed");
         let upto = {
-            let mut state = self.state();
+            // Nothing is handed out meanwhile.
+            let state = self.state();
             if after >= state.at {
-                // One that ends right now is out of the table already.
-                if state.has(session) && session.level(after) {
-                    state.level.entry(session.person).or_default().push(Arc::clone(session));
-                }
+                session.level(after);
                 return Ok(());
             }
             state.at
         };
-        let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
         let limit = self.batch_rows();
         let live = self.source.live();
-        let mut rows = live.missed(self.instance, session.person, after, upto, limit as u32).await?;
+        let mut rows = {
+            let _reader = self.readers.acquire().await.expect("the semaphore is never closed");
+            live.missed(self.instance, session.person, after, upto, limit as u32).await?
+        };
         let is_whole = rows.len() < limit;
         let is_cut = cut(&mut rows, BATCH_BYTES.min(self.options.queue_bytes));
         let upto = rows.last().map(|row| row.rev).filter(|_| is_cut || !is_whole).unwrap_or(upto);
+        rows.retain(|row| row.sent_at >= oldest);
         let events = self.render(rows).await;
         session.load(after, &events, upto);
         Ok(())
@@ -254,18 +274,20 @@ impl Hub {
     /// Follows the archive while there is a session.
     async fn follow(self: &Arc<Self>) {
         let mut audiences = Audiences::default();
-        let mut failures = 0;
-        let mut swept = Instant::now();
+        let (mut failures, mut swept) = (0, Instant::now());
+        // The first commit whose messages were not all delivered yet.
+        let mut pending = None;
         loop {
             if swept.elapsed() >= SWEEP_EVERY {
                 self.sweep();
                 swept = Instant::now();
             }
             let Some(at) = self.go_on() else { return };
-            match self.deliver_news(at, &mut audiences).await {
+            pending = pending.or_else(|| self.committed().take());
+            match self.deliver_news(at, pending, &mut audiences).await {
                 Ok(true) => failures = 0,
                 Ok(false) => {
-                    failures = 0;
+                    (failures, pending) = (0, None);
                     let _ = tokio::time::timeout(SWEEP_EVERY, self.news.notified()).await;
                 }
                 Err(error) => {
@@ -296,11 +318,16 @@ impl Hub {
         over.iter().for_each(|session| self.ended(session, End::Gone));
     }
 
-    /// Delivers the next messages; false when there are none.
-    async fn deliver_news(&self, at: Rev, audiences: &mut Audiences) -> Result<bool, ArchiveError> {
+    /// Delivers the next messages, of which none came before `pending`; false when there are none.
+    async fn deliver_news(
+        &self,
+        at: Rev,
+        pending: Option<Moment>,
+        audiences: &mut Audiences,
+    ) -> Result<bool, ArchiveError> {
         let live = self.source.live();
         let limit = self.batch_rows();
-        let committed = self.committed().take();
+        let came = pending.unwrap_or_else(|| self.now());
         let last = self.source.last_rev().await?;
         let mut rows = live.news(self.instance, at, last, limit as u32).await?;
         let is_whole = rows.len() < limit;
@@ -311,70 +338,60 @@ impl Hub {
             self.state().at = upto;
             return Ok(false);
         }
-        let oldest = self.clock.now() - HISTORY;
-        let came = rows.len();
+        let oldest = came.time - HISTORY;
+        let all = rows.len();
         rows.retain(|row| row.sent_at >= oldest);
-        self.meters.dropped("history", came - rows.len());
+        self.meters.dropped("history", all - rows.len());
         let conversations = rows.iter().map(|row| row.conversation).collect();
         let heard_by = audiences.of(live, conversations, at).await?;
         let places: HashMap<Rev, Arc<Audience>> =
             rows.iter().map(|row| (row.rev, Arc::clone(&heard_by[&row.conversation]))).collect();
-        let mut crowded = Vec::new();
         for event in self.render(rows).await {
-            self.hand_out(&event, &places, &mut crowded);
+            if let Some(audience) = places.get(&event.rev) {
+                self.hand_out(&event, audience, oldest);
+            }
             // An event for thousands is a piece of work: others are to have their turn.
             tokio::task::yield_now().await;
         }
         self.state().at = upto;
-        if let Some(committed) = committed {
-            self.meters.delay(committed.elapsed());
-        }
-        self.be_patient(crowded).await;
+        self.meters.delay(came.instant.elapsed());
         Ok(true)
     }
 
-    /// Hands an event to those who hear it; notes whose queue is more than half full by it.
-    fn hand_out(&self, event: &Arc<Event>, places: &HashMap<Rev, Arc<Audience>>, crowded: &mut Vec<Arc<Session>>) {
+    /// Hands an event to those who hear it.
+    fn hand_out(&self, event: &Arc<Event>, audience: &Audience, oldest: Micros) {
         let Options { queue, queue_bytes, .. } = self.options;
-        let mut full = Vec::new();
+        let mut slow = Vec::new();
         {
             let mut state = self.state();
-            let stays = places.get(&event.rev).map_or(&[][..], |audience| &audience.stays);
-            for stay in stays.iter().filter(|stay| stay.hears(event.rev)) {
-                for session in state.level.get(&stay.person).into_iter().flatten() {
-                    match session.push(event, queue, queue_bytes) {
+            let mut hand = |stay: &Stay, sessions: &[Arc<Session>]| {
+                for session in sessions.iter().filter(|_| stay.hears(event.rev)) {
+                    match session.push(event, oldest, queue, queue_bytes) {
                         Pushed::Done => {}
-                        Pushed::Crowded => crowded.push(Arc::clone(session)),
-                        Pushed::Full => full.push(Arc::clone(session)),
+                        Pushed::Slow => slow.push(Arc::clone(session)),
                     }
                 }
+            };
+            if state.by_person.len() < audience.stays.len() / LOOK_UP {
+                for (person, sessions) in &state.by_person {
+                    audiences::stays_of(audience, *person).iter().for_each(|stay| hand(stay, sessions));
+                }
+            } else {
+                for stay in &audience.stays {
+                    state.by_person.get(&stay.person).into_iter().for_each(|sessions| hand(stay, sessions));
+                }
             }
-            full.iter().for_each(|session| state.remove(session));
+            slow.iter().for_each(|session| state.remove(session));
             state.at = event.rev;
         }
-        full.iter().for_each(|session| self.ended(session, End::Slow));
-    }
-
-    /// Gives sessions whose queues are more than half full a moment to take what they have.
-    async fn be_patient(&self, mut crowded: Vec<Arc<Session>>) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let relieved = self.relief.notified();
-            crowded.retain(|session| session.wants_patience());
-            if crowded.is_empty() {
-                return;
-            }
-            if tokio::time::timeout_at(until, relieved).await.is_err() {
-                return crowded.iter().for_each(|session| session.indulged());
-            }
-        }
+        slow.iter().for_each(|session| self.ended(session, End::Slow));
     }
 
     fn batch_rows(&self) -> usize {
         (self.options.queue / 4).clamp(1, BATCH_ROWS)
     }
 
-    fn committed(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn committed(&self) -> MutexGuard<'_, Option<Moment>> {
         self.committed.lock().expect("no panic happens while it is locked")
     }
 
@@ -390,16 +407,11 @@ impl State {
 
     /// Takes a session out.
     fn remove(&mut self, session: &Arc<Session>) {
-        self.unlevel(session);
         self.sessions.remove(&session.key);
-    }
-
-    /// Hands a session nothing more.
-    fn unlevel(&mut self, session: &Arc<Session>) {
-        if let Some(sessions) = self.level.get_mut(&session.person) {
+        if let Some(sessions) = self.by_person.get_mut(&session.person) {
             sessions.retain(|there| !Arc::ptr_eq(there, session));
             if sessions.is_empty() {
-                self.level.remove(&session.person);
+                self.by_person.remove(&session.person);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What a carrier holds of a session.
 
 use super::event::Event;
-use super::hub::{Hub, pause};
-use super::session::{Carrier, End, Next, Session};
+use super::hub::Hub;
+use super::session::{Behind, Carrier, End, Next, Session};
 use std::sync::Arc;
 
 /// What comes next.
@@ -19,12 +19,11 @@ pub struct Listener {
     hub: Arc<Hub>,
     session: Arc<Session>,
     turn: u64,
-    failures: u32,
 }
 
 impl Listener {
     pub(super) fn new(hub: Arc<Hub>, session: Arc<Session>, turn: u64) -> Self {
-        Self { hub, session, turn, failures: 0 }
+        Self { hub, session, turn }
     }
 
     /// The hub.
@@ -32,32 +31,17 @@ impl Listener {
         &self.hub
     }
 
-    /// What comes next. May be dropped at any time: nothing is lost by it.
+    /// What comes next. May be dropped at any time: nothing is lost by it, and what is being read is read on.
     pub async fn next(&mut self) -> Step {
         loop {
             // Before looking: whoever changes something after the look wakes this one.
             let woken = self.session.woken.notified();
-            let after = match self.look() {
+            match self.look() {
                 Ok(step) => return step,
-                Err(None) => {
-                    woken.await;
-                    continue;
-                }
-                Err(Some(after)) => after,
-            };
-            let read = tokio::select! {
-                biased;
-                () = woken => continue,
-                read = self.hub.catch_up(&self.session, after) => read,
-            };
-            match read {
-                Ok(()) => self.failures = 0,
-                Err(error) => {
-                    self.failures += 1;
-                    tracing::warn!(instance = self.hub.name, %error, "what a listener missed cannot be read; trying again");
-                    tokio::time::sleep(pause(self.failures)).await;
-                }
+                Err(None) => {}
+                Err(Some(behind)) => self.hub.read_on(&self.session, behind),
             }
+            woken.await;
         }
     }
 
@@ -71,20 +55,16 @@ impl Listener {
         self.hub.end(&self.session, end);
     }
 
-    /// The next step, or from where to read; from nowhere: there is nothing yet.
-    fn look(&self) -> Result<Step, Option<stele_archive::Rev>> {
-        let (next, was_crowded) = self.session.next(self.turn);
-        if was_crowded {
-            self.hub.taken(&self.session);
-        }
-        match next {
+    /// The next step, or what to read for it; nothing: it is handed in.
+    fn look(&self) -> Result<Step, Option<Behind>> {
+        match self.session.next(self.turn) {
             Next::Event(event) => {
                 self.hub.meters.delivered();
                 Ok(Step::Event(event))
             }
             Next::End(end) => Ok(Step::End(Some(end))),
             Next::Superseded => Ok(Step::End(None)),
-            Next::Read(after) => Err(Some(after)),
+            Next::Read(behind) => Err(Some(behind)),
             Next::Wait => Err(None),
         }
     }

@@ -13,8 +13,10 @@
 //! - *Nothing between replay and news.* A session that asks for what it missed reads the archive at its own pace, up to where
 //!   the hub is; it hears news from the moment both stand at the same revision, which is decided under the hub's lock.
 //! - *Nothing is skipped.* While the archive or the plugin does not answer, the hub waits and goes on where it was.
+//! - *Nobody waits for another.* A session whose queue is full falls behind: from there on it reads the archive at its own pace
+//!   until it is level again. It loses its place when its carrier takes nothing for a time, or when it takes less than comes
+//!   again and again. A session of polls keeps its place as long as somebody polls.
 //! - *Bounds.* Sessions of an instance, events and bytes of a queue, rows of a batch, stays in the cache, replays at a time.
-//!   Before a burst costs a session its place, the hub gives it a moment to take what it has.
 //!
 //! The hub belongs to the instance's name, not to its plugin or its front: connections outlive a restart of the plugin, and a
 //! reload.
@@ -49,6 +51,7 @@ use std::time::Duration;
 use stele_archive::{Clock, InstanceId, Live, PersonId, Result, Rev, StoredMessage};
 use stele_plugin_api::Error;
 use stele_plugin_api::ops::LiveEvent;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// What a hub asks of the archive.
@@ -88,6 +91,8 @@ pub struct Options {
     pub poll_wait: Duration,
     /// Time a session of polls outlives its latest one.
     pub poll_grace: Duration,
+    /// Most connections of the archive that replays of all instances take together.
+    pub readers: usize,
 }
 
 /// Time a poll waits when the plugin does not say.
@@ -97,7 +102,7 @@ const POLL_GRACE: Duration = Duration::from_secs(60);
 
 impl Options {
     /// As configured. An HTTP/2 connection counts as idle after the header timeout, so streams say something before.
-    pub fn new(live: &config::Live, http: &Http) -> Self {
+    pub fn new(live: &config::Live, http: &Http, archive: &config::Archive) -> Self {
         let heartbeat = Duration::from_secs(live.heartbeat_seconds);
         Self {
             max_sessions: live.max_sessions,
@@ -107,6 +112,8 @@ impl Options {
             sse_heartbeat: heartbeat.min(http.header_timeout() * 2 / 3),
             poll_wait: POLL_WAIT,
             poll_grace: POLL_GRACE,
+            // The others are for everything else; the last one is shared.
+            readers: (archive.readers as usize / 2).max(1),
         }
     }
 }
@@ -116,6 +123,7 @@ pub struct Hubs {
     source: Arc<dyn Source>,
     clock: Arc<dyn Clock>,
     options: Options,
+    readers: Arc<Semaphore>,
     hubs: RwLock<BTreeMap<String, Arc<Hub>>>,
     tasks: TaskTracker,
 }
@@ -123,7 +131,8 @@ pub struct Hubs {
 impl Hubs {
     /// None yet.
     pub fn new(source: Arc<dyn Source>, clock: Arc<dyn Clock>, options: Options) -> Self {
-        Self { source, clock, options, hubs: RwLock::default(), tasks: TaskTracker::new() }
+        let readers = Arc::new(Semaphore::new(options.readers));
+        Self { source, clock, options, readers, hubs: RwLock::default(), tasks: TaskTracker::new() }
     }
 
     /// The hub of an instance, made when there is none; from now on this renders.
@@ -131,7 +140,8 @@ impl Hubs {
         let mut hubs = self.hubs.write().expect("no panic happens while the hubs are locked");
         let hub = hubs.entry(name.to_owned()).or_insert_with(|| {
             let (source, clock) = (Arc::clone(&self.source), Arc::clone(&self.clock));
-            Arc::new(Hub::new(name, instance, source, clock, self.options, self.tasks.clone()))
+            let readers = Arc::clone(&self.readers);
+            Arc::new(Hub::new(name, instance, source, clock, self.options, readers, self.tasks.clone()))
         });
         hub.render_by(renderer);
         Arc::clone(hub)

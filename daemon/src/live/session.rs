@@ -3,12 +3,19 @@
 use super::event::Event;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use stele_archive::{PersonId, Rev};
+use stele_plugin_api::model::Micros;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// An empty queue that had more room than this, in events, gives it back.
 const ROOM_KEPT: usize = 16;
+/// The pace of a session that is behind is looked at after each such time.
+const SPAN: Duration = Duration::from_secs(30);
+/// Spans in a row in which more comes for a session than it takes, and it loses its place. One alone may be a burst.
+const SLOW_SPANS: u32 = 2;
 
 /// How a listener is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +114,13 @@ struct Inner {
     queue: VecDeque<Arc<Event>>,
     bytes: usize,
     place: Place,
+    /// While it is behind: what was sent before this is history to it.
+    oldest: Micros,
+    /// What reads the archive for it.
+    reading: Option<AbortHandle>,
+    pace: Pace,
     /// Revision of the last event the carrier took.
     given: Rev,
-    crowd: Crowd,
     /// Number of the poll that is served; an earlier one is not.
     turn: u64,
     /// When the latest poll ended.
@@ -126,48 +137,75 @@ enum Place {
     Level(Rev),
 }
 
-/// Whether a queue is more than half full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Crowd {
-    No,
-    Yes,
-    /// It is, and the hub has waited for it.
-    Indulged,
+/// How a session that is behind keeps pace with what comes for it.
+#[derive(Debug)]
+struct Pace {
+    begun: Instant,
+    /// Events that came for it while others waited for its carrier; what it waits for itself is not its fault.
+    came: usize,
+    /// Events its carrier took.
+    taken: usize,
+    /// Spans in a row in which more came than it took.
+    lost: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { begun: Instant::now(), came: 0, taken: 0, lost: 0 }
+    }
+
+    /// Another event came; whether it is slow: it takes less than comes, and not because of one burst.
+    fn is_slow(&mut self) -> bool {
+        self.came += 1;
+        if self.begun.elapsed() >= SPAN {
+            let lost = if self.came > self.taken { self.lost + 1 } else { 0 };
+            *self = Self { lost, ..Self::new() };
+        }
+        self.lost >= SLOW_SPANS
+    }
 }
 
 /// What became of an event for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It waits in the queue, or is not for it.
+    /// It waits in the queue or in the archive, or is not for it.
     Done,
-    /// It waits in the queue, which is more than half full by it.
-    Crowded,
-    /// There is no room.
-    Full,
+    /// The session takes less than comes.
+    Slow,
 }
 
 /// What a carrier does next.
 #[derive(Debug)]
 pub(super) enum Next {
     Event(Arc<Event>),
-    /// Read what comes after this revision.
-    Read(Rev),
+    /// Wait; what comes after this revision is to be read.
+    Read(Behind),
     Wait,
     /// A later poll has its place.
     Superseded,
     End(End),
 }
 
+/// What a session reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// Nothing up to here.
+    pub after: Rev,
+    /// Nothing that was sent before.
+    pub oldest: Micros,
+}
+
 impl Session {
     /// A session that reads what came after `since`, or hears what comes after `from`.
     pub fn new(key: &str, person: PersonId, carrier: Carrier, since: Option<Rev>, from: Rev) -> Self {
-        let place = since.map_or(Place::Level(from), Place::Behind);
         let inner = Inner {
             queue: VecDeque::new(),
             bytes: 0,
-            place,
+            place: since.map_or(Place::Level(from), Place::Behind),
+            oldest: Micros::MIN,
+            reading: None,
+            pace: Pace::new(),
             given: since.unwrap_or(from),
-            crowd: Crowd::No,
             turn: 0,
             left: None,
             end: None,
@@ -175,112 +213,98 @@ impl Session {
         Self { key: key.to_owned(), person, carrier, inner: Mutex::new(inner), woken: Notify::new() }
     }
 
-    /// Puts an event into the queue, unless the session has come past it.
-    pub fn push(&self, event: &Arc<Event>, max_events: usize, max_bytes: usize) -> Pushed {
+    /// Puts an event into the queue, unless the session has come past it. Without room there it falls behind, and reads what was
+    /// not sent before `oldest`.
+    pub fn push(&self, event: &Arc<Event>, oldest: Micros, max_events: usize, max_bytes: usize) -> Pushed {
         let mut inner = self.inner();
-        let is_for_it = matches!(inner.place, Place::Level(after) if after < event.rev);
-        if !is_for_it || inner.end.is_some() {
+        let after = match inner.place {
+            Place::Level(after) if after < event.rev && inner.end.is_none() => after,
+            // Who polls takes its time by nature; its session ends when nobody polls.
+            Place::Behind(_) if !inner.queue.is_empty() && self.carrier != Carrier::Poll => {
+                return if inner.pace.is_slow() { Pushed::Slow } else { Pushed::Done };
+            }
+            _ => return Pushed::Done,
+        };
+        let is_too_large = inner.bytes + event.size() > max_bytes && !inner.queue.is_empty();
+        if inner.queue.len() >= max_events || is_too_large {
+            (inner.place, inner.oldest, inner.pace) = (Place::Behind(after), oldest, Pace::new());
             return Pushed::Done;
-        }
-        let too_large = inner.bytes + event.size() > max_bytes && !inner.queue.is_empty();
-        if inner.queue.len() >= max_events || too_large {
-            return Pushed::Full;
         }
         inner.place = Place::Level(event.rev);
         inner.put(event);
-        let is_crowded = inner.queue.len() > max_events / 2 || inner.bytes > max_bytes / 2;
-        // Who polls takes its time by nature.
-        let newly = is_crowded && inner.crowd == Crowd::No && self.carrier != Carrier::Poll;
-        if newly {
-            inner.crowd = Crowd::Yes;
-        }
         drop(inner);
         self.woken.notify_waiters();
-        if newly { Pushed::Crowded } else { Pushed::Done }
+        Pushed::Done
     }
 
-    /// Takes in what was read for it from the archive after `from`; it has come to `upto` then. Nothing when somebody else did
+    /// Has what it misses read by this, unless that goes on already.
+    pub fn read_by(&self, begin: impl FnOnce() -> AbortHandle) {
+        let mut inner = self.inner();
+        if inner.reading.is_none() && inner.end.is_none() {
+            inner.reading = Some(begin());
+        }
+    }
+
+    /// Takes in what was read for it from the archive after `from`; it has come to `upto` then. Nothing when its place is another
     /// meanwhile.
     pub fn load(&self, from: Rev, events: &[Arc<Event>], upto: Rev) {
         let mut inner = self.inner();
         if inner.place == Place::Behind(from) && inner.end.is_none() {
-            inner.place = Place::Behind(upto);
+            (inner.place, inner.reading) = (Place::Behind(upto), None);
             events.iter().for_each(|event| inner.put(event));
         }
+        drop(inner);
+        self.woken.notify_waiters();
     }
 
-    /// Whether the hub is to hand it what comes after this revision: it has read up to there.
-    pub fn level(&self, at: Rev) -> bool {
+    /// The hub hands it what comes after this revision, if that is where it is.
+    pub fn level(&self, at: Rev) {
         let mut inner = self.inner();
-        let is_due = inner.place == Place::Behind(at) && inner.end.is_none();
-        if is_due {
-            inner.place = Place::Level(at);
+        if inner.place == Place::Behind(at) && inner.end.is_none() {
+            (inner.place, inner.reading) = (Place::Level(at), None);
         }
-        is_due
     }
 
-    /// What the carrier whose turn this is does next; and whether the queue is no longer crowded by it.
-    pub fn next(&self, turn: u64) -> (Next, bool) {
+    /// What the carrier whose turn this is does next.
+    pub fn next(&self, turn: u64) -> Next {
         let mut inner = self.inner();
         if inner.turn != turn {
-            return (Next::Superseded, false);
+            return Next::Superseded;
         }
         // A stop lets what waits go out first.
         if let Some(end) = inner.end.filter(|end| *end != End::Stopped || inner.queue.is_empty()) {
-            return (Next::End(end), false);
+            return Next::End(end);
         }
         let Some(event) = inner.queue.pop_front() else {
             return match inner.place {
-                Place::Behind(after) => (Next::Read(after), false),
-                Place::Level(_) => (Next::Wait, false),
+                Place::Behind(after) => Next::Read(Behind { after, oldest: inner.oldest }),
+                Place::Level(_) => Next::Wait,
             };
         };
         inner.bytes -= event.size();
         inner.given = event.rev;
+        inner.pace.taken += 1;
         if inner.queue.is_empty() && inner.queue.capacity() > ROOM_KEPT {
             inner.queue = VecDeque::new();
         }
-        (Next::Event(event), inner.crowd != Crowd::No)
+        Next::Event(event)
     }
 
-    /// Notes that the queue has room again, if it has.
-    pub fn relieve(&self, max_events: usize, max_bytes: usize) -> bool {
-        let mut inner = self.inner();
-        let has_room = inner.queue.len() <= max_events / 2 && inner.bytes <= max_bytes / 2;
-        if has_room {
-            inner.crowd = Crowd::No;
-        }
-        has_room
-    }
-
-    /// Whether the hub should give it a moment.
-    pub fn wants_patience(&self) -> bool {
-        let inner = self.inner();
-        inner.crowd == Crowd::Yes && inner.end.is_none()
-    }
-
-    /// The moment is over.
-    pub fn indulged(&self) {
-        let mut inner = self.inner();
-        if inner.crowd == Crowd::Yes {
-            inner.crowd = Crowd::Indulged;
-        }
-    }
-
-    /// The turn of another poll. What it says it has seen decides where it goes on; returns whether it reads the archive again.
-    pub fn take_turn(&self, since: Option<Rev>) -> (u64, bool) {
+    /// The turn of another poll. What it says it has seen decides where it goes on.
+    pub fn take_turn(&self, since: Option<Rev>) -> u64 {
         let mut inner = self.inner();
         inner.turn += 1;
         inner.left = None;
-        let again = since.filter(|since| *since != inner.given);
-        if let Some(since) = again {
+        if let Some(since) = since.filter(|since| *since != inner.given) {
+            inner.read_no_more();
             inner.queue = VecDeque::new();
             (inner.bytes, inner.place, inner.given) = (0, Place::Behind(since), since);
+            inner.oldest = Micros::MIN;
         }
         let turn = inner.turn;
         drop(inner);
         self.woken.notify_waiters();
-        (turn, again.is_some())
+        turn
     }
 
     /// A poll is over; whether it was the one whose turn it is.
@@ -300,6 +324,7 @@ impl Session {
     pub fn end(&self, end: End) -> usize {
         let mut inner = self.inner();
         inner.end.get_or_insert(end);
+        inner.read_no_more();
         let dropped = match end {
             End::Stopped => 0,
             _ => std::mem::take(&mut inner.queue).len(),
@@ -318,5 +343,9 @@ impl Inner {
     fn put(&mut self, event: &Arc<Event>) {
         self.bytes += event.size();
         self.queue.push_back(Arc::clone(event));
+    }
+
+    fn read_no_more(&mut self) {
+        self.reading.take().into_iter().for_each(|reading| reading.abort());
     }
 }

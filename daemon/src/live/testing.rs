@@ -12,6 +12,7 @@ use stele_archive::{
 };
 use stele_plugin_api::ops::{LiveEvent, Subscription};
 use stele_plugin_api::{Error, ErrorCode};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub const INSTANCE: InstanceId = InstanceId(1);
@@ -190,12 +191,14 @@ pub fn options() -> Options {
         sse_heartbeat: Duration::from_secs(10),
         poll_wait: Duration::from_secs(30),
         poll_grace: Duration::from_secs(60),
+        readers: 2,
     }
 }
 
 pub fn hub(fake: &Arc<Fake>, options: Options) -> Arc<Hub> {
     let clock = Arc::new(ManualClock::new(NOW));
-    let hub = Hub::new("im", INSTANCE, Arc::clone(fake) as Arc<_>, clock, options, TaskTracker::new());
+    let readers = Arc::new(Semaphore::new(options.readers));
+    let hub = Hub::new("im", INSTANCE, Arc::clone(fake) as Arc<_>, clock, options, readers, TaskTracker::new());
     hub.render_by(Arc::clone(fake) as Arc<_>);
     Arc::new(hub)
 }

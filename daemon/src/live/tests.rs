@@ -135,28 +135,70 @@ async fn a_message_that_cannot_be_rendered_keeps_nothing_else_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_nothing_loses_its_place_and_keeps_nobody_waiting_for_long() {
+async fn who_takes_nothing_and_who_comes_back_all_the_time_keep_nobody_waiting_and_miss_nothing() {
     let fake = Arc::new(Fake::default());
     let hub = hub(&fake, Options { queue: 8, ..options() });
     fake.turn(7, 1);
     let (mut slow, mut quick) = (listen(&hub, 1, "slow", None).await, listen(&hub, 1, "quick", None).await);
+    let mut back = listen(&hub, 1, "back", None).await;
     let begun = Instant::now();
     let mut said: Vec<Rev> = (0..500).map(|_| fake.say(7)).collect();
     hub.wake();
     for rev in &said {
         assert!(matches!(quick.next().await, Step::Event(event) if event.rev == *rev));
+        assert!(matches!(back.next().await, Step::Event(event) if event.rev == *rev));
+        back = listen(&hub, 1, "back", Some(*rev)).await;
     }
-    assert!(begun.elapsed() <= Duration::from_millis(1500), "{:?}", begun.elapsed());
-    assert!(matches!(slow.next().await, Step::End(Some(End::Slow))));
+    // Time goes on only when everybody waits.
+    assert_eq!(begun.elapsed(), Duration::ZERO);
     said.push(fake.say(7));
     hub.wake();
-    let mut back = listen(&hub, 1, "slow", Some(Rev(0))).await;
-    // Whoever catches up takes its time, however much comes meanwhile.
     for rev in &said[..300] {
-        assert!(matches!(back.next().await, Step::Event(event) if event.rev == *rev));
+        assert!(matches!(slow.next().await, Step::Event(event) if event.rev == *rev));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(all(&mut back).await, (said[300..].to_vec(), None));
+    assert_eq!(all(&mut slow).await, (said[300..].to_vec(), None));
+    // It is level again.
+    let last = fake.say(7);
+    hub.wake();
+    assert_eq!(all(&mut slow).await, (vec![last], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_less_than_comes_loses_its_place_and_who_had_a_burst_does_not() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, Options { queue: 8, ..options() });
+    fake.turn(7, 1);
+    fake.turn(8, 2);
+    fake.turn(9, 3);
+    let begun = Instant::now();
+    // One takes nothing, one an event a second; of both more is said. The third had a burst.
+    let mut nothing = listen(&hub, 2, "nothing", None).await;
+    let mut little = listen(&hub, 1, "little", None).await;
+    let mut burst = listen(&hub, 3, "burst", None).await;
+    let mut said: Vec<Rev> = (0..2000).map(|_| fake.say(9)).collect();
+    let (mut heard, mut ended) = (Vec::new(), None);
+    for second in 0..400 {
+        (0..100).for_each(|_| _ = fake.say(7));
+        _ = fake.say(8);
+        if second % 10 == 0 {
+            said.push(fake.say(9));
+        }
+        hub.wake();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Step::Event(event) = burst.next().await else { panic!("a burst costs nobody their place") };
+        heard.push(event.rev);
+        if ended.is_none() && !matches!(little.next().await, Step::Event(_)) {
+            ended = Some(begun.elapsed());
+        }
+    }
+    let bound = Duration::from_secs(60)..Duration::from_secs(65);
+    assert!(ended.is_some_and(|ended| bound.contains(&ended)), "{ended:?}");
+    assert_eq!(all(&mut little).await, (vec![], Some(End::Slow)));
+    assert_eq!(all(&mut nothing).await, (vec![], Some(End::Slow)));
+    let (rest, end) = all(&mut burst).await;
+    heard.extend(rest);
+    assert_eq!((heard, end), (said, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,11 +210,26 @@ async fn one_large_event_may_wait_alone() {
     let first = fake.say(7);
     hub.wake();
     assert_eq!(all(&mut listener).await, (vec![first], None));
-    fake.say(7);
-    fake.say(7);
+    let said: Vec<Rev> = (0..3).map(|_| fake.say(7)).collect();
     hub.wake();
     tokio::time::sleep(QUIET).await;
-    assert_eq!(all(&mut listener).await, (vec![], Some(End::Slow)));
+    assert_eq!(all(&mut listener).await, (said, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_for_a_listener_is_read_on_when_it_does_something_else_meanwhile() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let (poison, last) = (fake.say(7), fake.say(7));
+    *fake.poison.lock().unwrap() = poison.to_string();
+    let mut listener = listen(&hub, 1, "a", Some(Rev(0))).await;
+    // Less than it takes until a message is given up.
+    let mut heard = None;
+    for _ in 0..4 {
+        heard = heard.or(tokio::time::timeout(Duration::from_secs(10), listener.next()).await.ok());
+    }
+    assert!(matches!(heard, Some(Step::Event(event)) if event.rev == last));
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,15 +285,41 @@ async fn a_session_of_polls_outlives_each_of_them_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_of_polls_misses_nothing_however_much_comes_between_two_of_them() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, Options { queue: 16, ..options() });
+    fake.turn(7, 1);
+    let next = async || {
+        let listener = hub.listen(&asked(1, "a", None), Carrier::Poll).await.expect("there is room");
+        let until = Instant::now() + Duration::from_secs(1);
+        poll::next(listener, until, &CancellationToken::new()).await.map(|event| event.rev)
+    };
+    assert_eq!(next().await, None);
+    let said: Vec<Rev> = (0..1000).map(|_| fake.say(7)).collect();
+    hub.wake();
+    for rev in said {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(next().await, Some(rev));
+        fake.say(8);
+        hub.wake();
+    }
+    assert_eq!(next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_hub_rests_while_nobody_listens_and_ends_when_it_is_closed() {
     let fake = Arc::new(Fake::default());
     let hub = hub(&fake, options());
     fake.turn(7, 1);
-    drop(listen(&hub, 1, "a", None).await);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let rev = fake.say(7);
+    hub.wake();
+    assert!(matches!(listener.next().await, Step::Event(event) if event.rev == rev));
+    drop(listener);
     fake.say(7);
     hub.wake();
     tokio::time::sleep(QUIET).await;
-    assert!(fake.rendered.lock().unwrap().len() <= 1);
+    assert_eq!(fake.rendered.lock().unwrap().len(), 1);
     let mut listener = listen(&hub, 1, "a", None).await;
     let rev = fake.say(7);
     hub.wake();
@@ -290,7 +373,7 @@ proptest! {
     fn each_connection_hears_its_messages(
         acts in prop::collection::vec(act(), 1..60),
         dawdles in prop::collection::vec(0..5_u8, 0..200),
-        queue in prop_oneof![Just(4_usize), Just(1000)],
+        queue in prop_oneof![Just(1_usize), Just(4), Just(1000)],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(history(acts, dawdles, queue));
@@ -327,7 +410,7 @@ async fn history(acts: Vec<Act>, dawdles: Vec<u8>, queue: usize) {
                 for _ in 0..events {
                     match tokio::time::timeout(Duration::from_millis(1), listener.next()).await {
                         Ok(Step::Event(event)) => heard.push(event.rev),
-                        Ok(Step::End(end)) => assert_eq!(end, Some(End::Slow)),
+                        Ok(Step::End(end)) => panic!("nobody is slow here: {end:?}"),
                         Err(_) => break,
                     }
                 }
@@ -347,7 +430,8 @@ async fn history(acts: Vec<Act>, dawdles: Vec<u8>, queue: usize) {
         let Some(session) = session else { continue };
         let (rest, end) = all(&mut session.listener).await;
         session.heard.extend(rest);
-        check(&fake, index, session, end.is_none());
+        assert_eq!(end, None);
+        check(&fake, index, session, true);
     }
 }
 
