@@ -4,8 +4,11 @@ mod support;
 
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use stele_plugin_api::ops::ArchiveQuery;
-use support::Site;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stele_plugin_api::ops::{ArchiveAppend, ArchiveQuery};
+use support::{FAILED, Site, Stored, answering};
+use tokio::sync::Semaphore;
 
 /// A conversation with so many messages, one a millisecond; their ids.
 async fn talk(site: &Site, count: usize) -> (String, String, Vec<String>) {
@@ -109,4 +112,61 @@ async fn an_answer_that_would_be_too_large_is_refused_clearly() {
     let body = json!({ "conversation_id": conversation, "start_msg_id": ids[10], "end_msg_id": ids[20] });
     let answer = site.ask("/get_conversation_msg_by_range", &alice, &body).await;
     assert_eq!(answer["data"]["Msg"].as_array().unwrap().len(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_answers_wait_for_each_other_a_moment_and_small_ones_for_nobody() {
+    let stored = Arc::new(Mutex::new(Stored::default()));
+    let gate = Arc::new(Semaphore::new(0));
+    let (append, query, held) = (Arc::clone(&stored), Arc::clone(&stored), Arc::clone(&gate));
+    let mock = answering(&stored)
+        .on::<ArchiveAppend>(move |page| append.lock().unwrap().append(page))
+        .on_async::<ArchiveQuery, _>(move |request| {
+            let (page, held) = (query.lock().unwrap().query(&request), Arc::clone(&held));
+            async move {
+                // Second pages of long messages wait until they are let through.
+                if request.from_seq != Some(0) && page.as_ref().is_ok_and(|page| page.rows[0].text.len() > 1000) {
+                    held.acquire().await.expect("the gate is never closed").forget();
+                }
+                page
+            }
+        });
+    let site = Arc::new(Site::with(json!({ "greeting": "" }), stored, mock));
+    let (large, alice, _) = talk(&site, 35).await;
+    for message in &mut site.stored().messages {
+        message.text = format!("{:0>36000}", message.text);
+    }
+    let (small, _, _) = talk(&site, 35).await;
+    let ask = |conversation: &str| {
+        let body = json!({ "conversation_id": conversation, "end_msg_id": "Z" });
+        let (site, alice) = (Arc::clone(&site), alice.clone());
+        tokio::spawn(async move { site.ask("/get_conversation_msg_by_range", &alice, &body).await })
+    };
+    let asked: Vec<_> = (0..40).map(|_| ask(&large)).collect();
+    assert_eq!(contents(&ask(&small).await.unwrap()), (0..35).collect::<Vec<_>>());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asked.iter().filter(|one| one.is_finished()).count(), 40 - 8 - 24, "so many need not even wait");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asked.iter().filter(|one| one.is_finished()).count(), 40 - 8, "nor wait for long");
+    gate.add_permits(8);
+    let mut answered = 0;
+    for one in asked {
+        match one.await.unwrap() {
+            answer if answer["code"] == 0 => {
+                assert_eq!(contents(&answer), (0..35).collect::<Vec<_>>());
+                answered += 1;
+            }
+            answer => assert_eq!(format!("{answer}\n"), FAILED),
+        }
+    }
+    assert_eq!(answered, 8);
+    assert_eq!(
+        contents(&site.ask("/get_conversation_last_30_msg", &alice, &json!({ "conversation_id": large })).await).len(),
+        30
+    );
 }

@@ -9,19 +9,51 @@ use crate::CALL;
 use crate::message::Shown;
 use crate::msgid::Series;
 use crate::token::Caller;
+use std::time::Duration;
 use stele_plugin_api::ops::{ArchiveQuery, HttpReply, MessageOrder, MessagePage, MessageQuery, MessageView, Op};
 use stele_plugin_api::{Error, ErrorCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 /// Messages of an answer, but that of a range.
 pub const PAGE: u32 = 30;
-/// Answers put together at the same time: a bound on memory.
-pub const MAX_ANSWERS: usize = 8;
+/// Large answers put together at the same time: a bound on memory.
+const MAX_ANSWERS: usize = 8;
+/// Most that wait to be put together. The others are refused at once, so that none of them keeps a call of the plugin.
+const MAX_WAITING: usize = 24;
+/// How long they wait.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// An answer is large from so many bytes on.
+const LARGE: usize = 1 << 20;
 /// Largest answer, in bytes: it has to fit into a frame (64 MiB).
-const MAX_BYTES: usize = 32 << 20;
+pub const MAX_BYTES: usize = 32 << 20;
 /// What one call of the archive should bring, in bytes.
 const CALL_BYTES: usize = 4 << 20;
 /// Most messages of one call, however short the last ones were: the next may be long.
 const CALL_ROWS: u32 = 200;
+
+/// Room for large answers.
+pub struct Room {
+    answers: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { answers: Semaphore::new(MAX_ANSWERS), waiting: Semaphore::new(MAX_WAITING) }
+    }
+}
+
+impl Room {
+    /// Room for one; `None` when there is none within a moment.
+    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(taken) = self.answers.try_acquire() {
+            return Some(taken);
+        }
+        let _waits = self.waiting.try_acquire().ok()?;
+        timeout(MAX_WAIT, self.answers.acquire()).await.ok()?.ok()
+    }
+}
 
 /// Messages of a conversation, by number.
 struct Choice {
@@ -33,7 +65,7 @@ struct Choice {
 }
 
 impl Api {
-    /// `/get_conversation_msg_by_range`: however many there are.
+    /// `/get_conversation_msg_by_range`: however many there are, up to 32 MiB.
     pub(super) async fn range(&self, fields: &Fields<'_>, caller: &Caller) -> Result<HttpReply, ApiError> {
         let (start, end) = (fields.text("start_msg_id")?, fields.text("end_msg_id")?);
         let newest = fields.flag("desc")?;
@@ -76,7 +108,6 @@ impl Api {
         let choice = found.and_then(|found| choose(Series::of(&conversation, type_of(&found))));
         let Some(choice) = choice else { return Ok(reply::json(answer.finish(false))) };
         let reverse = choice.newest != descending;
-        let _permit = self.answers.acquire().await.map_err(|_| ApiError::Failed)?;
         self.collect(conversation, choice, &mut answer).await?;
         Ok(reply::json(answer.finish(reverse)))
     }
@@ -85,6 +116,7 @@ impl Api {
     async fn collect(&self, conversation: String, choice: Choice, answer: &mut Answer) -> Result<(), ApiError> {
         let Choice { mut from, mut upto, newest, mut most } = choice;
         let mut rows = PAGE;
+        let mut room = None;
         while from <= upto && most > 0 {
             let query = MessageQuery {
                 conversation: conversation.clone(),
@@ -107,6 +139,10 @@ impl Api {
             };
             for message in &page {
                 answer.push(&self.shown(message))?;
+            }
+            if room.is_none() && answer.written.len() > LARGE {
+                let full = || Error::new(ErrorCode::RateLimited, "too many large answers at the same time");
+                room = Some(self.room.take().await.ok_or_else(|| self.failed(ArchiveQuery::NAME, &full()))?);
             }
             let Some(last) = page.last().filter(|_| page.len() >= asked as usize) else { break };
             if newest {

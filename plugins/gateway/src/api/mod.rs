@@ -39,7 +39,6 @@ use stele_plugin_api::model::{Conversation, Page};
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{ArchiveAppend, ConversationView, HttpReply, HttpRequest, MessageView, Op};
 use stele_plugin_api::{Error, Host};
-use tokio::sync::Semaphore;
 
 pub use reply::line;
 
@@ -58,8 +57,7 @@ pub struct Api {
     committer: Committer,
     times: Times,
     inner_callers: Vec<IpNet>,
-    /// Answers with messages that may be put together at the same time.
-    answers: Semaphore,
+    room: history::Room,
     config: Config,
     upstream: Option<Arc<Upstream>>,
 }
@@ -80,7 +78,7 @@ impl Api {
             committer: Committer::start(host.clone(), clock.clone()),
             times: Times::of(&config),
             inner_callers: config.inner_callers(),
-            answers: Semaphore::new(history::MAX_ANSWERS),
+            room: history::Room::default(),
             host,
             clock,
             config,

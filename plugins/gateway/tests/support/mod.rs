@@ -92,7 +92,7 @@ impl Stored {
         self.members.extend(told.joined.into_iter().map(|person| (id.clone(), person)));
     }
 
-    fn query(&self, query: &MessageQuery) -> Result<MessagePage, Error> {
+    pub fn query(&self, query: &MessageQuery) -> Result<MessagePage, Error> {
         assert_eq!(query.order, MessageOrder::Seq);
         // With both bounds, or none, rows are taken in the order asked for.
         assert_eq!(query.from_seq.is_some(), query.to_seq.is_some());
