@@ -210,6 +210,12 @@ async fn a_listener_is_handed_to_the_daemon() {
     }
     let reply = listen("sse", &format!("&since={one}"), &[("last-event-id", &two)]).await;
     assert_eq!(reply.subscription, subscribed(LiveCarrier::Sse, Some(102)), "the header is newer");
+    for unknown in ["EDTZL-QJ22-247Q-S2K", "x"] {
+        let reply = listen("sse", &format!("&since={one}"), &[("last-event-id", unknown)]).await;
+        assert_eq!(reply.subscription, subscribed(LiveCarrier::Sse, None), "a browser would give up for good");
+    }
+    let reply = listen("sse", &format!("&since={one}"), &[("last-event-id", "")]).await;
+    assert_eq!(reply.subscription, subscribed(LiveCarrier::Sse, Some(101)));
     let reply = listen("poll", "", &[("last-event-id", &two)]).await;
     assert_eq!(reply.subscription, subscribed(LiveCarrier::Poll, None));
 }

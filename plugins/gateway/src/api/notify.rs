@@ -16,12 +16,15 @@ impl Api {
             "poll" => (LiveCarrier::Poll, &[("content-type", "application/json")][..]),
             _ => return Err(ApiError::UnsupportedDriver),
         };
-        // A browser that comes back says what it has seen in the header, and asks for the address it began with.
-        let seen = header(request, "last-event-id").filter(|_| carrier == LiveCarrier::Sse).map(str::to_owned);
-        let seen = seen.or_else(|| parameter(request, "since")).filter(|seen| !seen.is_empty());
+        // A browser that comes back says what it has seen in the header, and asks for the address it began with. If nobody knows
+        // what it says it begins with what comes: it could do nothing with a refusal.
+        let seen = header(request, "last-event-id").filter(|seen| carrier == LiveCarrier::Sse && !seen.is_empty());
         let since = match seen {
-            Some(seen) => Some(self.revision(seen).await?),
-            None => None,
+            Some(seen) => self.revision(seen.to_owned()).await?,
+            None => match parameter(request, "since").filter(|since| !since.is_empty()) {
+                Some(since) => Some(self.revision(since).await?.ok_or(ApiError::InvalidParameter)?),
+                None => None,
+            },
         };
         let subscription = Subscription {
             carrier,
@@ -34,9 +37,9 @@ impl Api {
         Ok(HttpReply { subscription: Some(subscription), ..reply::with(200, headers, Vec::new()) })
     }
 
-    /// Where a message stands in the order of revisions.
-    async fn revision(&self, id: String) -> Result<i64, ApiError> {
+    /// Where a message stands in the order of revisions; `None` when nobody knows it.
+    async fn revision(&self, id: String) -> Result<Option<i64>, ApiError> {
         let found = self.call::<ArchiveGet>(ByIds { native_ids: vec![id] }).await?;
-        found.rows.first().map(|message| message.rev).ok_or(ApiError::InvalidParameter)
+        Ok(found.rows.first().map(|message| message.rev))
     }
 }
