@@ -296,6 +296,20 @@ async fn lists_in_requests_have_a_bound() {
 }
 
 #[tokio::test]
+async fn a_list_of_conversations_has_a_bound() {
+    let site = Site::new(quiet());
+    let alice = site.token("alice").await;
+    let joined = |number: usize| (number.to_string().repeat(1 << 20), "alice".to_owned());
+    site.stored().members.extend((1..=9).map(joined));
+    let answer = site.ask("/get_joined_conversation", &alice, &json!({})).await;
+    assert_eq!(answer["data"]["Conversations"].as_array().map(Vec::len), Some(9));
+    site.stored().members.extend((10..=33).map(joined));
+    let error = "internal service call failed: too many conversations for one answer";
+    let answer = site.ask("/get_joined_conversation", &alice, &json!({})).await;
+    assert_eq!(answer, json!({ "code": 10002, "error": error }));
+}
+
+#[tokio::test]
 async fn details_tell_of_the_last_message() {
     let site = Site::new(json!({}));
     let id = site.conversation(&["alice", "bob"]).await;

@@ -12,6 +12,8 @@ pub enum ApiError {
     Failed,
     /// A range holds more than one answer may.
     TooMuch,
+    /// A session is a member of more conversations than an answer holds.
+    TooManyJoined,
     /// Not theirs: a conversation they are no member of, or an inner route from elsewhere.
     NotAllowed,
     /// No token, or one that does not hold.
@@ -37,6 +39,7 @@ impl ApiError {
             Self::TooMuch => {
                 (10002, "internal service call failed: too many messages for one answer, narrow the range")
             }
+            Self::TooManyJoined => (10002, "internal service call failed: too many conversations for one answer"),
             Self::Upstream(10002) => Self::Failed.told(specific),
             Self::Upstream(90010) => Self::TypeOutOfRange.told(true),
             Self::Upstream(90011) => Self::NoMember.told(true),

@@ -3,6 +3,7 @@
 use super::Api;
 use super::conversations::{known, named};
 use super::errors::ApiError;
+use super::history::MAX_BYTES;
 use crate::token::Caller;
 use stele_plugin_api::model::{Conversation, ConversationKind};
 use stele_plugin_api::ops::{
@@ -36,14 +37,19 @@ impl Api {
         if self.config.membership && !member { Err(ApiError::NotAllowed) } else { Ok(Some(conversation)) }
     }
 
-    /// Everything a session is a member of, as far as the archive knows.
+    /// Everything a session is a member of, as far as the archive knows. `TooManyJoined` when no answer could hold it.
     pub(super) async fn joined(&self, session: &str) -> Result<Vec<String>, ApiError> {
         let mut conversations: Vec<String> = Vec::new();
+        let mut bytes = 0;
         loop {
             let after = conversations.last().cloned().unwrap_or_default();
             let query = JoinedQuery { person: session.to_owned(), after, limit: MAX_ROWS };
             let page = self.call::<ConversationJoined>(query).await?.conversations;
             let more = page.len() >= MAX_ROWS as usize;
+            bytes += page.iter().map(String::len).sum::<usize>();
+            if bytes > MAX_BYTES {
+                return Err(ApiError::TooManyJoined);
+            }
             conversations.extend(page);
             if !more {
                 return Ok(conversations);
