@@ -36,7 +36,7 @@ pub struct Config {
     /// Only members read a conversation and send to it.
     #[serde(default = "defaults::yes")]
     pub membership: bool,
-    /// Whoever has a token and knows the id of a conversation may join it.
+    /// Whoever has a token and knows the id of a conversation may join it, even who was kicked out of it.
     #[serde(default = "defaults::yes")]
     pub open_join: bool,
     /// The first message of a new conversation; empty for none.
