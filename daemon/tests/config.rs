@@ -353,8 +353,9 @@ fn uncommented() -> String {
 }
 
 fn example() -> Config {
-    let files = ["api.key", "corp123-archive.secret", "corp123-app.secret", "corp123-v1.pem", "gateway.key"]
-        .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
+    let files =
+        ["api.key", "corp123-archive.secret", "corp123-app.secret", "corp123-v1.pem", "gateway.key", "upstream.key"]
+            .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     parse(&uncommented(), &[], &files).unwrap_or_else(|errors| panic!("{errors}"))
 }
