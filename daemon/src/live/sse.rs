@@ -61,7 +61,7 @@ impl Stream {
                     self.listener.end(End::Stopped);
                     continue;
                 }
-                step = self.listener.next() => step,
+                // Before what comes: that may have no end.
                 () = tokio::time::sleep_until(timer) => {
                     if timer == beat {
                         return Some((HEARTBEAT, self));
@@ -70,6 +70,7 @@ impl Stream {
                     self.listener.end(End::Expired);
                     continue;
                 }
+                step = self.listener.next() => step,
             };
             return match step {
                 Step::Event(event) => {
@@ -87,5 +88,27 @@ impl Stream {
 
     fn chunk(&mut self) -> Bytes {
         self.rest.split_to(self.rest.len().min(CHUNK))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Carrier;
+    use super::super::testing::{Fake, asked, hub, options};
+    use super::*;
+    use http_body_util::BodyExt;
+    use std::sync::Arc;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_delivered_when_the_token_has_expired() {
+        let fake = Arc::new(Fake::default());
+        let hub = hub(&fake, options());
+        fake.turn(7, 1);
+        let listener = hub.listen(&asked(1, "a", None), Carrier::Sse).await.expect("there is room");
+        (0..100).for_each(|_| _ = fake.say(7));
+        hub.wake();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let body = body(listener, Some(Instant::now()), CancellationToken::new());
+        assert_eq!(body.collect().await.expect("it ends").to_bytes(), ": the token has expired\n\n");
     }
 }

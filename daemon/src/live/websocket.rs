@@ -7,12 +7,12 @@ use super::listener::{Listener, Step};
 use super::session::End;
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Largest message of a client, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;
-/// Messages a client may send within [`FLOOD_TIME`], pings among them.
+/// Messages a client may send within [`FLOOD_TIME`], pings among them, and pongs that answer nothing.
 const FLOOD: u32 = 100;
 /// See [`FLOOD`].
 const FLOOD_TIME: Duration = Duration::from_secs(10);
@@ -106,11 +106,9 @@ pub async fn deliver(
     let _ = tokio::time::timeout(GOODBYE, say_goodbye(&mut socket, end, code)).await;
 }
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
 /// Returns why it ended, and the code the client is told; `None` when it is gone or said goodbye itself.
-async fn converse(
-    socket: &mut Socket,
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
     listener: &mut Listener,
     expires: Option<Instant>,
     leaving: &CancellationToken,
@@ -127,32 +125,7 @@ async fn converse(
                 is_leaving = true;
                 listener.end(End::Stopped);
             }
-            message = socket.next() => match message {
-                Some(Ok(Message::Close(_))) | None => return (End::Gone, None),
-                Some(Ok(message)) => {
-                    pings = 0;
-                    if since.elapsed() >= FLOOD_TIME {
-                        (said, since) = (0, Instant::now());
-                    }
-                    said += u32::from(!message.is_pong());
-                    if said > FLOOD {
-                        break End::Flood;
-                    }
-                }
-                Some(Err(error)) => return of_error(&error),
-            },
-            step = listener.next() => match step {
-                Step::Event(event) => {
-                    // What a client does not take within the time of two pings it does not take.
-                    let written = write(socket, listener, event);
-                    match tokio::time::timeout(heartbeat * UNANSWERED, written).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return of_error(&error),
-                        Err(_) => break End::Slow,
-                    }
-                }
-                Step::End(end) => break end.unwrap_or(End::Replaced),
-            },
+            // Before what there is to read and write: that may have no end.
             () = timer.as_mut() => {
                 if expires.is_some_and(|expires| expires <= Instant::now()) {
                     break End::Expired;
@@ -163,19 +136,65 @@ async fn converse(
                 pings += 1;
                 beat = Instant::now() + heartbeat;
                 timer.as_mut().reset(expires.map_or(beat, |expires| expires.min(beat)));
-                match tokio::time::timeout(heartbeat, socket.send(Message::Ping(Bytes::new()))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return of_error(&error),
-                    Err(_) => break End::Slow,
+                if let Err(end) = in_time(socket.send(Message::Ping(Bytes::new())), heartbeat, leaving).await {
+                    return end;
                 }
             }
+            message = socket.next() => match message {
+                Some(Ok(Message::Close(_))) | None => return (End::Gone, None),
+                Some(Ok(message)) => {
+                    let is_answer = message.is_pong() && pings > 0;
+                    pings = 0;
+                    if since.elapsed() >= FLOOD_TIME {
+                        (said, since) = (0, Instant::now());
+                    }
+                    said += u32::from(!is_answer);
+                    if said > FLOOD {
+                        break End::Flood;
+                    }
+                }
+                Some(Err(error)) => return of_error(&error),
+            },
+            step = listener.next() => match step {
+                Step::Event(event) => {
+                    // What a client does not take within the time of two pings it does not take.
+                    let written = write(socket, listener, event);
+                    if let Err(end) = in_time(written, heartbeat * UNANSWERED, leaving).await {
+                        return end;
+                    }
+                }
+                Step::End(end) => break end.unwrap_or(End::Replaced),
+            },
         }
     };
     (end, Some(code_of(end)))
 }
 
+/// Waits until something is written: for so long, and only a moment when the listener stops. Otherwise, why it ends.
+async fn in_time(
+    written: impl Future<Output = Result<(), Error>>,
+    limit: Duration,
+    leaving: &CancellationToken,
+) -> Result<(), (End, Option<CloseCode>)> {
+    let stopped = async {
+        leaving.cancelled().await;
+        tokio::time::sleep(GOODBYE).await;
+    };
+    let end = tokio::select! {
+        biased;
+        written = written => return written.map_err(|error| of_error(&error)),
+        () = tokio::time::sleep(limit) => End::Slow,
+        () = stopped => End::Stopped,
+    };
+    Err((end, Some(code_of(end))))
+}
+
 /// Writes an event and what waits behind it.
-async fn write(socket: &mut Socket, listener: &Listener, first: Arc<Event>) -> Result<(), Error> {
+async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    listener: &Listener,
+    first: Arc<Event>,
+) -> Result<(), Error> {
     feed(socket, &first).await?;
     for _ in 1..BURST {
         // Why a session ended is found again by whoever asks next.
@@ -185,7 +204,7 @@ async fn write(socket: &mut Socket, listener: &Listener, first: Arc<Event>) -> R
     socket.flush().await
 }
 
-async fn feed(socket: &mut Socket, event: &Event) -> Result<(), Error> {
+async fn feed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>, event: &Event) -> Result<(), Error> {
     let text = event.text();
     if text.len() <= FRAME {
         return socket.feed(Message::Text(text)).await;
@@ -202,7 +221,11 @@ async fn feed(socket: &mut Socket, event: &Event) -> Result<(), Error> {
 
 /// Tells the client why, and waits until it has taken note: a connection that is closed with something unread in it is reset,
 /// and takes what was sent last with it.
-async fn say_goodbye(socket: &mut Socket, end: End, code: Option<CloseCode>) {
+async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    end: End,
+    code: Option<CloseCode>,
+) {
     if let Some(code) = code {
         let frame = CloseFrame { code, reason: end.sentence().into() };
         if socket.send(Message::Close(Some(frame))).await.is_err() {
@@ -221,6 +244,8 @@ async fn say_goodbye(socket: &mut Socket, end: End, code: Option<CloseCode>) {
 
 fn of_error(error: &Error) -> (End, Option<CloseCode>) {
     match error {
+        // The connection's own bound of the time a client may take nothing.
+        Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => (End::Slow, Some(code_of(End::Slow))),
         Error::Capacity(_) => (End::Oversize, Some(code_of(End::Oversize))),
         Error::Utf8(_) => (End::Broken, Some(CloseCode::Invalid)),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => (End::Gone, None),
@@ -241,5 +266,64 @@ fn code_of(end: End) -> CloseCode {
         End::Slow => CloseCode::Again,
         End::Replaced => CloseCode::Library(4001),
         End::Expired => CloseCode::Library(4003),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fake, asked, hub, options};
+    use super::super::{Carrier, Options};
+    use super::*;
+    use tokio::io::DuplexStream;
+
+    /// A listener for whom so many messages wait, a connection of which so many bytes are taken, and its other end.
+    async fn begin(messages: usize, bytes: usize) -> (Listener, WebSocketStream<DuplexStream>, DuplexStream) {
+        let fake = Arc::new(Fake::default());
+        // What waits behind the first ones is in the archive.
+        let hub = hub(&fake, Options { queue: 8, ..options() });
+        fake.turn(7, 1);
+        let listener = hub.listen(&asked(1, "a", None), Carrier::WebSocket).await.expect("there is room");
+        (0..messages).for_each(|_| _ = fake.say(7));
+        hub.wake();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (ours, theirs) = tokio::io::duplex(bytes);
+        (listener, WebSocketStream::from_raw_socket(ours, Role::Server, None).await, theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_delivered_when_the_token_has_expired() {
+        let (mut listener, mut socket, _client) = begin(100, 1 << 20).await;
+        let (now, stays) = (Some(Instant::now()), CancellationToken::new());
+        assert_eq!(converse(&mut socket, &mut listener, now, &stays).await.0, End::Expired);
+        assert!(matches!(listener.try_next(), Some(Step::Event(event)) if *event.text() == *"1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pongs_nobody_asked_for_are_messages() {
+        let (mut listener, mut socket, client) = begin(0, 1 << 20).await;
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        for _ in 0..=FLOOD {
+            client.send(Message::Pong(Bytes::new())).await.expect("there is room");
+        }
+        let stays = CancellationToken::new();
+        assert_eq!(converse(&mut socket, &mut listener, None, &stays).await.0, End::Flood);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_delays_a_stop_by_a_moment() {
+        let (mut listener, mut socket, _client) = begin(1000, 64).await;
+        let (leaving, begun) = (CancellationToken::new(), Instant::now());
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            leaving.cancel();
+        };
+        let ((end, _), ()) = tokio::join!(converse(&mut socket, &mut listener, None, &leaving), stop);
+        assert_eq!((end, begun.elapsed().as_secs()), (End::Stopped, 6));
+    }
+
+    #[test]
+    fn a_write_that_takes_too_long_is_a_slow_client() {
+        let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        assert_eq!(of_error(&error.into()).0, End::Slow);
     }
 }
