@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stele_archive::{Archive, Clock, Commit, InstanceId, Rev, StoredMessage, Stream, SystemClock};
+use stele_plugin_api::Error;
 use stele_plugin_api::model::{Conversation, Message, Page};
 use stele_plugin_api::ops::{Description, HttpReply, HttpRequest, LiveCarrier, LiveEvent, Subscription};
-use stele_plugin_api::{Error, ErrorCode};
 use stele_store::SqliteArchive;
 use steled::config::{self, Http};
 use steled::http::{Backend, Bounds, Front, Listener, Mounts, Running, Tls};
-use steled::live::{Archived, Hubs, Options, Renderer};
+use steled::live::{Archived, Hubs, Options, Renderer, Unrendered};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -56,9 +56,9 @@ impl Backend for Fake {
 
 #[async_trait]
 impl Renderer for Fake {
-    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Error> {
+    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Unrendered> {
         if self.is_away.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorCode::Unavailable, "away"));
+            return Err(Unrendered::Away(Error::unavailable("away")));
         }
         self.rendered.lock().unwrap().extend(messages.iter().map(|message| message.native_id.clone()));
         let event = |message: &StoredMessage| {

@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::http::Backend;
-use crate::live::Renderer;
+use crate::live::{Renderer, Unrendered};
 use crate::services::DaemonServices;
 use async_trait::async_trait;
 use std::os::unix::fs::MetadataExt;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::StoredMessage;
 use stele_host::{Carrier, Instance, InstanceSpec, Limits};
-use stele_plugin_api::Error;
 use stele_plugin_api::ops::{self, HttpReply, HttpRequest, LiveEvent, RenderRequest};
+use stele_plugin_api::{Error, ErrorCode};
 
 /// Time a plugin may take to render a batch of messages.
 const RENDER: Duration = Duration::from_secs(15);
@@ -62,9 +62,18 @@ pub(super) struct PluginRenderer {
 
 #[async_trait]
 impl Renderer for PluginRenderer {
-    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Error> {
+    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Unrendered> {
         let request = RenderRequest { messages: self.services.shown(messages) };
-        Ok(self.instance.call::<ops::LiveRender>(request, RENDER).await?.events)
+        self.instance.ready(RENDER).await.map_err(Unrendered::Away)?;
+        let process = self.instance.status().pid;
+        let rendered = self.instance.call::<ops::LiveRender>(request, RENDER).await;
+        rendered.map(|rendered| rendered.events).map_err(|error| match error.code {
+            // A plugin that is gone is gone from the status before its calls fail.
+            ErrorCode::Unavailable if self.instance.status().pid == process => Unrendered::Away(error),
+            ErrorCode::Unavailable | ErrorCode::Deadline => Unrendered::Fatal(error),
+            ErrorCode::RateLimited | ErrorCode::Cancelled => Unrendered::Away(error),
+            _ => Unrendered::Failed(error),
+        })
     }
 }
 

@@ -4,10 +4,11 @@ use super::audiences::{self, Audiences};
 use super::event::Event;
 use super::listener::Listener;
 use super::meters::Meters;
+use super::render::Rendering;
 use super::session::{Behind, Carrier, End, Pushed, Session};
-use super::{Options, Renderer, Source};
+use super::{Options, Source};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::{ArchiveError, Audience, Clock, InstanceId, PersonId, Rev, Stay, StoredMessage};
 use stele_plugin_api::model::Micros;
@@ -51,7 +52,7 @@ pub struct Hub {
     pub(super) name: String,
     instance: InstanceId,
     pub(super) source: Arc<dyn Source>,
-    pub(super) renderer: RwLock<Option<Arc<dyn Renderer>>>,
+    pub(super) rendering: Mutex<Rendering>,
     clock: Arc<dyn Clock>,
     options: Options,
     state: Mutex<State>,
@@ -97,7 +98,7 @@ impl Hub {
             name: name.to_owned(),
             instance,
             source,
-            renderer: RwLock::default(),
+            rendering: Mutex::default(),
             clock,
             options,
             state: Mutex::default(),
@@ -138,11 +139,6 @@ impl Hub {
         Moment { instant: Instant::now(), time: self.clock.now() }
     }
 
-    /// From now on this renders.
-    pub(super) fn render_by(&self, renderer: Arc<dyn Renderer>) {
-        *self.renderer.write().expect("no panic happens while it is locked") = Some(renderer);
-    }
-
     /// Ends all sessions, and lets nobody in any more.
     pub(super) fn close(&self) {
         self.stop.cancel();
@@ -155,7 +151,7 @@ impl Hub {
         };
         sessions.iter().for_each(|session| self.ended(session, End::Stopped));
         // What renders holds the plugin.
-        *self.renderer.write().expect("no panic happens while it is locked") = None;
+        self.render_by(None);
     }
 
     /// Lets somebody listen: to what comes from now on, or after what they have seen.

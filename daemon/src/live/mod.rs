@@ -71,7 +71,21 @@ pub trait Source: Send + Sync + 'static {
 #[async_trait]
 pub trait Renderer: Send + Sync + 'static {
     /// One for each message, in the same order; `None` for those no listener gets.
-    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Error>;
+    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Unrendered>;
+}
+
+/// Why messages are not rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum Unrendered {
+    /// The plugin is not there, or says that it does not work now: whatever it is asked.
+    #[error(transparent)]
+    Away(Error),
+    /// The plugin fails at them.
+    #[error(transparent)]
+    Failed(Error),
+    /// The plugin died over them, or did not answer in time.
+    #[error(transparent)]
+    Fatal(Error),
 }
 
 /// Bounds and times.
@@ -143,7 +157,7 @@ impl Hubs {
             let readers = Arc::clone(&self.readers);
             Arc::new(Hub::new(name, instance, source, clock, self.options, readers, self.tasks.clone()))
         });
-        hub.render_by(renderer);
+        hub.render_by(Some(renderer));
         Arc::clone(hub)
     }
 

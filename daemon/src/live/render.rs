@@ -2,67 +2,107 @@
 
 use super::event::Event;
 use super::hub::{Hub, pause};
-use std::sync::Arc;
-use stele_archive::StoredMessage;
+use super::{Renderer, Unrendered};
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard};
+use stele_archive::{Rev, StoredMessage};
 use stele_plugin_api::ops::LiveEvent;
 use stele_plugin_api::{Error, ErrorCode};
 
 /// Attempts at a message the plugin fails at, alone and while it is there; about ten seconds. Then nobody gets it.
 const ATTEMPTS: u32 = 8;
+/// For how many of them one counts that the plugin does not survive, or does not answer: three of those are too many already,
+/// since an instance that dies again and again is given up.
+const FATAL: u32 = 3;
+/// Messages the plugin fails at that are remembered; the oldest is forgotten first.
+const REMEMBERED: usize = 1024;
+
+/// Who renders, and what it fails at: shared by all who need it rendered.
+#[derive(Default)]
+pub(super) struct Rendering {
+    by: Option<Arc<dyn Renderer>>,
+    /// Attempts at messages it fails at.
+    failed: BTreeMap<Rev, u32>,
+}
+
+impl Rendering {
+    /// Counts a failure at a message, and returns how many there are.
+    fn count(&mut self, message: Rev, weight: u32) -> u32 {
+        let attempts = self.failed.entry(message).or_default();
+        *attempts = attempts.saturating_add(weight);
+        let attempts = *attempts;
+        if self.failed.len() > REMEMBERED {
+            self.failed.pop_first();
+        }
+        attempts
+    }
+}
 
 impl Hub {
+    /// From now on this renders, or nobody.
+    pub(super) fn render_by(&self, renderer: Option<Arc<dyn Renderer>>) {
+        *self.rendering() = Rendering { by: renderer, failed: BTreeMap::new() };
+    }
+
     /// What listeners get of messages. Waits for a plugin that is away as long as it takes.
-    pub(super) async fn render(&self, messages: Vec<StoredMessage>) -> Vec<Arc<Event>> {
+    pub(super) async fn render(&self, mut messages: Vec<StoredMessage>) -> Vec<Arc<Event>> {
+        {
+            let rendering = self.rendering();
+            messages.retain(|row| rendering.failed.get(&row.rev).is_none_or(|attempts| *attempts < ATTEMPTS));
+        }
         let mut events = Vec::with_capacity(messages.len());
         // What is tried together: all, until the plugin fails at them.
-        let (mut rest, mut together) = (&messages[..], messages.len());
-        let (mut away, mut failed) = (0, 0);
+        let (mut rest, mut together, mut away) = (&messages[..], messages.len(), 0);
         while !rest.is_empty() {
             let (tried, after) = rest.split_at(together.min(rest.len()));
-            match self.try_render(tried).await {
+            let (error, weight) = match self.try_render(tried).await {
                 Ok(rendered) => {
                     let rendered = tried.iter().zip(rendered);
                     events.extend(rendered.filter_map(|(row, event)| Some(Arc::new(Event::new(row.rev, event?)))));
-                    (rest, away, failed) = (after, 0, 0);
+                    (rest, away) = (after, 0);
+                    continue;
                 }
-                Err(error) if is_away(&error) => {
+                Err(Unrendered::Away(error)) => {
                     away += 1;
                     tracing::warn!(instance = self.name, %error, "the plugin does not render; trying again");
                     tokio::time::sleep(pause(away)).await;
+                    continue;
                 }
-                Err(error) if tried.len() > 1 => {
-                    tracing::warn!(instance = self.name, %error, "the plugin does not render; trying one at a time");
-                    together = 1;
-                }
-                Err(error) if failed + 1 < ATTEMPTS => {
-                    failed += 1;
-                    tracing::debug!(instance = self.name, %error, "the plugin does not render a message; trying again");
-                    tokio::time::sleep(pause(failed)).await;
-                }
-                Err(error) => {
-                    let message = tried[0].id.0;
-                    tracing::error!(instance = self.name, message, %error, "the plugin cannot render a message");
-                    self.meters.dropped("unrendered", 1);
-                    (rest, failed) = (after, 0);
-                }
+                Err(Unrendered::Failed(error)) => (error, 1),
+                Err(Unrendered::Fatal(error)) => (error, FATAL),
+            };
+            if tried.len() > 1 {
+                tracing::warn!(instance = self.name, %error, "the plugin does not render; trying one at a time");
+                together = 1;
+                continue;
+            }
+            let attempts = self.rendering().count(tried[0].rev, weight);
+            if attempts < ATTEMPTS {
+                tracing::debug!(instance = self.name, %error, "the plugin does not render a message; trying again");
+                tokio::time::sleep(pause(attempts)).await;
+            } else {
+                let message = tried[0].id.0;
+                tracing::error!(instance = self.name, message, %error, "the plugin cannot render a message");
+                self.meters.dropped("unrendered", 1);
+                rest = after;
             }
         }
         events
     }
 
-    async fn try_render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Error> {
-        let renderer = self.renderer.read().expect("no panic happens while it is locked").clone();
-        let renderer = renderer.ok_or_else(|| Error::new(ErrorCode::Unavailable, "nobody renders"))?;
+    async fn try_render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Unrendered> {
+        let renderer = self.rendering().by.clone();
+        let renderer = renderer.ok_or_else(|| Unrendered::Away(Error::unavailable("nobody renders")))?;
         let rendered = renderer.render(messages).await?;
         if rendered.len() != messages.len() {
             let (given, asked) = (rendered.len(), messages.len());
-            return Err(Error::new(ErrorCode::Internal, format!("{given} events for {asked} messages")));
+            let sentence = format!("{given} events for {asked} messages");
+            return Err(Unrendered::Failed(Error::new(ErrorCode::Internal, sentence)));
         }
         Ok(rendered)
     }
-}
 
-/// Whether the plugin as a whole does not answer, whatever it is asked.
-fn is_away(error: &Error) -> bool {
-    matches!(error.code, ErrorCode::Unavailable | ErrorCode::Cancelled | ErrorCode::Deadline | ErrorCode::RateLimited)
+    fn rendering(&self) -> MutexGuard<'_, Rendering> {
+        self.rendering.lock().expect("no panic happens while it is locked")
+    }
 }

@@ -1,6 +1,6 @@
 //! An archive in memory that can be slow or fail, and a plugin that can be away or fail.
 
-use super::{Hub, Options, Renderer, Source};
+use super::{Hub, Options, Renderer, Source, Unrendered};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,8 +10,8 @@ use stele_archive::{
     ArchiveError, Audience, ConversationId, InstanceId, Live, ManualClock, MessageId, PersonId, Result, Rev, Stay,
     StoredMessage,
 };
+use stele_plugin_api::Error;
 use stele_plugin_api::ops::{LiveEvent, Subscription};
-use stele_plugin_api::{Error, ErrorCode};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -28,10 +28,13 @@ pub struct Fake {
     pub dawdles: Mutex<Vec<u8>>,
     /// Times an audience was read.
     pub audiences_read: AtomicUsize,
-    /// How the plugin fails at everything.
-    pub away: Mutex<Option<ErrorCode>>,
+    /// The plugin does not answer.
+    pub is_away: AtomicBool,
     /// What the plugin cannot render.
     pub poison: Mutex<String>,
+    /// It dies over that, and how often it has.
+    pub is_deadly: AtomicBool,
+    pub deaths: AtomicUsize,
     /// What was rendered, in order.
     pub rendered: Mutex<Vec<String>>,
 }
@@ -167,14 +170,18 @@ impl Source for Fake {
 
 #[async_trait]
 impl Renderer for Fake {
-    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Error> {
+    async fn render(&self, messages: &[StoredMessage]) -> Result<Vec<Option<LiveEvent>>, Unrendered> {
         tokio::task::yield_now().await;
-        if let Some(code) = self.away.lock().unwrap().clone() {
-            return Err(Error::new(code, "away"));
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(Unrendered::Away(Error::unavailable("away")));
         }
         let poison = self.poison.lock().unwrap().clone();
         if messages.iter().any(|message| message.text == poison) {
-            return Err(Error::new(ErrorCode::Internal, "a poisonous message"));
+            if self.is_deadly.load(Ordering::SeqCst) {
+                self.deaths.fetch_add(1, Ordering::SeqCst);
+                return Err(Unrendered::Fatal(Error::unavailable("it died")));
+            }
+            return Err(Unrendered::Failed(Error::internal("a poisonous message")));
         }
         self.rendered.lock().unwrap().extend(messages.iter().map(|message| message.text.clone()));
         let event = |message: &StoredMessage| LiveEvent { data: message.text.clone(), ..LiveEvent::default() };
@@ -196,10 +203,13 @@ pub fn options() -> Options {
 }
 
 pub fn hub(fake: &Arc<Fake>, options: Options) -> Arc<Hub> {
-    let clock = Arc::new(ManualClock::new(NOW));
+    hub_at(fake, options, Arc::new(ManualClock::new(NOW)))
+}
+
+pub fn hub_at(fake: &Arc<Fake>, options: Options, clock: Arc<ManualClock>) -> Arc<Hub> {
     let readers = Arc::new(Semaphore::new(options.readers));
     let hub = Hub::new("im", INSTANCE, Arc::clone(fake) as Arc<_>, clock, options, readers, TaskTracker::new());
-    hub.render_by(Arc::clone(fake) as Arc<_>);
+    hub.render_by(Some(Arc::clone(fake) as Arc<_>));
     Arc::new(hub)
 }
 

@@ -1,13 +1,12 @@
 //! The hub against an archive in memory. Time stands still and goes on when everybody waits, so nothing here takes any.
 
-use super::testing::{Fake, NOW, asked, hub, options};
+use super::testing::{Fake, NOW, asked, hub, hub_at, options};
 use super::{Carrier, End, Hub, Listener, Options, Refused, Step, poll};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use stele_archive::Rev;
-use stele_plugin_api::ErrorCode;
+use stele_archive::{ManualClock, Rev};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -82,21 +81,62 @@ async fn what_came_long_after_it_was_sent_is_only_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waited_long_for_the_plugin_is_news_all_the_same() {
+    let fake = Arc::new(Fake::default());
+    let clock = Arc::new(ManualClock::new(NOW));
+    let hub = hub_at(&fake, Options { queue: 8, ..options() }, Arc::clone(&clock));
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    fake.is_away.store(true, Ordering::SeqCst);
+    // Several batches.
+    let said: Vec<Rev> = (0..20).map(|_| fake.say(7)).collect();
+    hub.wake();
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    clock.advance(7200 * 1_000_000);
+    fake.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(all(&mut listener).await.0, said);
+    fake.say(7);
+    hub.wake();
+    assert_eq!(all(&mut listener).await.0, [], "what comes now is two hours old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_the_plugin_dies_over_keeps_nothing_else_back_and_is_not_tried_again() {
+    let fake = Arc::new(Fake::default());
+    let hub = hub(&fake, options());
+    fake.turn(7, 1);
+    let mut listener = listen(&hub, 1, "a", None).await;
+    let (first, poison, last) = (fake.say(7), fake.say(7), fake.say(7));
+    *fake.poison.lock().unwrap() = poison.to_string();
+    fake.is_deadly.store(true, Ordering::SeqCst);
+    hub.wake();
+    assert_eq!(all(&mut listener).await.0, [first, last]);
+    let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
+    assert_eq!(all(&mut back).await.0, [first, last]);
+    assert_eq!(fake.deaths.load(Ordering::SeqCst), 4, "once with others, and three times alone");
+    // A new plugin may do better.
+    hub.render_by(Some(fake.clone()));
+    fake.poison.lock().unwrap().clear();
+    let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
+    assert_eq!(all(&mut back).await.0, [first, poison, last]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_skipped_while_the_archive_or_the_plugin_is_away() {
     let fake = Arc::new(Fake::default());
     let hub = hub(&fake, options());
     fake.turn(7, 1);
     let mut listener = listen(&hub, 1, "a", None).await;
     let mut expected = Vec::new();
-    for code in [ErrorCode::Unavailable, ErrorCode::Deadline, ErrorCode::Cancelled] {
-        *fake.away.lock().unwrap() = Some(code);
+    for _ in 0..3 {
+        fake.is_away.store(true, Ordering::SeqCst);
         expected.push(fake.say(7));
         hub.wake();
         tokio::time::sleep(Duration::from_secs(3600)).await;
         let mut back = listen(&hub, 1, "b", Some(Rev(0))).await;
         assert_eq!(all(&mut listener).await.0, []);
         assert_eq!(all(&mut back).await.0, []);
-        *fake.away.lock().unwrap() = None;
+        fake.is_away.store(false, Ordering::SeqCst);
         assert_eq!(all(&mut listener).await.0, expected[expected.len() - 1..]);
         assert_eq!(all(&mut back).await.0, expected);
     }
@@ -416,7 +456,7 @@ async fn history(acts: Vec<Act>, dawdles: Vec<u8>, queue: usize) {
                 }
             }
             Act::Down(is_down) => fake.is_down.store(is_down, Ordering::SeqCst),
-            Act::Away(is_away) => *fake.away.lock().unwrap() = is_away.then_some(ErrorCode::Unavailable),
+            Act::Away(is_away) => fake.is_away.store(is_away, Ordering::SeqCst),
             Act::Pause(turns) => {
                 for _ in 0..turns {
                     tokio::task::yield_now().await;
@@ -425,7 +465,7 @@ async fn history(acts: Vec<Act>, dawdles: Vec<u8>, queue: usize) {
         }
     }
     fake.is_down.store(false, Ordering::SeqCst);
-    *fake.away.lock().unwrap() = None;
+    fake.is_away.store(false, Ordering::SeqCst);
     for (index, session) in sessions.iter_mut().enumerate() {
         let Some(session) = session else { continue };
         let (rest, end) = all(&mut session.listener).await;
