@@ -375,6 +375,36 @@ async fn who_never_reads_its_answer_keeps_no_slot() {
 }
 
 #[tokio::test]
+async fn large_answers_on_their_way_share_a_bound() {
+    let http = Http { header_timeout_seconds: 600, ..http() };
+    let site = site_with(http, |bounds| bounds.max_unsent_bytes = LARGE + LARGE / 2, None).await;
+    let mut deaf = TcpStream::connect(site.running.address()).await.unwrap();
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    deaf.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    // What it does not take is not there for others; small answers are.
+    let refused = site.check("/large", 503, r#"{"errcode":503,"errmsg":"too busy"}"#).await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    site.check("/", 200, "/").await;
+    drop(deaf);
+    loop {
+        let answer = site.client.get(site.url("/large")).send().await.unwrap();
+        match answer.status().as_u16() {
+            200 => break assert_eq!(answer.bytes().await.unwrap().len(), LARGE),
+            status => assert_eq!(status, 503),
+        }
+    }
+    // One after the other there is room for any number, and a larger one than the bound goes alone.
+    let site = site_with(self::http(), |bounds| bounds.max_unsent_bytes = LARGE / 2, None).await;
+    for _ in 0..3 {
+        let answer = site.client.get(site.url("/large")).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.content_length()), (200, Some(LARGE as u64)));
+        assert_eq!(answer.bytes().await.unwrap().len(), LARGE);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_body_is_given_up() {
     let site = site().await;
     let mut stream = TcpStream::connect(site.running.address()).await.unwrap();

@@ -75,6 +75,9 @@ section! {
         pub max_connections: usize = 4096, within(1..=1_000_000);
         /// Most requests of one instance that are worked on at the same time; what exceeds them is answered 503.
         pub max_in_flight: usize = 512, within(1..=100_000);
+        /// Most bytes of answers of one instance that wait for their clients to take them; what exceeds them is answered
+        /// 503. One larger answer goes alone; answers of up to 64 KiB do not count.
+        pub max_unsent_bytes: usize = 256 << 20, within(1 << 20..=1 << 31);
         /// Seconds requests in flight get to finish when the daemon stops.
         pub drain_seconds: u64 = 20, within(0..=3600);
     }

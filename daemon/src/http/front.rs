@@ -5,6 +5,7 @@ use super::caller::CallerRates;
 use super::listener::Peer;
 use super::live::{self, Asked};
 use super::observe::observed;
+use super::unsent::Unsent;
 use crate::config::Http;
 use crate::live::Hub;
 use async_trait::async_trait;
@@ -51,6 +52,8 @@ pub struct Bounds {
     pub request_timeout: Duration,
     /// Most requests worked on at the same time.
     pub max_in_flight: usize,
+    /// Most bytes of large answers that wait for their clients to take them.
+    pub max_unsent_bytes: usize,
     /// Requests a second of one caller; 0 for any number, `None` for what the plugin recommends.
     pub rate_limit: Option<u32>,
     /// Address clients use, for links in answers; `None` for the `Host` they sent.
@@ -63,6 +66,7 @@ impl From<&Http> for Bounds {
             max_body_bytes: http.max_body_bytes,
             request_timeout: http.request_timeout(),
             max_in_flight: http.max_in_flight,
+            max_unsent_bytes: http.max_unsent_bytes,
             rate_limit: None,
             public_url: None,
         }
@@ -79,6 +83,7 @@ pub struct Front {
     in_flight: Semaphore,
     /// Bytes that bodies may still take.
     body_bytes: Arc<Semaphore>,
+    unsent: Unsent,
     manner: RwLock<Arc<Manner>>,
 }
 
@@ -97,8 +102,9 @@ impl Front {
         let in_flight = Semaphore::new(bounds.max_in_flight);
         let body_bytes = bounds.max_in_flight.saturating_mul(bounds.max_body_bytes).min(Semaphore::MAX_PERMITS);
         let body_bytes = Arc::new(Semaphore::new(body_bytes));
+        let unsent = Unsent::new(bounds.max_unsent_bytes);
         let (name, manner) = (name.to_owned(), RwLock::default());
-        let front = Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, manner };
+        let front = Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, unsent, manner };
         front.describe(&Description::default());
         front
     }
@@ -184,7 +190,8 @@ impl Front {
             .await
             .map_err(|_| Refusal::TooLate)??;
         let subscription = reply.subscription.take();
-        let reply = response_of(reply).ok_or(Refusal::BadReply)?;
+        let (mut reply, body) = response_of(reply).ok_or(Refusal::BadReply)?;
+        *reply.body_mut() = self.unsent.body(body).ok_or(Refusal::TooBusy)?;
         Ok(match subscription {
             None => Answer::Whole(reply),
             Some(subscription) => Answer::Live(Box::new(Asked { head, subscription, reply })),
@@ -310,9 +317,10 @@ fn is_media(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && path.starts_with("/media/")
 }
 
-fn response_of(reply: HttpReply) -> Option<Response<Body>> {
+/// The answer without its body, and that.
+fn response_of(reply: HttpReply) -> Option<(Response<Body>, Bytes)> {
     let status = StatusCode::from_u16(reply.status).ok().filter(|status| !status.is_informational())?;
-    let mut response = Response::new(Body::from(reply.body));
+    let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     for (name, value) in reply.headers {
         let (name, value) = (name.parse::<HeaderName>().ok()?, HeaderValue::from_str(&value).ok()?);
@@ -320,5 +328,5 @@ fn response_of(reply: HttpReply) -> Option<Response<Body>> {
             response.headers_mut().append(name, value);
         }
     }
-    Some(response)
+    Some((response, reply.body))
 }
