@@ -238,6 +238,6 @@ fn log_refused(host: &Host, messages: usize, error: &Error) {
 }
 
 /// Whether an append was refused for what is in it.
-fn is_of_the_content(error: &Error) -> bool {
+pub fn is_of_the_content(error: &Error) -> bool {
     matches!(error.code, ErrorCode::Invalid | ErrorCode::TooLarge)
 }

@@ -5,10 +5,8 @@ use super::fields::Fields;
 use super::{Api, reply, type_of};
 use crate::commit::Draft;
 use crate::token::Caller;
-use crate::{CALL, msgid, upstream};
 use serde::Serialize;
-use stele_plugin_api::model::Page;
-use stele_plugin_api::ops::{ArchiveAppend, HttpReply, Op};
+use stele_plugin_api::ops::HttpReply;
 
 #[derive(Serialize)]
 struct Sent {
@@ -22,40 +20,20 @@ impl Api {
         let (status, message_type) = (fields.integer("status")?, fields.integer("type")?);
         let content = fields.text("content")?;
         let found = self.open_to(&caller, &conversation).await?.ok_or(ApiError::Failed)?;
-        let sent = match &self.upstream {
-            Some(upstream) => Some(upstream.send(&caller, &conversation, status, message_type, &content).await?),
-            None => None,
-        };
         let draft = Draft {
             kind: type_of(&found),
             above: found.last_seq,
             conversation,
-            sender: caller.sid,
+            sender: caller.sid.clone(),
             status,
             message_type: Some(message_type),
             content,
             opens: None,
         };
-        let id = match sent {
-            Some(id) => {
-                self.keep(&draft, &id).await;
-                id
-            }
+        let id = match &self.upstream {
+            Some(upstream) => upstream.send(&caller, draft).await?,
             None => self.committer.commit(draft).await?,
         };
         Ok(reply::success(Sent { id }))
-    }
-
-    /// Archives what the upstream has under this id. What fails here comes with the next sync.
-    async fn keep(&self, draft: &Draft, id: &str) {
-        let Some(number) = msgid::number(id) else { return };
-        let mut page = Page { messages: vec![draft.message(id, number, msgid::time(number))], ..Page::default() };
-        let kept = async {
-            upstream::tell_apart(&self.host, &mut page.messages).await?;
-            self.host.call_within::<ArchiveAppend>(page, CALL).await
-        };
-        if let Err(error) = kept.await {
-            self.failed(ArchiveAppend::NAME, &error);
-        }
     }
 }

@@ -140,8 +140,20 @@ pub fn message(element: &RawValue, conversation: &str, greeting: &str, otherwise
 }
 
 /// A native id for what has none: the same bytes in the same conversation have the same.
-pub fn derived(conversation: &str, element: &[u8]) -> String {
-    let digest = Sha256::new().chain_update(conversation).chain_update([0]).chain_update(element).finalize();
+fn derived(conversation: &str, element: &[u8]) -> String {
+    digits(Sha256::new().chain_update(conversation).chain_update([0]).chain_update(element))
+}
+
+/// A native id for a message whose own another message has. It is the same whether the message was relayed or read: their
+/// bodies differ.
+pub fn derived_of(message: &Message) -> String {
+    let Message { conversation, native_id, sender, text, .. } = message;
+    let parts = [conversation, native_id, sender, text];
+    digits(parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part).chain_update([0])))
+}
+
+fn digits(digest: Sha256) -> String {
+    let digest = digest.finalize();
     let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{DERIVED}{}", &digits[..DERIVED_DIGITS])
 }

@@ -1,10 +1,12 @@
 //! A real quick-im-core behind the instance: its conversations are archived, and what clients do is relayed to it
 //! (reference/gateway.md; "Conclusion for the archive client" in §5: history only, its pushes are not used).
 
+mod apart;
 mod client;
 mod config;
 mod decode;
 mod discover;
+mod keep;
 mod known;
 mod notes;
 mod pull;
@@ -13,13 +15,13 @@ mod times;
 mod window;
 
 pub use config::UpstreamConfig;
-pub use pull::tell_apart;
 pub use relay::Refusal;
 
 use crate::Clock;
 use crate::config::Config;
 use client::Client;
 use discover::Progress;
+use keep::Keeper;
 use known::Known;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -45,6 +47,8 @@ pub struct Upstream {
     begins: Micros,
     /// In numbers of ids.
     overlap: i64,
+    /// Archives what is relayed.
+    keeper: Keeper,
     known: std::sync::Mutex<Known>,
     /// Held by the discovery that goes on.
     progress: Mutex<Progress>,
@@ -55,7 +59,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The upstream of an instance, if it has one.
+    /// The upstream of an instance, if it has one. Needs a runtime.
     pub fn of(config: &Config, host: &Host, clock: &Clock) -> Option<Self> {
         let upstream = config.upstream.clone()?;
         Some(Self {
@@ -65,6 +69,7 @@ impl Upstream {
             greeting: config.greeting.clone(),
             begins: upstream.begins(),
             overlap: i64::from(upstream.overlap_minutes) * 60_000 * window::MILLISECOND,
+            keeper: Keeper::start(host.clone()),
             known: std::sync::Mutex::default(),
             progress: Mutex::default(),
             complete: AtomicBool::default(),

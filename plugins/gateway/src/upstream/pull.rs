@@ -4,6 +4,7 @@
 //! the trouble is in the window. It is halved until the millisecond in the way stands alone; that one is asked for again, and
 //! then noted and passed.
 
+use super::apart::tell_apart;
 use super::client::{CallError, Device, FAILED};
 use super::decode::{self, Decoded};
 use super::notes::Notes;
@@ -11,11 +12,10 @@ use super::window::{MILLISECOND, Position, Window};
 use super::{Upstream, attributes};
 use crate::msgid;
 use serde_json::json;
-use std::collections::HashMap;
 use std::time::Duration;
-use stele_plugin_api::model::{Conversation, ConversationKind, Message, Micros, Page};
-use stele_plugin_api::ops::{ArchiveGet, ByIds, MAX_IDS, PullRequest};
-use stele_plugin_api::{Error, ErrorCode, Host};
+use stele_plugin_api::model::{Conversation, ConversationKind, Micros, Page};
+use stele_plugin_api::ops::PullRequest;
+use stele_plugin_api::{Error, ErrorCode};
 use tokio::time::Instant;
 
 /// Most requests for one page.
@@ -75,7 +75,8 @@ impl Upstream {
             }
         }
         let collisions = tell_apart(&self.host, &mut page.messages).await?;
-        notes.collisions(collisions.iter().filter(|number| **number > begun.newest()).count());
+        let news = |place: &&usize| page.messages[**place].seq.is_some_and(|number| number > begun.newest());
+        notes.collisions(collisions.iter().filter(news).count());
         page.notices = notes.told();
         page.cursor = Some(position.write());
         Ok(page)
@@ -182,33 +183,4 @@ impl Upstream {
         };
         self.client.call(&device, "/get_conversation_msg_by_range", &body, read).await
     }
-}
-
-/// Gives messages whose id the archive has for another message an id of their own. The upstream's ids are not quite unique
-/// (reference/gateway.md §8): a message that was relayed may have lost its place there to one with the same id. Returns the
-/// numbers of those it did that to.
-///
-/// # Errors
-///
-/// The archive's.
-pub async fn tell_apart(host: &Host, messages: &mut [Message]) -> Result<Vec<i64>, Error> {
-    let mut collisions = Vec::new();
-    for messages in messages.chunks_mut(MAX_IDS) {
-        let native_ids = messages.iter().map(|message| message.native_id.clone()).collect();
-        let stored = host.call::<ArchiveGet>(ByIds { native_ids }).await?.rows;
-        let stored: HashMap<_, _> = stored.iter().map(|row| (row.native_id.as_str(), row)).collect();
-        for message in messages {
-            let Some(known) = stored.get(message.native_id.as_str()) else { continue };
-            // What was stored empty the upstream may have filled with another message's.
-            let differs = |known: &str, read: &str| !known.is_empty() && known != read;
-            if known.conversation != message.conversation
-                || differs(&known.text, &message.text)
-                || differs(&known.sender, &message.sender)
-            {
-                message.native_id = decode::derived(&message.conversation, &message.body);
-                collisions.extend(message.seq);
-            }
-        }
-    }
-    Ok(collisions)
 }

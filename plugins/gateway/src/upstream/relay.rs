@@ -6,6 +6,8 @@
 use super::Upstream;
 use super::client::{CallError, Device, INVALID, NOT_ALLOWED};
 use super::decode;
+use crate::commit::Draft;
+use crate::msgid;
 use crate::token::Caller;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -34,18 +36,24 @@ pub enum Refusal {
 }
 
 impl Upstream {
-    /// Sends a message, and says its id.
-    pub async fn send(
-        &self,
-        caller: &Caller,
-        conversation: &str,
-        status: i32,
-        kind: i32,
-        content: &str,
-    ) -> Result<String, Refusal> {
-        let body = json!({ "conversation_id": conversation, "status": status, "type": kind, "content": content });
+    /// Sends a message, and archives it under its id, which is returned. What fails here comes with the next sync.
+    pub async fn send(&self, caller: &Caller, draft: Draft) -> Result<String, Refusal> {
+        let Some(away) = self.keeper.begin(&draft.conversation, draft.content.len()) else {
+            self.host.log_from("upstream", Level::Warn, "too many messages are being relayed", &[]);
+            return Err(Refusal::Failed);
+        };
+        let body = json!({
+            "conversation_id": draft.conversation, "status": draft.status, "type": draft.message_type,
+            "content": draft.content,
+        });
         let id = |data: Option<&RawValue>| decode::text(data, &["MsgID", "MsgId"]);
-        self.done("/send_msg", self.client.call(&device(caller), "/send_msg", &body, id).await)
+        let id = self.done("/send_msg", self.client.call(&device(caller), "/send_msg", &body, id).await)?;
+        if let Some(number) = msgid::number(&id) {
+            // As the upstream has it: it drops the status (reference/gateway.md §12-15), and does not tell the time.
+            let message = Draft { status: 0, ..draft }.message(&id, number, msgid::time(number));
+            away.back(number, message).await;
+        }
+        Ok(id)
     }
 
     /// Makes the caller a member.

@@ -79,13 +79,16 @@ pub(super) enum Choice<'a> {
     Last(usize),
 }
 
+/// Microseconds by which the clock that ids are made by is behind the one that stamps messages: they are two programs.
+const ID_BEHIND: i64 = 1400;
+
 /// Messages of a page of the calls that have pages.
 const PAGE: usize = 30;
 
 impl Store {
     /// Stores a message with a new id, unless the id is taken, and returns the id.
     pub fn put(&mut self, sent: &Sent<'_>, switches: &Switches) -> String {
-        let ms = sent.at.div_euclid(1000);
+        let ms = (sent.at - ID_BEHIND).div_euclid(1000);
         let counter = if self.latest.0 == ms { self.latest.1 % 4095 + 1 } else { 1 };
         let kind = self.conversations.get(sent.conversation).map_or(0, |conversation| conversation.kind);
         let id = if switches.colliding && !self.latest_id.is_empty() {
