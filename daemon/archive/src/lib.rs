@@ -40,7 +40,7 @@ pub use feed::{DayCount, Feed, FeedRow};
 pub use ids::{ConversationId, InstanceId, MediaId, MessageId, PersonId, Rev, RunId};
 pub use jobs::{JobKey, JobRecord, JobTable, Lease, Outcome, RunRecord, RunReport, RunStart};
 pub use label::label;
-pub use live::{Audience, Live, Stay};
+pub use live::{Audience, Live, News, Portion, Stay};
 pub use media::{Blob, MediaCatalog, MediaTask, MediaTotals, NextAttempt};
 pub use pages::{Commit, Committed, Pages, ParkedRow, Stream};
 pub use queries::{

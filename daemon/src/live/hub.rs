@@ -10,7 +10,7 @@ use super::{Options, Source};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use stele_archive::{ArchiveError, Audience, Clock, InstanceId, PersonId, Rev, Stay, StoredMessage};
+use stele_archive::{ArchiveError, Audience, Clock, InstanceId, News, PersonId, Portion, Rev, Stay};
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::Subscription;
 use tokio::sync::{Notify, Semaphore};
@@ -252,17 +252,13 @@ impl Hub {
             }
             state.at
         };
-        let limit = self.batch_rows();
-        let live = self.source.live();
-        let mut rows = {
+        let portion = Portion { bytes: BATCH_BYTES.min(self.options.queue_bytes), ..self.batch() };
+        let News { mut messages, upto } = {
             let _reader = self.readers.acquire().await.expect("the semaphore is never closed");
-            live.missed(self.instance, session.person, after, upto, limit as u32).await?
+            self.source.live().missed(session.person, after, upto, portion).await?
         };
-        let is_whole = rows.len() < limit;
-        let is_cut = cut(&mut rows, BATCH_BYTES.min(self.options.queue_bytes));
-        let upto = rows.last().map(|row| row.rev).filter(|_| is_cut || !is_whole).unwrap_or(upto);
-        rows.retain(|row| row.sent_at >= oldest);
-        let events = self.render(rows).await;
+        messages.retain(|message| message.sent_at >= oldest);
+        let events = self.render(messages).await;
         session.load(after, &events, upto);
         Ok(())
     }
@@ -322,17 +318,13 @@ impl Hub {
         audiences: &mut Audiences,
     ) -> Result<bool, ArchiveError> {
         let live = self.source.live();
-        let limit = self.batch_rows();
         let came = pending.unwrap_or_else(|| self.now());
         let last = self.source.last_rev().await?;
-        let mut rows = live.news(self.instance, at, last, limit as u32).await?;
-        let is_whole = rows.len() < limit;
-        let is_cut = cut(&mut rows, BATCH_BYTES);
         // What came of other instances is passed over for good.
-        let upto = rows.last().map(|row| row.rev).filter(|_| is_cut || !is_whole).unwrap_or(last);
+        let News { messages: mut rows, upto } = live.news(self.instance, at, last, self.batch()).await?;
         if rows.is_empty() {
             self.state().at = upto;
-            return Ok(false);
+            return Ok(upto < last);
         }
         let oldest = came.time - HISTORY;
         let all = rows.len();
@@ -383,8 +375,8 @@ impl Hub {
         slow.iter().for_each(|session| self.ended(session, End::Slow));
     }
 
-    fn batch_rows(&self) -> usize {
-        (self.options.queue / 4).clamp(1, BATCH_ROWS)
+    fn batch(&self) -> Portion {
+        Portion { rows: (self.options.queue / 4).clamp(1, BATCH_ROWS) as u32, bytes: BATCH_BYTES }
     }
 
     fn committed(&self) -> MutexGuard<'_, Option<Moment>> {
@@ -411,19 +403,6 @@ impl State {
             }
         }
     }
-}
-
-/// Keeps the first messages whose bodies and texts are no more than so many bytes, at least one. Returns whether there are more.
-fn cut(rows: &mut Vec<StoredMessage>, bytes: usize) -> bool {
-    let mut sum = 0;
-    let fits = |row: &&StoredMessage| {
-        sum += row.body.len() + row.text.len();
-        sum <= bytes
-    };
-    let kept = rows.iter().take_while(fits).count().max(1);
-    let is_cut = kept < rows.len();
-    rows.truncate(kept);
-    is_cut
 }
 
 /// Pause after so many failures in a row.

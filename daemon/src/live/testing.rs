@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stele_archive::{
-    ArchiveError, Audience, ConversationId, InstanceId, Live, ManualClock, MessageId, PersonId, Result, Rev, Stay,
-    StoredMessage,
+    ArchiveError, Audience, ConversationId, InstanceId, Live, ManualClock, MessageId, News, PersonId, Portion, Result,
+    Rev, Stay, StoredMessage,
 };
 use stele_plugin_api::Error;
 use stele_plugin_api::ops::{LiveEvent, Subscription};
@@ -108,32 +108,36 @@ impl Fake {
         }
     }
 
-    fn between(&self, after: Rev, upto: Rev, limit: u32, person: Option<PersonId>) -> Vec<StoredMessage> {
+    fn between(&self, after: Rev, upto: Rev, portion: Portion, person: Option<PersonId>) -> News {
         let heard = person.map(|person| self.heard(person.0, after));
         let inner = self.inner.lock().unwrap();
         let is_heard = |rev: &Rev| heard.as_ref().is_none_or(|heard| heard.contains(rev));
         let wanted = |message: &&StoredMessage| message.rev > after && message.rev <= upto && is_heard(&message.rev);
-        inner.messages.iter().filter(wanted).take(limit as usize).cloned().collect()
+        let mut messages: Vec<_> =
+            inner.messages.iter().filter(wanted).take(portion.rows as usize + 1).cloned().collect();
+        let mut bytes = 0;
+        let fits = |message: &&StoredMessage| {
+            bytes += message.text.len() + message.body.len();
+            bytes <= portion.bytes
+        };
+        let kept = messages.iter().take_while(fits).count().max(1).min(portion.rows as usize);
+        let is_cut = kept < messages.len();
+        messages.truncate(kept);
+        let upto = messages.last().map(|message| message.rev).filter(|_| is_cut).unwrap_or(upto);
+        News { messages, upto }
     }
 }
 
 #[async_trait]
 impl Live for Fake {
-    async fn news(&self, _: InstanceId, after: Rev, upto: Rev, limit: u32) -> Result<Vec<StoredMessage>> {
+    async fn news(&self, _: InstanceId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
         self.answer().await?;
-        Ok(self.between(after, upto, limit, None))
+        Ok(self.between(after, upto, portion, None))
     }
 
-    async fn missed(
-        &self,
-        _: InstanceId,
-        person: PersonId,
-        after: Rev,
-        upto: Rev,
-        limit: u32,
-    ) -> Result<Vec<StoredMessage>> {
+    async fn missed(&self, person: PersonId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
         self.answer().await?;
-        Ok(self.between(after, upto, limit, Some(person)))
+        Ok(self.between(after, upto, portion, Some(person)))
     }
 
     async fn audience_versions(&self, conversations: &[ConversationId]) -> Result<Vec<i64>> {

@@ -86,6 +86,7 @@ async fn members_of_before_hear_what_comes() {
     for undo in [
         "DROP TABLE stay",
         "DROP INDEX participation_member",
+        "DROP INDEX message_late_there",
         "ALTER TABLE conversation DROP COLUMN archived",
         "ALTER TABLE conversation DROP COLUMN deleted",
         "ALTER TABLE conversation DROP COLUMN audience",

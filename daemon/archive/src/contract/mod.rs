@@ -80,7 +80,8 @@ suite! {
         days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order,
         by_native_keeps_the_order;
     feed: revisions_ascend, day_counts_follow;
-    live: news_come_in_order, members_hear_what_is_said_while_they_are, a_late_message_is_heard_when_it_can_be_read,
+    live: news_come_in_order, members_hear_what_is_said_while_they_are, what_was_missed_in_many_places_is_one_order,
+        a_late_message_is_heard_when_it_can_be_read,
         words_on_members_are_merged, an_audience_has_a_version, a_coming_and_going_is_one_stay;
     media: files_go_their_way, contents_are_stored_once, due_files_are_ordered;
     jobs: leases_exclude_and_fence, runs_are_kept_and_bounded, a_sweep_marks_what_was_lost, definitions_keep_history;

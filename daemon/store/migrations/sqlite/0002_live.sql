@@ -25,3 +25,6 @@ UPDATE conversation SET audience = 1 WHERE id IN (SELECT conversation FROM stay)
 
 -- What somebody is a member of, with or without messages.
 CREATE INDEX participation_member ON participation (person, conversation) WHERE member = 1;
+
+-- Recovered messages of a conversation by the revision of their recovery: they are out of the order of ids.
+CREATE INDEX message_late_there ON message (conversation, late) WHERE late IS NOT NULL;

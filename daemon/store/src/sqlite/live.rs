@@ -1,27 +1,77 @@
-//! What live delivery reads: two ranges of revisions, as the feed's, and a range of stays.
+//! What live delivery reads: two ranges of revisions, as the feed's; the ranges of somebody's stays, merged; and a range of
+//! stays.
 
 use super::error::Failure;
 use super::{SqliteArchive, rows};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use stele_archive::{Audience, ConversationId, InstanceId, Live, PersonId, Result, Rev, Stay, StoredMessage};
+use stele_archive::{Audience, ConversationId, InstanceId, Live, News, PersonId, Portion, Result, Rev, Stay};
 
-/// The two statements for an instance's messages by revision: those readable at once, and recovered ones. Parameters: 1 the
-/// instance, 2 and 3 the revisions after and up to, 4 the limit; with `heard`, 5 the person who heard them.
-pub(super) fn news_sql(heard: bool) -> [String; 2] {
+/// Revisions that are looked at one by one for each conversation somebody is a member of, before those are walked: about
+/// what the walk costs.
+const NEAR: i64 = 8;
+
+/// How much somebody is a member of.
+pub(super) const JOINED: &str =
+    "SELECT count(*) FROM participation INDEXED BY participation_member WHERE person = ? AND member = 1";
+
+/// The two statements for messages by revision: those readable at once, and recovered ones. Parameters: the instance or, with
+/// `missed`, the person; the revisions after and up to, the limit.
+pub(super) fn news_sql(missed: bool) -> [String; 2] {
     let ranges = [("NOT INDEXED", "id", " AND m.late IS NULL"), ("INDEXED BY message_late", "late", "")];
     ranges.map(|(index, rev, prompt)| {
         // Stays of one person in one conversation do not overlap, so a message meets one at most.
-        let stay = format!(
-            " CROSS JOIN stay AS s ON s.conversation = m.conversation AND s.person = ?5 AND s.after_rev < m.{rev} \
-             AND ifnull(s.until_rev, 9223372036854775807) >= m.{rev}"
+        let heard = format!(
+            " CROSS JOIN stay AS s ON s.conversation = m.conversation AND s.person = ?1 AND s.after_rev < m.{rev} \
+             AND ifnull(s.until_rev, {OPEN}) >= m.{rev} \
+             CROSS JOIN participation AS p ON p.conversation = m.conversation AND p.person = ?1 AND p.member = 1"
         );
-        let stay = if heard { stay.as_str() } else { "" };
+        let (heard, of) = if missed { (heard.as_str(), "") } else { ("", " AND m.instance = ?1") };
         format!(
-            "SELECT m.{rev}, m.id FROM message AS m {index}{stay} \
-             WHERE m.{rev} > ?2 AND m.{rev} <= ?3{prompt} AND m.instance = ?1 ORDER BY m.{rev} LIMIT ?4"
+            "SELECT m.{rev}, m.id FROM message AS m {index}{heard} \
+             WHERE m.{rev} > ?2 AND m.{rev} <= ?3{prompt}{of} ORDER BY m.{rev} LIMIT ?4"
         )
     })
+}
+
+/// The statement for what somebody missed, however far it lies apart. Parameters: the person, the revisions after and up to, the limit.
+///
+/// Every stay in what they are a member of now is some ranges of revisions: one per kind of message there, and, for want of a
+/// kind, that of recovered messages. The ranges are merged by a queue that holds the next place in each of them: from the
+/// least of all the walk goes on to the one after it in the same range. A place of a message that was recovered elsewhere
+/// in the order has no id here.
+pub(super) fn missed_sql() -> String {
+    let least = "SELECT min(kind) FROM message INDEXED BY message_by_id WHERE conversation =";
+    let next = |range: &str, after: &str, last: &str| {
+        format!(
+            "ifnull(CASE WHEN {range}.kind IS NULL THEN \
+             (SELECT min(late) FROM message INDEXED BY message_late_there \
+             WHERE conversation = {range}.conversation AND late > {after} AND late <= {last}) ELSE \
+             (SELECT min(id) FROM message INDEXED BY message_by_id \
+             WHERE conversation = {range}.conversation AND kind = {range}.kind AND id > {after} AND id <= {last}) END, {OPEN})"
+        )
+    };
+    let (first, last) = ("max(?2, s.after_rev)", format!("min(?3, ifnull(s.until_rev, {OPEN}))"));
+    format!(
+        "WITH RECURSIVE joined (conversation, kind) AS ( \
+             SELECT p.conversation, ({least} p.conversation) \
+             FROM participation AS p INDEXED BY participation_member WHERE p.person = ?1 AND p.member = 1 \
+             UNION ALL \
+             SELECT joined.conversation, ({least} joined.conversation AND kind > joined.kind) \
+             FROM joined WHERE joined.kind IS NOT NULL \
+         ), walk (place, conversation, kind, last) AS ( \
+             SELECT {}, joined.conversation, joined.kind, {last} FROM joined \
+             CROSS JOIN stay AS s ON s.conversation = joined.conversation AND s.person = ?1 \
+             UNION ALL \
+             SELECT {}, walk.conversation, walk.kind, walk.last FROM walk WHERE walk.place < {OPEN} \
+             ORDER BY 1 LIMIT ?4 \
+         ) SELECT walk.place, CASE WHEN walk.kind IS NULL \
+         THEN (SELECT id FROM message INDEXED BY message_late WHERE late = walk.place) \
+         ELSE (SELECT id FROM message WHERE id = walk.place AND late IS NULL) END \
+         FROM walk WHERE walk.place < {OPEN}",
+        next("joined", first, &last),
+        next("walk", "walk.place", "walk.last"),
+    )
 }
 
 /// Who hears a conversation after a revision. Parameters: conversation, revision.
@@ -33,21 +83,21 @@ const OPEN: i64 = i64::MAX;
 
 #[async_trait]
 impl Live for SqliteArchive {
-    async fn news(&self, instance: InstanceId, after: Rev, upto: Rev, limit: u32) -> Result<Vec<StoredMessage>> {
+    async fn news(&self, instance: InstanceId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
         let mut snapshot = self.read().await?;
-        Ok(between(&mut snapshot, instance, None, (after, upto), limit).await?)
+        let places = between(&mut snapshot, news_sql(false), instance.0, (after.0, upto.0), portion).await?;
+        Ok(load(&mut snapshot, places, (after, upto), portion).await?)
     }
 
-    async fn missed(
-        &self,
-        instance: InstanceId,
-        person: PersonId,
-        after: Rev,
-        upto: Rev,
-        limit: u32,
-    ) -> Result<Vec<StoredMessage>> {
+    async fn missed(&self, person: PersonId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
         let mut snapshot = self.read().await?;
-        Ok(between(&mut snapshot, instance, Some(person), (after, upto), limit).await?)
+        let joined: i64 = sqlx::query_scalar(JOINED).bind(person.0).fetch_one(&mut *snapshot).await.map_err(Failure)?;
+        let near = upto.0.min(after.0.saturating_add(joined.saturating_mul(NEAR)));
+        let mut places = between(&mut snapshot, news_sql(true), person.0, (after.0, near), portion).await?;
+        if near < upto.0 && places.len() < portion.rows as usize {
+            places = between(&mut snapshot, [missed_sql()], person.0, (after.0, upto.0), portion).await?;
+        }
+        Ok(load(&mut snapshot, places, (after, upto), portion).await?)
     }
 
     async fn audience_versions(&self, conversations: &[ConversationId]) -> Result<Vec<i64>> {
@@ -78,25 +128,46 @@ impl Live for SqliteArchive {
     }
 }
 
+/// A revision, and the id of the message that is readable since then.
+type Place = (i64, Option<i64>);
+
+/// The first places that these statements find, in order.
 async fn between(
     connection: &mut SqliteConnection,
-    instance: InstanceId,
-    person: Option<PersonId>,
-    (after, upto): (Rev, Rev),
-    limit: u32,
-) -> Result<Vec<StoredMessage>, Failure> {
-    let mut found = Vec::new();
-    for sql in news_sql(person.is_some()) {
-        let mut range =
-            sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(sql)).bind(instance.0).bind(after.0).bind(upto.0).bind(limit);
-        if let Some(person) = person {
-            range = range.bind(person.0);
-        }
-        found.extend(range.fetch_all(&mut *connection).await?);
+    statements: impl IntoIterator<Item = String>,
+    of: i64,
+    (after, upto): (i64, i64),
+    portion: Portion,
+) -> Result<Vec<Place>, Failure> {
+    let mut places: Vec<Place> = Vec::new();
+    for sql in statements {
+        let range = sqlx::query_as::<_, Place>(AssertSqlSafe(sql)).bind(of).bind(after).bind(upto).bind(portion.rows);
+        places.extend(range.fetch_all(&mut *connection).await?);
     }
-    // Two ascending runs.
-    found.sort();
-    found.truncate(limit as usize);
-    let ids: Vec<i64> = found.into_iter().map(|(_, id)| id).collect();
-    rows::messages(connection, &ids).await
+    // An ascending run each.
+    places.sort_unstable();
+    places.truncate(portion.rows as usize);
+    Ok(places)
+}
+
+/// The messages of the first places, as many as are brought at once; there may be no message of that place.
+async fn load(
+    connection: &mut SqliteConnection,
+    places: Vec<Place>,
+    (after, upto): (Rev, Rev),
+    portion: Portion,
+) -> Result<News, Failure> {
+    let is_whole = places.len() < portion.rows as usize;
+    let ids: Vec<i64> = places.iter().filter_map(|(_, id)| *id).collect();
+    let fitting = &ids[..rows::fitting(connection, &ids, portion.bytes).await?];
+    let reached = if fitting.len() < ids.len() {
+        // Up to the last one that is brought.
+        let last = fitting.last().copied();
+        places.iter().find(|(_, id)| *id == last).map(|(place, _)| Rev(*place))
+    } else {
+        places.last().map(|(place, _)| Rev(*place)).filter(|_| !is_whole)
+    };
+    let messages = rows::messages(connection, fitting).await?;
+    let otherwise = if is_whole { upto } else { after };
+    Ok(News { messages, upto: reached.unwrap_or(otherwise) })
 }

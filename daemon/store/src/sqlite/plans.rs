@@ -96,16 +96,29 @@ async fn no_answer_scans_or_sorts() {
     }
     check(feed::PROMPT, &plan(&archive, feed::PROMPT).await, "INTEGER PRIMARY KEY (rowid>?)");
     check(feed::LATE, &plan(&archive, feed::LATE).await, "INDEX message_late (late>?)");
-    for heard in [false, true] {
-        for (sql, index) in live::news_sql(heard)
-            .iter()
-            .zip(["INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "INDEX message_late (late>? AND late<?)"])
-        {
+    let revs = ["INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "INDEX message_late (late>? AND late<?)"];
+    for missed in [false, true] {
+        for (sql, index) in live::news_sql(missed).iter().zip(revs) {
             let plan = plan(&archive, sql).await;
             check(sql, &plan, index);
             let stays = "SEARCH s USING PRIMARY KEY (conversation=? AND person=? AND after_rev<?)";
-            assert_eq!(plan.contains(stays), heard, "{sql}\n{plan}");
+            assert_eq!(plan.contains(stays), missed, "{sql}\n{plan}");
         }
+    }
+    let joined = "COVERING INDEX participation_member (person=?)";
+    check(live::JOINED, &plan(&archive, live::JOINED).await, joined);
+    let sql = live::missed_sql();
+    // What is scanned are the steps themselves.
+    let missed = plan(&archive, &sql).await.replace("SCAN joined", "").replace("SCAN walk", "");
+    for index in [
+        joined,
+        "COVERING INDEX message_by_id (conversation=? AND kind>?)",
+        "s USING PRIMARY KEY (conversation=? AND person=?)",
+        "COVERING INDEX message_by_id (conversation=? AND kind=? AND id>? AND id<?)",
+        "COVERING INDEX message_late_there (conversation=? AND late>? AND late<?)",
+        "COVERING INDEX message_late (late=?)",
+    ] {
+        check(&sql, &missed, index);
     }
     check(
         live::AUDIENCE,

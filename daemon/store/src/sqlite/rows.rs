@@ -9,6 +9,23 @@ use stele_archive::ops::{ConversationView, PersonView};
 use stele_archive::{Blob, ConversationId, InstanceId, MediaId, MediaState, MessageId, PersonId, Rev};
 use stele_archive::{StoredMedia, StoredMessage};
 
+/// How many of these messages, the first ones, are loaded within so many bytes of texts and bodies; the first one always is.
+pub(super) async fn fitting(connection: &mut SqliteConnection, ids: &[i64], bytes: usize) -> Result<usize, Failure> {
+    const LENGTHS: &str = "SELECT ifnull(octet_length(m.text) + octet_length(m.body), 0) \
+        FROM json_each(?) AS j LEFT JOIN message AS m ON m.id = j.value";
+    if ids.len() < 2 {
+        return Ok(ids.len());
+    }
+    let lengths: Vec<i64> =
+        sqlx::query_scalar(LENGTHS).bind(id_list(ids.iter().copied())).fetch_all(&mut *connection).await?;
+    let mut sum = 0;
+    let fits = |length: &&i64| {
+        sum += length.cast_unsigned();
+        sum <= bytes as u64
+    };
+    Ok(lengths.iter().take_while(fits).count().max(1))
+}
+
 /// The messages of these ids, in the order of the ids; unknown ones are left out.
 pub(super) async fn messages(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<StoredMessage>, Failure> {
     const MESSAGES: &str = "SELECT m.id, ifnull(m.late, m.id), m.instance, m.native_id, m.client_id, m.conversation, \

@@ -340,15 +340,17 @@ impl Memory {
         (talk.version, stays)
     }
 
-    /// Ids of the messages of an instance after so many and up to so many readable ones; of those a person heard.
+    /// Ids of the messages of an instance after so many and up to so many readable ones; of those a person heard in what they
+    /// are a member of.
     pub fn news(&self, at: usize, person: Option<&str>, (after, upto): (usize, usize)) -> Vec<i64> {
         let instance = &self.instances[at];
         let heard = |(position, kept): &(usize, &Kept)| {
             let stays = &instance.conversations[&kept.message.conversation].stays;
             person.is_none_or(|person| {
-                stays.iter().any(|(who, after, until)| {
-                    who == person && after <= position && until.is_none_or(|until| *position < until)
-                })
+                stays.iter().any(|(who, _, until)| who == person && until.is_none())
+                    && stays.iter().any(|(who, after, until)| {
+                        who == person && after <= position && until.is_none_or(|until| *position < until)
+                    })
             })
         };
         let among = self.messages.iter().enumerate().take(upto).skip(after);

@@ -5,8 +5,9 @@ mod deep;
 mod history;
 mod memory;
 
+use super::live::{Of, read};
 use super::{Backend, Factory};
-use crate::{Archive, Commit, ConversationId, InstanceId, MessageId, Rev, Stay, StoredMessage, Stream};
+use crate::{Archive, Commit, ConversationId, InstanceId, MessageId, Portion, Rev, Stay, StoredMessage, Stream};
 use bytes::Bytes;
 pub use deep::run_deep;
 use history::{Step, histories, page_of};
@@ -135,18 +136,16 @@ async fn compare_live(archive: &dyn Archive, model: &Memory, (at, id): (usize, I
         people.extend(archive.person_id(id, person).await.map_err(broken)?.map(|id| (id, person)));
     }
     let all = revs.len();
-    for (after, upto, limit) in [(0, all, 1000), (all / 3, all, 2), (all / 2, all * 2 / 3, 1000)] {
+    for (after, upto, rows) in [(0, all, 1000), (all / 3, all, 2), (all / 2, all * 2 / 3, 1000)] {
+        let portion = Portion { rows, bytes: 1 << 20 };
+        let among = (rev(after), rev(upto));
         let shown = |rows: Vec<StoredMessage>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();
-        let expected = |person| {
-            let mut ids = model.news(at, person, (after, upto));
-            ids.truncate(limit as usize);
-            ids
-        };
-        let news = archive.news(id, rev(after), rev(upto), limit).await.map_err(broken)?;
-        same(&format!("news {after} to {upto}"), shown(news), expected(None))?;
+        let news = read(archive, Of::All(id), among, portion).await.map_err(broken)?;
+        same(&format!("news {after} to {upto}"), shown(news), model.news(at, None, (after, upto)))?;
         for (person, native) in &people {
-            let missed = archive.missed(id, *person, rev(after), rev(upto), limit).await.map_err(broken)?;
-            same(&format!("missed {after} to {upto} by {native}"), shown(missed), expected(Some(*native)))?;
+            let missed = read(archive, Of::MissedBy(*person), among, portion).await.map_err(broken)?;
+            let expected = model.news(at, Some(*native), (after, upto));
+            same(&format!("missed {after} to {upto} by {native}"), shown(missed), expected)?;
         }
         for native in history::CONVERSATIONS {
             let Some(known) = archive.conversation(id, native).await.map_err(broken)? else { continue };
