@@ -4,14 +4,19 @@
 //!
 //! * `"${name}"` is the value of a variable, also within a text.
 //! * `"<Shape>"` is any value of that shape, and `"<Shape as name>"` also keeps its text as a variable.
+//! * `"<Shape of ${name}>"` is the same value of that shape wherever it is said in a scenario: what one thing always has.
 //! * `["<for i in 6..35>", item]` is an array of these thirty items; `35..6` runs backwards.
 //! * `"<any>"` is any value.
 
 use anyhow::{Context, Result, bail, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// How far from now a time may be that is of now: less than zones differ by.
+const NOW: TimeDelta = TimeDelta::minutes(10);
 
 /// What has been kept, by name.
 pub type Variables = BTreeMap<String, String>;
@@ -27,6 +32,27 @@ pub struct Shape {
     pub kind: String,
     /// A regular expression its text matches as a whole.
     pub matches: Option<String>,
+    /// It is a time of now, in this form.
+    pub now: Option<TimeForm>,
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeForm {
+    /// Microseconds since 1970.
+    Micros,
+    /// Text, with a zone.
+    Rfc3339,
+}
+
+impl TimeForm {
+    fn read(self, found: &Value) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Micros => DateTime::from_timestamp_micros(found.as_i64()?),
+            Self::Rfc3339 => Some(DateTime::parse_from_rfc3339(found.as_str()?).ok()?.to_utc()),
+        }
+    }
 }
 
 impl Shape {
@@ -41,6 +67,11 @@ impl Shape {
         if let Some(pattern) = &self.matches {
             let whole = Regex::new(&format!("^(?:{pattern})$"))?;
             ensure!(whole.is_match(&text_of(found)), "{found} does not match {pattern}");
+        }
+        if let Some(form) = self.now {
+            let time = form.read(found).with_context(|| format!("{found} is no time in the form {form:?}"))?;
+            let now = Utc::now();
+            ensure!((now - time).abs() <= NOW, "{found} is {time}, and now it is {now}");
         }
         Ok(())
     }
@@ -112,14 +143,20 @@ fn compare_text(expected: &str, found: &Value, shapes: &Shapes, variables: &mut 
         ensure!(*found == filled, "{found} instead of {filled}");
         return Ok(());
     };
-    let (shape, keep) = match named.split_once(" as ") {
-        Some((shape, name)) => (shape, Some(fill(name, variables)?)),
-        None => (named, None),
+    let (shape, keep, fixed) = match (named.split_once(" as "), named.split_once(" of ")) {
+        (Some((shape, name)), _) => (shape, Some(fill(name, variables)?), false),
+        (None, Some((shape, _))) => (shape, Some(fill(named, variables)?), true),
+        (None, None) => (named, None, false),
     };
     if shape != "any" {
         shapes.get(shape).with_context(|| format!("no shape is called {shape}"))?.check(found)?;
     }
-    variables.extend(keep.map(|name| (name, text_of(found))));
+    let Some(name) = keep else { return Ok(()) };
+    let text = text_of(found);
+    match variables.get(&name) {
+        Some(before) if fixed => ensure!(*before == text, "{text}, and before it was {before}"),
+        _ => drop(variables.insert(name, text)),
+    }
     Ok(())
 }
 
@@ -142,9 +179,12 @@ mod tests {
     use serde_json::json;
 
     fn check(expected: &Value, found: &Value) -> Result<Variables> {
-        let id = Shape { kind: "string".into(), matches: Some("[a-z]".into()) };
-        let shapes =
-            Shapes::from([("Id".to_owned(), id), ("Int".to_owned(), Shape { kind: "integer".into(), matches: None })]);
+        let shapes = serde_json::from_value(json!({
+            "Id": { "type": "string", "matches": "[a-z]" },
+            "Int": { "type": "integer" },
+            "Micros": { "type": "integer", "now": "micros" },
+            "Text": { "type": "string", "now": "rfc3339" },
+        }))?;
         let mut variables = Variables::from([("x".to_owned(), "7".to_owned())]);
         compare(expected, found, &shapes, &mut variables)?;
         Ok(variables)
@@ -177,6 +217,8 @@ mod tests {
             (json!("<Int>"), json!(5.5)),
             (json!("#${x}"), json!("7")),
             (json!("${y}"), json!("")),
+            (json!("<Micros>"), json!(0)),
+            (json!("<Text>"), json!("now")),
         ];
         for (expected, found) in different {
             assert!(check(&expected, &found).is_err(), "{expected} {found}");
@@ -190,5 +232,25 @@ mod tests {
             &json!({ "a": "q", "b": 5, "c": "q" }),
         );
         assert_eq!(kept.unwrap()["n7"], "5");
+    }
+
+    #[test]
+    fn what_one_thing_has_it_always_has() {
+        let expected = json!(["<Int of ${x}>", "<Int of y>", "<Int of 7>"]);
+        check(&expected, &json!([1, 2, 1])).unwrap();
+        assert!(check(&expected, &json!([1, 1, 2])).is_err());
+    }
+
+    #[test]
+    fn a_time_of_now_is_no_quarter_of_an_hour_off() {
+        for minutes in [-15, 0, 15] {
+            let time = Utc::now() + TimeDelta::minutes(minutes);
+            let elsewhere = time.with_timezone(&chrono::FixedOffset::east_opt(8 * 3600).unwrap());
+            for (shape, found) in
+                [("<Micros>", json!(time.timestamp_micros())), ("<Text>", json!(elsewhere.to_rfc3339()))]
+            {
+                assert_eq!(check(&json!(shape), &found).is_ok(), minutes == 0, "{found}");
+            }
+        }
     }
 }
