@@ -2,19 +2,23 @@
 //! whatever happens to connections, members and processes meanwhile.
 
 use anyhow::{Context, Result, ensure};
+use chrono::Utc;
 use futures::future::{join_all, try_join_all};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
 };
 use stele_tests::{
     daemon::{Daemon, Site, is_alive, wait_for},
     gateway::{Api, Claims, Gateway, KEY, Sent, jwt, site, token},
-    live::{Call, Carrier, End, Listener},
+    live::{Call, Carrier, End, Heard, Listener},
     places,
 };
+use tokio::sync::watch;
 
 async fn start(config: &str) -> Result<(Site, Daemon, Gateway)> {
     start_with(config, "").await
@@ -43,7 +47,7 @@ struct Ear {
     carrier: Carrier,
     listener: Option<Listener>,
     /// Messages of earlier connections.
-    heard: Vec<Value>,
+    heard: Vec<Heard>,
     expected: Vec<String>,
 }
 
@@ -60,32 +64,26 @@ impl Ear {
     /// Ends the connection, or keeps what an ended one has heard.
     fn leave(&mut self) {
         if let Some(listener) = self.listener.take() {
-            self.heard.extend(listener.log().heard.iter().map(|heard| heard.message()));
+            self.heard.extend(listener.log().heard);
         }
     }
 
     /// Comes back, with what it missed.
     async fn returns(&mut self, gateway: &Gateway) -> Result<()> {
         self.leave();
-        let since = self.heard.last().and_then(|message| message["MsgId"].as_str());
+        let since = self.heard.last().map(|heard| heard.msg_id.as_str());
         self.listener = Some(listen(gateway, self.person, self.carrier, since).await?);
         Ok(())
     }
 
-    /// It has heard what it should have, in order, and nothing else, and each as it was sent.
-    fn verify(&mut self, sent: &BTreeMap<String, Sent>) -> Result<()> {
+    /// It has heard what it should have, in order, and nothing else, and each as the archive shows it, byte for byte.
+    fn verify(&mut self, shown: &BTreeMap<String, String>) -> Result<()> {
         self.leave();
-        let ids: Vec<_> = self.heard.iter().map(|message| message["MsgId"].as_str().unwrap_or_default()).collect();
+        let ids: Vec<_> = self.heard.iter().map(|heard| heard.msg_id.as_str()).collect();
         ensure!(ids == self.expected, "{} over {:?}: {}", self.person, self.carrier, difference(&ids, &self.expected));
-        for message in &self.heard {
-            let id = message["MsgId"].as_str().context("a message has an id")?;
-            let found = Sent {
-                id: id.to_owned(),
-                conversation: message["ConversationID"].as_str().unwrap_or_default().to_owned(),
-                from: message["FromSession"].as_str().unwrap_or_default().to_owned(),
-                content: message["Content"].as_str().unwrap_or_default().to_owned(),
-            };
-            ensure!(sent.get(id) == Some(&found), "{message}");
+        for Heard { text, msg_id, .. } in &self.heard {
+            let (text, shown) = (text.strip_suffix('\n').unwrap_or(text), &shown[msg_id]);
+            ensure!(text == shown, "{} over {:?} heard {text}, not {shown}", self.person, self.carrier);
         }
         Ok(())
     }
@@ -205,6 +203,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_hears_exactly_their_messages() -> Result<()> {
     let (site, daemon, gateway) = start("poll_seconds = 1").await?;
+    let began = Utc::now().timestamp_micros();
     let mut world = World::new(&gateway).await?;
     let ears = world.ears.len();
     for round in 0..10 {
@@ -244,22 +243,108 @@ async fn everybody_hears_exactly_their_messages() -> Result<()> {
         listener.hears_id(&last).await.with_context(|| site.log_tail())?;
         // The automatic message of the conversation comes first.
         ear.leave();
-        let greeting = ear.heard.iter().position(|message| message["ConversationID"] == *everybody);
-        let greeting = ear.heard.remove(greeting.context("a greeting")?);
+        let greeting = ear.heard.iter().position(|heard| heard.message()["ConversationID"] == *everybody);
+        let greeting = ear.heard.remove(greeting.context("a greeting")?).message();
         ensure!(greeting["Type"] == 0, "{greeting}");
         ear.expected.push(last.clone());
     }
-    world.sent.insert(last.clone(), Sent { id: last, conversation: everybody, from, content });
-    for ear in &mut world.ears {
-        ear.verify(&world.sent)?;
-    }
-    // The archive has the same.
+    world.sent.insert(last.clone(), Sent { id: last, conversation: everybody.clone(), from, content });
+    world.conversations.push((everybody, PEOPLE.into()));
+    // The archive has it all, as it was sent.
+    let mut shown = BTreeMap::new();
     for (conversation, members) in &world.conversations {
         let member = members.first().context("somebody is left")?;
-        let history = world.api.history(&token(member, 9), conversation).await?;
-        let ids: Vec<_> = history.iter().skip(1).map(|message| message["MsgId"].clone()).collect();
-        let sent = world.sent.values().filter(|sent| sent.conversation == *conversation);
-        ensure!(ids == sent.map(|sent| json!(sent.id)).collect::<Vec<_>>(), "history of {conversation}");
+        let history = world.api.history_texts(&token(member, 9), conversation).await?;
+        let sent: Vec<_> = world.sent.values().filter(|sent| sent.conversation == *conversation).collect();
+        ensure!(history.len() == sent.len() + 1, "{} of {} in {conversation}", history.len(), sent.len() + 1);
+        for (text, sent) in history.into_iter().skip(1).zip(sent) {
+            is_shown(&text, sent, began)?;
+            shown.insert(sent.id.clone(), text);
+        }
+    }
+    for ear in &mut world.ears {
+        ear.verify(&shown)?;
+    }
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+/// A message as it is shown is what was sent, since this time: these keys, in this order, and no more.
+fn is_shown(text: &str, sent: &Sent, began: i64) -> Result<()> {
+    let Sent { id, conversation, from, content } = sent;
+    let found: Value = serde_json::from_str(text)?;
+    let time = found["SendTime"].as_i64().with_context(|| format!("no time: {text}"))?;
+    ensure!((began..=Utc::now().timestamp_micros()).contains(&time), "another time: {text}");
+    let wanted = json!({
+        "MsgId": id, "ConversationID": conversation, "FromSession": from, "SendTime": time, "Status": 0, "Type": 1,
+        "Content": content,
+    })
+    .to_string();
+    ensure!(text == wanted, "{text} is not {wanted}");
+    Ok(())
+}
+
+/// Messages between two moves of somebody.
+const BETWEEN_MOVES: usize = 20;
+
+/// Whoever is kicked while others talk hears everything up to one place among the messages, and nothing from there on until
+/// they come back, at one place again: the same over every carrier.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kick_amid_messages_has_one_place_among_them() -> Result<()> {
+    let (site, daemon, gateway) = start("poll_seconds = 1").await?;
+    let api = gateway.api();
+    let conversation = api.create(0, &["alice", "bob", "carol"]).await?;
+    let listeners = try_join_all(Carrier::ALL.map(|carrier| listen(&gateway, "alice", carrier, None))).await?;
+    let stays = listen(&gateway, "bob", Carrier::Ws, None).await?;
+    let (answers, enough) = (watch::Sender::new(0), AtomicBool::new(false));
+    let sending = try_join_all(["bob", "carol"].map(|person| {
+        let (api, conversation, answers, enough) = (&api, &conversation, &answers, &enough);
+        async move {
+            let (token, mut sent) = (token(person, 9), Vec::new());
+            while !enough.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let id = api.send(&token, conversation, person).await?;
+                sent.push((id, begun, Instant::now()));
+                answers.send_modify(|count| *count += 1);
+            }
+            anyhow::Ok(sent)
+        }
+    }));
+    let moving = async {
+        let (mut moves, mut count) = (Vec::new(), answers.subscribe());
+        for kicks in [true, false, true, false, true, false] {
+            let before = *count.borrow();
+            count.wait_for(|count| *count >= before + BETWEEN_MOVES).await?;
+            let begun = Instant::now();
+            match kicks {
+                true => api.kick(&conversation, &["alice"]).await?,
+                false => api.add(&conversation, &["alice"]).await?,
+            }
+            moves.push((begun, Instant::now()));
+        }
+        enough.store(true, Ordering::Relaxed);
+        Ok(moves)
+    };
+    let (sent, moves) = tokio::try_join!(sending, moving)?;
+    let last = api.send(&token("bob", 9), &conversation, "the last one").await?;
+    let history = api.history(&token("bob", 9), &conversation).await?;
+    let order: Vec<_> = history.iter().skip(1).filter_map(|message| message["MsgId"].as_str()).collect();
+    let all = stays.hears_id(&last).await.with_context(|| site.log_tail())?.ids();
+    ensure!(all == order, "bob heard {} of {}", all.len(), order.len());
+    let mut heard = Vec::new();
+    for listener in &listeners {
+        heard.push(listener.hears_id(&last).await.with_context(|| site.log_tail())?.ids());
+    }
+    ensure!(heard.iter().all(|ids| *ids == heard[0]), "not the same over every carrier: {heard:?}");
+    let heard: BTreeSet<_> = heard[0].iter().map(String::as_str).collect();
+    let changes = order.windows(2).filter(|pair| heard.contains(pair[0]) != heard.contains(pair[1])).count();
+    ensure!(changes == moves.len(), "{changes} places where what is heard begins or ends");
+    // Those that were neither begun nor answered during a move leave no choice.
+    for (id, begun, answered) in sent.iter().flatten() {
+        let over = moves.iter().filter(|(_, done)| done < begun).count();
+        if moves.get(over).is_none_or(|(next, _)| answered < next) {
+            ensure!(heard.contains(id.as_str()) == over.is_multiple_of(2), "{id} after {over} moves");
+        }
     }
     ensure!(daemon.stop().await?.success());
     Ok(())
@@ -331,22 +416,30 @@ async fn a_connection_ends_with_its_token() -> Result<()> {
     let (_site, _daemon, gateway) = start("poll_seconds = 1").await?;
     let api = gateway.api();
     let conversation = api.create(0, &["alice", "bob"]).await?;
-    for carrier in Carrier::ALL {
-        let short = jwt("HS256", &Claims::lasting("alice", platform(carrier), 3), KEY);
-        let listener = Listener::open(carrier, &Call::notify(&gateway.listen, carrier, &short, None)).await?;
-        let heard = api.send(&token("bob", 1), &conversation, "before").await?;
+    let listeners = try_join_all(Carrier::ALL.map(|carrier| {
+        let short = jwt("HS256", &Claims::lasting("alice", platform(carrier), 10), KEY);
+        let call = Call::notify(&gateway.listen, carrier, &short, None);
+        async move { Listener::open(carrier, &call).await }
+    }))
+    .await?;
+    let heard = api.send(&token("bob", 1), &conversation, "before").await?;
+    for listener in &listeners {
         listener.hears_id(&heard).await?;
+    }
+    for listener in &listeners {
         let end = listener.ends().await?;
-        let right = match &end {
-            End::Closed { code, .. } => carrier == Carrier::Ws && *code == 4003,
-            End::Over => carrier == Carrier::Sse,
-            End::Answered { status: 200, text } => carrier == Carrier::Poll && text.contains("10101"),
+        let right = match (listener.carrier, &end) {
+            (Carrier::Ws, End::Closed { code, .. }) => *code == 4003,
+            (Carrier::Sse, End::Over) => true,
+            (Carrier::Poll, End::Answered { status: 200, text }) => text.contains("10101"),
             _ => false,
         };
-        ensure!(right, "{carrier:?}: {end:?}");
-        let missed = api.send(&token("bob", 1), &conversation, "meanwhile").await?;
+        ensure!(right, "{:?}: {end:?}", listener.carrier);
+    }
+    let missed = api.send(&token("bob", 1), &conversation, "meanwhile").await?;
+    for carrier in Carrier::ALL {
         let again = listen(&gateway, "alice", carrier, Some(&heard)).await?;
-        ensure!(again.hears(1).await?.ids() == [missed], "{carrier:?}: {:?}", again.log().heard);
+        ensure!(again.hears(1).await?.ids() == [missed.as_str()], "{carrier:?}: {:?}", again.log().heard);
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use crate::client::http;
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 use std::net::IpAddr;
 
 /// After every id.
@@ -132,8 +133,24 @@ impl Api {
 
     /// Every message of a conversation, oldest first.
     pub async fn history(&self, token: &str, conversation: &str) -> Result<Vec<Value>> {
+        let texts = self.history_texts(token, conversation).await?;
+        texts.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
+    }
+
+    /// The same, each as it is written.
+    pub async fn history_texts(&self, token: &str, conversation: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            data: Data,
+        }
+        #[derive(Deserialize)]
+        struct Data {
+            #[serde(rename = "Msg")]
+            messages: Vec<Box<RawValue>>,
+        }
         let body = json!({ "conversation_id": conversation, "start_msg_id": "", "end_msg_id": BEYOND, "desc": false });
-        let mut data = self.data("/get_conversation_msg_by_range", token, body).await?;
-        Ok(data["Msg"].as_array_mut().context("no Msg")?.drain(..).collect())
+        let reply = self.post("/get_conversation_msg_by_range", token, &body).await?;
+        let answer: Answer = serde_json::from_str(&reply.text).with_context(|| reply.text.clone())?;
+        Ok(answer.data.messages.iter().map(|message| message.get().to_owned()).collect())
     }
 }
