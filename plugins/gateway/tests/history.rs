@@ -170,3 +170,26 @@ async fn large_answers_wait_for_each_other_a_moment_and_small_ones_for_nobody() 
         30
     );
 }
+
+/// Messages that an upstream gave the same id have the same number.
+#[tokio::test]
+async fn messages_of_one_number_are_all_there() {
+    let site = Site::new(json!({ "greeting": "" }));
+    let (conversation, alice, ids) = talk(&site, 400).await;
+    for shared in [20..40, 100..400] {
+        let messages = &mut site.stored().messages[shared];
+        let number = messages[0].seq;
+        messages.iter_mut().for_each(|message| message.seq = number);
+    }
+    for desc in [false, true] {
+        let body = json!({ "conversation_id": conversation, "end_msg_id": "Z", "desc": desc });
+        let mut all = contents(&site.ask("/get_conversation_msg_by_range", &alice, &body).await);
+        if desc {
+            all.reverse();
+        }
+        assert_eq!(all, (0..400).collect::<Vec<_>>(), "{body}");
+    }
+    let body = json!({ "conversation_id": conversation, "msg_id": ids[25] });
+    let after = site.ask("/get_conversation_30msg_after_the_id", &alice, &body).await;
+    assert_eq!(contents(&after), (40..70).collect::<Vec<_>>(), "theirs comes before");
+}

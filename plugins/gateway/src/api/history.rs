@@ -115,6 +115,8 @@ impl Api {
     /// Puts what is chosen into an answer, in the order in which it is chosen.
     async fn collect(&self, conversation: String, choice: Choice, answer: &mut Answer) -> Result<(), ApiError> {
         let Choice { mut from, mut upto, newest, mut most } = choice;
+        // Messages at the bound that the answer has already: numbers are not quite unique.
+        let mut passed = 0;
         let mut rows = PAGE;
         let mut room = None;
         while from <= upto && most > 0 {
@@ -124,6 +126,7 @@ impl Api {
                 to_seq: Some(upto),
                 order: MessageOrder::Seq,
                 descending: newest,
+                offset: passed,
                 limit: u32::try_from(most).map_or(rows, |most| rows.min(most)),
                 ..MessageQuery::default()
             };
@@ -145,11 +148,11 @@ impl Api {
                 room = Some(self.room.take().await.ok_or_else(|| self.failed(ArchiveQuery::NAME, &full()))?);
             }
             let Some(last) = page.last().filter(|_| page.len() >= asked as usize) else { break };
-            if newest {
-                upto = last.seq - 1
-            } else {
-                from = last.seq + 1
-            }
+            let same = page.iter().rev().take_while(|message| message.seq == last.seq).count();
+            let bound = if newest { &mut upto } else { &mut from };
+            let before = if same == page.len() && *bound == last.seq { passed } else { 0 };
+            passed = before + same as u64;
+            *bound = last.seq;
             most -= u64::from(asked);
             rows = worthwhile(&page);
         }

@@ -100,7 +100,11 @@ impl Stored {
         let chosen =
             |message: &&MessageView| message.conversation == query.conversation && range.contains(&message.seq);
         let mut rows: Vec<_> = self.messages.iter().filter(chosen).cloned().collect();
-        rows.sort_by_key(|message| if query.descending { -message.seq } else { message.seq });
+        rows.sort_by_key(|message| (message.seq, message.id));
+        if query.descending {
+            rows.reverse();
+        }
+        rows.drain(..rows.len().min(query.offset as usize));
         rows.truncate(query.limit as usize);
         let bytes: usize = rows.iter().map(|message| message.text.len()).sum();
         if self.max_bytes > 0 && bytes > self.max_bytes {
