@@ -155,7 +155,7 @@ impl Rig {
             ensure!(message.body == json.as_bytes(), "{:?} is not {json}", message.body);
             ensure!((&message.text, &message.sender) == (&row.content, &row.from), "{message:?}");
             // The time of its id where its own cannot be.
-            ensure!((message.sent_at - row.at).abs() <= 2000, "{} instead of {}", message.sent_at, row.at);
+            ensure!((message.sent_at - row.at).abs() <= 3000, "{} instead of {}", message.sent_at, row.at);
             let kind = match row.kind {
                 _ if row.content == GREETING => "joined".to_owned(),
                 0..=31 => row.kind.to_string(),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use stele_tests::{
     daemon::{Site, free_address, wait_for},
+    live::{Call, Carrier, Listener},
     places,
     settings::Settings,
     standin::{
@@ -124,8 +125,9 @@ impl Rig {
                 let same =
                     shown["Content"] == row.content && shown["FromSession"] == row.from && shown["Type"] == row.kind;
                 let time = shown["SendTime"].as_i64().unwrap_or_default();
-                ensure!(same && (time - row.at).abs() <= 1000, "{shown} is not {row:?}");
-                let flagged = shown.get("Unverified") == Some(&json!(["Type", "FromSession"]));
+                // What was sent through the daemon has the time of its id.
+                ensure!(same && (time - row.at).abs() <= 3000, "{shown} is not {row:?}");
+                let flagged = shown.get("Unverified") == Some(&json!(["Type", "FromSession", "Content"]));
                 ensure!(flagged == (row.content == GREETING), "{shown}");
             }
         }
@@ -159,8 +161,44 @@ async fn everything_is_archived_and_what_is_sent_is_there_once() -> Result<()> {
         ensure!(rig.ask("mallory", "/send_msg", message).await?["code"] == 10_003, "no member there");
         rig.run("sync").await?;
         rig.complete().await.context("what nobody knew of came with the sync")?;
+        // Whoever sends the text of the automatic message hides nothing that was sent before.
+        let last =
+            rig.standin.say(&Sent { conversation: ROOMS[2], from: "bob", kind: 1, content: "x", at: rig.at + 5000 });
+        rig.standin.say(&Sent { conversation: ROOMS[2], from: "bob", kind: 1, content: GREETING, at: rig.at + 9000 });
+        rig.run("sync").await?;
+        let answer = rig.ask("alice", "/get_lastone_msgid", json!({ "conversation_id": ROOMS[2] })).await?;
+        ensure!(answer["data"]["MsgId"] == last.as_str(), "{answer}");
         ensure!(daemon.stop().await?.success());
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_relayed_is_heard_in_the_order_of_ids() -> Result<()> {
+    let rig = Rig::new(Version::Src, &format!("key = \"{}\"", token::FIXED_KEY), 100).await?;
+    let daemon = rig.site.start().await?;
+    rig.run("directory").await?;
+    rig.run("sync").await?;
+    let token = token::mint(KEY, "alice", 2, chrono::Utc::now().timestamp() + 3600);
+    let listener = Listener::open(Carrier::Ws, &Call::notify(&rig.listen, Carrier::Ws, &token, None)).await?;
+    // Their answers come in any order, and some not at all.
+    for round in 0..4 {
+        for delay in [600, 0, 300, 900, 10, 450] {
+            rig.standin.script.push("/send_msg", Reply::Delay(Duration::from_millis(delay)), 1);
+        }
+        rig.standin.script.push("/send_msg", Reply::Errcode(10_002), 1);
+        let sends = (0..28).map(|number| {
+            let message = json!({ "conversation_id": ROOMS[0], "type": 1, "content": format!("{round} {number}") });
+            rig.ask(["alice", "bob"][number % 2], "/send_msg", message)
+        });
+        let sent = futures::future::try_join_all(sends).await?;
+        let failed = sent.iter().filter(|sent| sent["code"] != 0).count();
+        ensure!(failed == 1, "{sent:?}");
+    }
+    let ids = listener.hears(4 * 27).await?.ids();
+    ensure!(ids.is_sorted() && ids.len() == 4 * 27, "{ids:?}");
+    rig.complete().await?;
+    ensure!(daemon.stop().await?.success());
     Ok(())
 }
 

@@ -21,6 +21,11 @@ pub fn kind(message_type: i64) -> String {
     if (0..=MAX_KIND).contains(&message_type) { message_type.to_string() } else { OTHER.to_owned() }
 }
 
+/// The archive's kinds of messages that somebody sent.
+pub fn sent_kinds() -> Vec<String> {
+    (0..=MAX_KIND).map(|kind| kind.to_string()).chain([OTHER.to_owned()]).collect()
+}
+
 /// How times are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -61,8 +66,9 @@ impl Times {
     }
 }
 
-/// What an upstream may have mixed up in its automatic messages (reference/gateway.md §7).
-pub const MIXED_UP: &[&str] = &["Type", "FromSession"];
+/// What an upstream may have mixed up in its automatic messages (reference/gateway.md §7). Their Content may be that of one
+/// before, too: what was sent empty takes it, and looks like one of them.
+pub const MIXED_UP: &[&str] = &["Type", "FromSession", "Content"];
 
 /// A message, with its keys in the order in which they are sent.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,7 @@ use super::errors::ApiError;
 use super::fields::Fields;
 use super::{Api, Attributes, reply, type_of};
 use crate::commit::Draft;
-use crate::message::{JOINED, Time};
+use crate::message::{JOINED, Time, sent_kinds};
 use crate::msgid::MAX_TYPE;
 use crate::token::Caller;
 use serde::Serialize;
@@ -194,7 +194,8 @@ impl Api {
         Ok(reply::success(Named::of(&id)))
     }
 
-    /// The newest message that somebody sent. The one a conversation begins with is none, and there is none behind it.
+    /// The newest message that somebody sent. The one a conversation begins with is none. There is none behind it, unless it came
+    /// from an upstream, where it is known by its text: anybody may have sent that, whenever.
     async fn last_sent(&self, conversation: &str) -> Result<Option<MessageView>, ApiError> {
         let query = MessageQuery {
             conversation: conversation.to_owned(),
@@ -203,8 +204,11 @@ impl Api {
             limit: 1,
             ..MessageQuery::default()
         };
-        let newest = self.call::<ArchiveQuery>(query).await?.rows.pop();
-        Ok(newest.filter(|message| message.kind != JOINED))
+        let newest = self.call::<ArchiveQuery>(query.clone()).await?.rows.pop();
+        if self.upstream.is_none() || newest.as_ref().is_none_or(|message| message.kind != JOINED) {
+            return Ok(newest.filter(|message| message.kind != JOINED));
+        }
+        Ok(self.call::<ArchiveQuery>(MessageQuery { kinds: sent_kinds(), ..query }).await?.rows.pop())
     }
 }
 

@@ -99,7 +99,7 @@ pub struct Decoded {
     pub wrong_time: bool,
     /// It says it is of another conversation.
     pub foreign: bool,
-    /// The automatic message, whose Type and FromSession may be another message's (reference/gateway.md §7).
+    /// It has the text of the automatic message, so Type, FromSession and Content may be another's (reference/gateway.md §7).
     pub unverified: bool,
 }
 

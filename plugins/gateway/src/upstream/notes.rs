@@ -75,7 +75,7 @@ impl Notes {
             (
                 self.unverified,
                 "unverified",
-                "are the automatic one, whose Type and FromSession the upstream may have mixed up",
+                "have the text of the automatic one, whose Type, FromSession and Content the upstream may have mixed up",
             ),
         ];
         for (count, code, what) in counts.iter().filter(|(count, ..)| *count > 0) {
