@@ -47,6 +47,8 @@ struct Kept {
     cursors: BTreeMap<String, bytes::Bytes>,
     /// Largest reply that is passed on, in bytes.
     max_reply: usize,
+    /// Microseconds by which the plugin's clock went on.
+    later: i64,
 }
 
 impl Kept {
@@ -186,21 +188,56 @@ impl Rig {
     }
 
     async fn ask(&self, sid: &str, path: &str, body: Value) -> Result<Value> {
-        let request = || HttpRequest { method: "POST".into(), remote: "127.0.0.1".into(), ..HttpRequest::default() };
-        let body_of = |reply: HttpReply| serde_json::from_slice::<Value>(&reply.body);
-        let asked = json!({ "session": sid, "platform": 1 }).to_string();
-        let asked = HttpRequest { path: "/inner/get_token".into(), body: asked.into(), ..request() };
-        let token = body_of(self.gateway.http_handle(asked).await?)?;
+        let request = self.request(sid, "POST", path).await?;
+        answer(&self.gateway.http_handle(HttpRequest { body: body.to_string().into(), ..request }).await?)
+    }
+
+    /// A session begins to listen.
+    async fn listen(&self, sid: &str) -> Result<()> {
+        let request = self.request(sid, "GET", "/notify").await?;
+        let reply = self.gateway.http_handle(HttpRequest { query: Some("protoc=ws".into()), ..request }).await?;
+        ensure!(reply.subscription.is_some(), "{reply:?}");
+        Ok(())
+    }
+
+    async fn request(&self, sid: &str, method: &str, path: &str) -> Result<HttpRequest> {
+        let to = |method: &str, path: &str| HttpRequest {
+            method: method.into(),
+            path: path.into(),
+            remote: "127.0.0.1".into(),
+            ..HttpRequest::default()
+        };
+        let body = json!({ "session": sid, "platform": 1 }).to_string().into();
+        let asked = HttpRequest { body, ..to("POST", "/inner/get_token") };
+        let token = answer(&self.gateway.http_handle(asked).await?)?;
         let token = token["data"].as_str().context("a token")?.to_owned();
         let headers = vec![("authorization".to_owned(), format!("Bearer {token}"))];
-        let request = HttpRequest { path: path.into(), headers, body: body.to_string().into(), ..request() };
-        Ok(body_of(self.gateway.http_handle(request).await?)?)
+        Ok(HttpRequest { headers, ..to(method, path) })
     }
+
+    /// What somebody does at the upstream itself.
+    async fn elsewhere(&self, path: &str, session: &str) -> Result<()> {
+        let body = json!({ "conversation_id": ROOM, "sessions": [session] });
+        let request = stele_tests::client::http().post(format!("{}{path}", self.standin.url()));
+        let reply = request.json(&body).send().await?.text().await?;
+        ensure!(reply.contains("\"code\":0"), "{reply}");
+        Ok(())
+    }
+
+    fn is_member(&self, session: &str) -> bool {
+        self.kept().members.contains(&(ROOM.to_owned(), session.to_owned()))
+    }
+}
+
+fn answer(reply: &HttpReply) -> Result<Value> {
+    Ok(serde_json::from_slice(&reply.body)?)
 }
 
 fn open(kept: &Arc<Mutex<Kept>>, upstream: &Value) -> Result<Gateway> {
     let config = serde_json::from_value(json!({ "jwt_keys": [KEY], "upstream": upstream }))?;
-    Ok(Gateway::with_clock(config, host(kept).host(), Arc::new(|| *NOW)))
+    let clock = Arc::clone(kept);
+    let clock = Arc::new(move || *NOW + clock.lock().unwrap_or_else(PoisonError::into_inner).later);
+    Ok(Gateway::with_clock(config, host(kept).host(), clock))
 }
 
 /// The daemon: its client is a real one, its archive is `kept`.
@@ -514,10 +551,11 @@ async fn conversations_are_found_through_their_members() -> Result<()> {
     ensure!(partitions(&rig).await? == [ROOM, "configured"]);
     rig.kept().people.insert("bob".into());
     ensure!(partitions(&rig).await? == [ROOM, "bobs", "configured"], "the archive's people are asked for");
+    ensure!(rig.is_member("alice") && rig.is_member("bob"), "who is in them is known before their messages");
     let pull = |key: &str| PullRequest { partition: key.into(), ..PullRequest::default() };
     let page = rig.gateway.directory_pull(pull(ROOM)).await?;
     let told = page.conversations.first().context("it is told of")?;
-    ensure!(told.members == Some(vec!["alice".into(), "bob".into()]) && told.archived == Some(false), "{told:?}");
+    ensure!(told.archived == Some(false), "{told:?}");
     ensure!(told.attributes.as_deref() == Some(r#"{"type":2}"#) && page.caught_up, "{told:?}");
     let page = rig.gateway.directory_pull(pull("configured")).await?;
     ensure!(page.notices.len() == 1 && page.caught_up, "{page:?}");
@@ -526,8 +564,55 @@ async fn conversations_are_found_through_their_members() -> Result<()> {
     rig.kept().people.clear();
     rig.standin.script.push("/get_joined_conversation", Reply::Status(502), 1);
     ensure!(partitions(&rig).await? == [ROOM, "bobs", "configured"]);
-    let page = rig.gateway.directory_pull(pull(ROOM)).await?;
-    ensure!(page.conversations[0].members.is_none(), "nobody knows who is in it now");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_asked_for_keeps_nobody_waiting() -> Result<()> {
+    for failure in [Reply::Status(500), Reply::Close, Reply::Delay(Duration::from_millis(1300)), Reply::Errcode(10_002)]
+    {
+        let rig = Rig::new(Version::Src, json!({ "sessions": ["alice", "bob"], "timeout_seconds": 1 })).await?;
+        rig.standin.converse(ROOM, 1, &["bob"]);
+        rig.standin.script.push("/get_joined_conversation", failure.clone(), 1);
+        let found = rig.gateway.sync_discover(ops::Empty {}).await.with_context(|| format!("{failure:?}"))?;
+        ensure!(found.partitions.len() == 1 && rig.is_member("bob"), "{failure:?}: {found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_at_the_upstream_is_noticed_in_a_minute() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice", "bob"]);
+    let message = json!({ "conversation_id": ROOM, "type": 1, "content": "hello" });
+    for session in ["alice", "bob"] {
+        ensure!(rig.ask(session, "/send_msg", message.clone()).await?["code"] == 0, "{session}");
+    }
+    // Who was removed and comes back at once is back there, too.
+    rig.elsewhere("/inner/kickout_conversation", "bob").await?;
+    ensure!(rig.ask("bob", "/join_conversation", json!({ "conversation_id": ROOM })).await?["code"] == 0);
+    let joined = rig.standin.calls("/join_conversation");
+    ensure!(joined == 1 && rig.is_member("bob"), "{joined}");
+    rig.elsewhere("/inner/kickout_conversation", "alice").await?;
+    rig.listen("carol").await?;
+    rig.elsewhere("/inner/join_conversation", "carol").await?;
+    rig.kept().later = MINUTE;
+    for session in ["alice", "bob"] {
+        let code = if session == "bob" { 0 } else { 10_003 };
+        ensure!(rig.ask(session, "/send_msg", message.clone()).await?["code"] == code, "{session}");
+    }
+    // Who only listens is a member before the next messages are there.
+    ensure!(!rig.is_member("carol"));
+    rig.pull(ROOM, 10).await?;
+    ensure!(rig.is_member("carol") && rig.is_member("bob") && !rig.is_member("alice"));
+    let asked = rig.standin.calls("/get_joined_conversation");
+    rig.sync(ROOM, 10).await?;
+    ensure!(rig.standin.calls("/get_joined_conversation") == asked, "not more than once a minute");
+    // What the archive knows is believed while the upstream is away.
+    rig.kept().later = 2 * MINUTE;
+    rig.standin.script.push("/get_joined_conversation", Reply::Status(502), u32::MAX);
+    let checked = rig.ask("bob", "/check_joined_conversation", json!({ "conversation_id": ROOM })).await?;
+    ensure!(checked["data"]["Joined"] == true, "{checked}");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use crate::commit::Draft;
 use crate::message::{JOINED, Time, sent_kinds};
 use crate::msgid::MAX_TYPE;
 use crate::token::Caller;
+use crate::upstream::Age;
 use serde::Serialize;
 use stele_plugin_api::model::{Conversation, ConversationKind};
 use stele_plugin_api::ops::{ArchiveQuery, HttpReply, MessageOrder, MessageQuery, MessageView};
@@ -89,7 +90,7 @@ impl Api {
 
     pub(super) async fn get_joined(&self, caller: &Caller) -> Result<HttpReply, ApiError> {
         // What the archive knows is an answer also while the upstream gives none.
-        let _ = self.refresh(caller).await;
+        let _ = self.check(caller, Age::Doubted).await;
         Ok(reply::success(GetJoined { conversations: self.joined(&caller.sid).await? }))
     }
 
@@ -117,7 +118,9 @@ impl Api {
 
     pub(super) async fn join(&self, fields: &Fields<'_>, caller: Caller) -> Result<HttpReply, ApiError> {
         let conversation = fields.text("conversation_id")?;
-        let found = self.membership_now(&caller, &conversation).await?;
+        // Who was removed there a moment ago means to come back.
+        self.check(&caller, Age::Now).await?;
+        let found = self.membership(&conversation, &caller.sid).await?;
         if !found.member {
             if self.upstream.is_none() && found.conversation.is_none() {
                 return Err(ApiError::Failed);

@@ -1,11 +1,10 @@
 //! Who is a member of what. The archive knows; where there is an upstream, that one has the last word.
 
 use super::Api;
-use super::conversations::{known, named};
 use super::errors::ApiError;
 use super::history::MAX_BYTES;
 use crate::token::Caller;
-use stele_plugin_api::model::{Conversation, ConversationKind};
+use crate::upstream::Age;
 use stele_plugin_api::ops::{
     ConversationJoined, ConversationMembership, ConversationView, JoinedQuery, MAX_ROWS, Membership, Participation,
 };
@@ -17,10 +16,12 @@ impl Api {
         self.call::<ConversationMembership>(who).await
     }
 
-    /// The same for the caller; that they are no member is only said after the upstream was asked.
+    /// The same for the caller; that they are no member is only said after the upstream was asked, and that they are one is
+    /// asked for again after a minute.
     pub(super) async fn membership_now(&self, caller: &Caller, conversation: &str) -> Result<Membership, ApiError> {
         let found = self.membership(conversation, &caller.sid).await?;
-        if !found.member && self.refresh(caller).await? {
+        let age = if found.member { Age::Believed } else { Age::Doubted };
+        if self.check(caller, age).await? {
             return self.membership(conversation, &caller.sid).await;
         }
         Ok(found)
@@ -57,21 +58,12 @@ impl Api {
         }
     }
 
-    /// Tells the archive what the upstream says the caller is a member of. `false` when there is none, or when it was asked a
-    /// moment ago.
-    pub(super) async fn refresh(&self, caller: &Caller) -> Result<bool, ApiError> {
-        let Some(upstream) = &self.upstream else { return Ok(false) };
-        let Some(told) = upstream.ask_joined(caller).await? else { return Ok(false) };
-        let told = named(told);
-        let stored = self.joined(&caller.sid).await?;
-        let sid = || vec![caller.sid.clone()];
-        let joined = told.iter().filter(|id| stored.binary_search(id).is_err());
-        let joined = joined.map(|id| Conversation { joined: sid(), kind: Some(ConversationKind::Group), ..known(id) });
-        let left = stored.iter().filter(|id| told.binary_search(id).is_err());
-        let changes: Vec<_> = joined.chain(left.map(|id| Conversation { left: sid(), ..known(id) })).collect();
-        for changes in changes.chunks(MAX_ROWS as usize) {
-            self.tell(changes.to_vec()).await?;
+    /// Has the archive know what the upstream says the caller is a member of. `false` when there is none, or when it said so not
+    /// longer ago than this.
+    pub(super) async fn check(&self, caller: &Caller, age: Age) -> Result<bool, ApiError> {
+        match &self.upstream {
+            Some(upstream) => Ok(upstream.check(caller, age).await?),
+            None => Ok(false),
         }
-        Ok(true)
     }
 }

@@ -4,6 +4,7 @@ use super::auth::{header, parameter};
 use super::errors::ApiError;
 use super::{Api, reply};
 use crate::token::Caller;
+use crate::upstream::Age;
 use stele_plugin_api::ops::{ArchiveGet, ByIds, HttpReply, HttpRequest, LiveCarrier, Subscription};
 
 impl Api {
@@ -26,6 +27,10 @@ impl Api {
                 None => None,
             },
         };
+        if let Some(upstream) = &self.upstream {
+            upstream.listens(&caller);
+            upstream.check(&caller, Age::Believed).await?;
+        }
         let subscription = Subscription {
             carrier,
             session: format!("{}/{}", caller.sid, caller.platform),

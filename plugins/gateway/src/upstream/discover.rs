@@ -2,7 +2,7 @@
 //!
 //! The original lists conversations only to their members. So every session that is known is asked for: the configured ones,
 //! and the people of the archive. That is as many requests as sessions; what does not fit into one discovery is asked in the
-//! next. A conversation that was found once is kept as the plugin's state, so that it stays after everybody left.
+//! next, and whoever cannot be asked for keeps nobody else waiting. A conversation that was found once is kept as the plugin's state, so that it stays after everybody left.
 
 use super::client::{CallError, Device, FAILED};
 use super::decode::{self, Detail};
@@ -10,7 +10,6 @@ use super::{Upstream, attributes};
 use bytes::Bytes;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use stele_plugin_api::model::{Conversation, ConversationKind, Notice, Page};
 use stele_plugin_api::notify::Level;
@@ -18,16 +17,16 @@ use stele_plugin_api::ops::{
     MAX_ROWS, Partition, Partitions, PersonList, PersonQuery, PullRequest, StateEntry, StateGet, StateKey, StatePut,
 };
 use stele_plugin_api::{Error, ErrorCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-/// Time for one discovery; the daemon gives it half a minute.
+/// Time in which a discovery begins to ask for sessions.
 const TIME: Duration = Duration::from_secs(15);
+/// Time for the last answer; the daemon gives a discovery half a minute.
+const LAST: Duration = Duration::from_secs(10);
 /// Sessions in a row for which the upstream may fail until it is taken to fail for all.
 const MAX_FAILURES: usize = 3;
 /// Most people that are asked for.
 const MAX_SESSIONS: usize = 100_000;
-/// Longest id of a conversation that is archived, in bytes; the original's have 36.
-const MAX_ID: usize = 256;
 /// Bytes of ids in one value of the state, which has at most 64 KiB.
 const MAX_VALUE: usize = 48 * 1024;
 
@@ -59,14 +58,12 @@ impl Upstream {
             let reason = error.to_string();
             self.host.log_from("upstream", Level::Warn, "not every session could be asked for", &[("error", &reason)]);
         }
-        let complete = sessions.iter().all(|session| self.known().has_told(session));
-        self.complete.store(complete, Ordering::Relaxed);
         self.save(&mut progress).await?;
         let partition = |key: &str| Partition { key: key.to_owned(), title: key.to_owned() };
         Ok(Partitions { partitions: self.known().conversations().map(partition).collect() })
     }
 
-    /// A conversation and its members, as far as the last discovery knows them.
+    /// What the upstream tells of a conversation. Its members the archive knows from what their sessions were asked.
     ///
     /// # Errors
     ///
@@ -81,16 +78,11 @@ impl Upstream {
             }
             Err(error) => return Err(error.into()),
         };
-        let members: Vec<String> = self.known().members(id).map(str::to_owned).collect();
-        let complete = self.complete.load(Ordering::Relaxed);
-        let (members, joined) = if complete { (Some(members), Vec::new()) } else { (None, members) };
         let kind = detail.as_ref().and_then(|detail| u8::try_from(detail.kind).ok());
         let conversation = Conversation {
             native_id: id.to_owned(),
             partition: id.to_owned(),
             kind: Some(ConversationKind::Group),
-            members,
-            joined,
             archived: detail.as_ref().map(|detail| detail.archived),
             deleted: detail.as_ref().map(|detail| detail.deleted),
             attributes: kind.map(attributes),
@@ -104,19 +96,11 @@ impl Upstream {
         })
     }
 
-    /// What the upstream tells of a conversation.
+    /// The details of a conversation.
     pub(super) async fn detail(&self, conversation: &str) -> Result<Detail, CallError> {
         let device = Device { sid: self.reader(conversation), platform: 0 };
         let body = json!({ "conversation_id": conversation });
         self.client.call(&device, "/get_conversation_detail", &body, decode::detail).await
-    }
-
-    /// The conversations of a session, from the upstream.
-    pub(super) async fn joined(&self, device: &Device) -> Result<Vec<String>, CallError> {
-        let mut found = self.client.call(device, "/get_joined_conversation", &json!({}), decode::joined).await?;
-        found.retain(|id| id.len() <= MAX_ID);
-        self.known().tell(&device.sid, &found);
-        Ok(found)
     }
 
     /// The configured sessions and the people of the archive.
@@ -144,20 +128,25 @@ impl Upstream {
         let until = Instant::now() + TIME;
         let after = progress.last.clone();
         let (before, behind): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| **session <= after);
-        let mut failures = 0;
+        let (mut failures, mut failure) = (0, None);
         for session in behind.into_iter().chain(before) {
-            if Instant::now() >= until {
+            if Instant::now() >= until || failures > MAX_FAILURES {
                 break;
             }
-            match self.joined(&Device { sid: session.clone(), platform: 0 }).await {
-                Ok(_) => failures = 0,
-                // It may be about this session only.
-                Err(CallError::Refused(_) | CallError::Unreadable) if failures < MAX_FAILURES => failures += 1,
-                Err(error) => return Err(error.into()),
-            }
+            // Whatever comes of it, the next discovery begins behind it.
             progress.last.clone_from(session);
+            let answer = timeout_at(until + LAST, self.renew(&Device { sid: session.clone(), platform: 0 })).await;
+            let late = |_| Err(CallError::Failed(Error::new(ErrorCode::Deadline, "the upstream takes too long")));
+            match answer.unwrap_or_else(late).map_err(Error::from) {
+                Ok(()) => failures = 0,
+                Err(error) if error.code == ErrorCode::Denied => return Err(error),
+                Err(error) => {
+                    failures += 1;
+                    failure = Some(error);
+                }
+            }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// Reads what earlier discoveries found.

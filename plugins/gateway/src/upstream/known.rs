@@ -6,11 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub struct Known {
     conversations: BTreeSet<String>,
-    /// Of each session what the upstream said last.
-    joined: BTreeMap<String, BTreeSet<String>>,
+    /// Every session that was asked for.
+    sessions: BTreeMap<String, Session>,
     members: BTreeMap<String, BTreeSet<String>>,
     /// Conversations that were new since this was taken.
     new: Vec<String>,
+}
+
+/// What is known of a session.
+#[derive(Debug, Default)]
+struct Session {
+    /// What the upstream said last.
+    joined: BTreeSet<String>,
+    /// How often it joined or left through this instance.
+    changes: u64,
 }
 
 impl Known {
@@ -41,40 +50,62 @@ impl Known {
         self.new.extend(new);
     }
 
-    /// Everything a session is a member of.
-    pub fn tell(&mut self, session: &str, conversations: &[String]) {
-        for left in self.joined.remove(session).unwrap_or_default() {
-            self.members.entry(left).or_default().remove(session);
+    /// The upstream is about to be asked what a session is a member of. Returns how often that was changed here so far.
+    pub fn changes(&mut self, session: &str) -> u64 {
+        self.sessions.entry(session.to_owned()).or_default().changes
+    }
+
+    /// Everything a session is a member of. `false`, and nothing is taken, when that was changed here since it had been changed
+    /// so often: the answer may be older than the change.
+    pub fn tell(&mut self, session: &str, changes: u64, conversations: &[String]) -> bool {
+        let known = self.sessions.entry(session.to_owned()).or_default();
+        if known.changes != changes {
+            return false;
         }
-        self.joined.insert(session.to_owned(), BTreeSet::new());
-        conversations.iter().for_each(|conversation| self.join(session, conversation));
+        let joined = conversations.iter().cloned().collect();
+        for left in std::mem::replace(&mut known.joined, joined) {
+            self.dismiss(session, &left);
+        }
+        conversations.iter().for_each(|conversation| self.admit(session, conversation));
+        true
     }
 
     /// A session became a member.
     pub fn join(&mut self, session: &str, conversation: &str) {
-        self.add(conversation);
-        self.members.entry(conversation.to_owned()).or_default().insert(session.to_owned());
-        if let Some(joined) = self.joined.get_mut(session) {
-            joined.insert(conversation.to_owned());
+        self.admit(session, conversation);
+        if let Some(known) = self.sessions.get_mut(session) {
+            known.joined.insert(conversation.to_owned());
+            known.changes += 1;
         }
     }
 
     /// A session is a member no more.
     pub fn leave(&mut self, session: &str, conversation: &str) {
-        self.members.entry(conversation.to_owned()).or_default().remove(session);
-        if let Some(joined) = self.joined.get_mut(session) {
-            joined.remove(conversation);
+        self.dismiss(session, conversation);
+        if let Some(known) = self.sessions.get_mut(session) {
+            known.joined.remove(conversation);
+            known.changes += 1;
+        }
+    }
+
+    fn admit(&mut self, session: &str, conversation: &str) {
+        self.add(conversation);
+        self.members.entry(conversation.to_owned()).or_default().insert(session.to_owned());
+    }
+
+    /// Callers name what they leave: of what has no members nothing is kept.
+    fn dismiss(&mut self, session: &str, conversation: &str) {
+        if let Some(members) = self.members.get_mut(conversation) {
+            members.remove(session);
+            if members.is_empty() {
+                self.members.remove(conversation);
+            }
         }
     }
 
     /// The members of a conversation, in order.
     pub fn members(&self, conversation: &str) -> impl Iterator<Item = &str> {
         self.members.get(conversation).into_iter().flatten().map(String::as_str)
-    }
-
-    /// Whether the upstream said what this session is a member of.
-    pub fn has_told(&self, session: &str) -> bool {
-        self.joined.contains_key(session)
     }
 }
 
@@ -87,18 +118,38 @@ mod tests {
         let mut known = Known::default();
         let members = |known: &Known, id: &str| known.members(id).map(str::to_owned).collect::<Vec<_>>();
         known.join("bob", "x");
-        known.tell("alice", &["x".to_owned(), "y".to_owned()]);
+        assert!(known.tell("alice", 0, &["x".to_owned(), "y".to_owned()]));
         assert_eq!(
             (members(&known, "x"), members(&known, "y")),
             (vec!["alice".into(), "bob".into()], vec!["alice".into()])
         );
         assert_eq!(known.take_new(), ["x", "y"]);
-        known.tell("alice", &["y".to_owned()]);
+        assert!(known.tell("alice", 0, &["y".to_owned()]));
         known.leave("bob", "x");
         assert_eq!((members(&known, "x"), members(&known, "y")), (Vec::new(), vec!["alice".to_owned()]));
-        assert!(known.has_told("alice") && !known.has_told("bob"));
         // What was once there stays: its history does.
         assert_eq!(known.conversations().collect::<Vec<_>>(), ["x", "y"]);
         assert!(known.take_new().is_empty());
+    }
+    #[test]
+    fn an_answer_older_than_a_change_is_not_taken() {
+        let mut known = Known::default();
+        let began = known.changes("alice");
+        known.join("alice", "x");
+        assert!(!known.tell("alice", began, &[]));
+        assert_eq!(known.members("x").collect::<Vec<_>>(), ["alice"]);
+        let began = known.changes("alice");
+        known.leave("alice", "x");
+        assert!(!known.tell("alice", began, &["x".to_owned()]));
+        assert_eq!(known.members("x").count(), 0);
+    }
+
+    #[test]
+    fn what_is_left_takes_no_memory() {
+        let mut known = Known::default();
+        (0..100).for_each(|number| known.leave("alice", &format!("made up {number}")));
+        known.join("alice", "x");
+        known.leave("alice", "x");
+        assert!(known.members.is_empty() && known.sessions.is_empty());
     }
 }

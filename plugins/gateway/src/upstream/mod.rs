@@ -8,6 +8,7 @@ mod decode;
 mod discover;
 mod keep;
 mod known;
+mod members;
 mod notes;
 mod pull;
 mod relay;
@@ -15,6 +16,7 @@ mod times;
 mod window;
 
 pub use config::UpstreamConfig;
+pub use members::Age;
 pub use relay::Refusal;
 
 use crate::Clock;
@@ -23,8 +25,7 @@ use client::Client;
 use discover::Progress;
 use keep::Keeper;
 use known::Known;
-use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use members::Asked;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use stele_plugin_api::Host;
@@ -52,10 +53,9 @@ pub struct Upstream {
     known: std::sync::Mutex<Known>,
     /// Held by the discovery that goes on.
     progress: Mutex<Progress>,
-    /// Of every session that is known the upstream has said what it is a member of.
-    complete: AtomicBool,
-    /// When the upstream was last asked what a session is a member of, because of that session.
-    asked: std::sync::Mutex<HashMap<String, Micros>>,
+    asked: std::sync::Mutex<Asked>,
+    /// Held while listeners are asked for.
+    turn: Mutex<()>,
 }
 
 impl Upstream {
@@ -72,8 +72,8 @@ impl Upstream {
             keeper: Keeper::start(host.clone()),
             known: std::sync::Mutex::default(),
             progress: Mutex::default(),
-            complete: AtomicBool::default(),
             asked: std::sync::Mutex::default(),
+            turn: Mutex::default(),
             config: upstream,
         })
     }

@@ -42,6 +42,7 @@ impl Upstream {
     ///
     /// `denied` when the upstream refuses the token; `unavailable`, `deadline` when it does not work now.
     pub async fn pull(&self, request: &PullRequest) -> Result<Page, Error> {
+        self.renew_listeners().await;
         let id = request.partition.as_str();
         let limit = if request.limit == 0 { PAGE } else { request.limit as usize };
         let mut position = Position::read(request.cursor.as_ref(), msgid::number_at(self.begins))?;

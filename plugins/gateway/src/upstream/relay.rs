@@ -11,14 +11,8 @@ use crate::msgid;
 use crate::token::Caller;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::sync::PoisonError;
-use stele_plugin_api::model::Micros;
 use stele_plugin_api::notify::Level;
 
-/// The upstream is asked at most so often what a session is a member of, because of that session.
-const ASK_EVERY: Micros = 10_000_000;
-/// Sessions of which it is remembered when they were asked for.
-const MAX_ASKED: usize = 10_000;
 /// How an id of a conversation is spelt in answers (reference/gateway.md §4.5).
 const CONVERSATION: [&str; 2] = ["ConversationID", "ConversationId"];
 
@@ -132,27 +126,8 @@ impl Upstream {
         self.done("/get_conversation_detail", self.detail(conversation).await).map(drop)
     }
 
-    /// What the caller is a member of, from the upstream; `None` when that was asked for a moment ago.
-    pub async fn ask_joined(&self, caller: &Caller) -> Result<Option<Vec<String>>, Refusal> {
-        {
-            let now = (self.clock)();
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.get(&caller.sid).is_some_and(|at| now - at < ASK_EVERY) {
-                return Ok(None);
-            }
-            if asked.len() >= MAX_ASKED {
-                asked.retain(|_, at| now - *at < ASK_EVERY);
-            }
-            if asked.len() >= MAX_ASKED {
-                return Ok(None);
-            }
-            asked.insert(caller.sid.clone(), now);
-        }
-        self.done("/get_joined_conversation", self.joined(&device(caller)).await).map(Some)
-    }
-
     /// What callers are told; operators learn why from the log.
-    fn done<T>(&self, path: &str, outcome: Result<T, CallError>) -> Result<T, Refusal> {
+    pub(super) fn done<T>(&self, path: &str, outcome: Result<T, CallError>) -> Result<T, Refusal> {
         outcome.map_err(|error| match error {
             CallError::Refused(INVALID) => Refusal::Invalid,
             CallError::Refused(NOT_ALLOWED) => Refusal::NotAllowed,
@@ -167,6 +142,6 @@ impl Upstream {
     }
 }
 
-fn device(caller: &Caller) -> Device {
+pub(super) fn device(caller: &Caller) -> Device {
     Device { sid: caller.sid.clone(), platform: caller.platform }
 }
