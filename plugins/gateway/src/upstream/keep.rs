@@ -227,3 +227,20 @@ fn log_lost(host: &Host, messages: usize, error: &Error) {
     let fields = [("messages", count.as_str()), ("error", reason.as_str())];
     host.log_from("upstream", Level::Warn, "relayed messages were not archived; they come with the next sync", &fields);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_plugin_api::testing::MockHost;
+
+    #[tokio::test]
+    async fn only_so_much_is_away_and_nothing_is_left_of_it() {
+        let keeper = Keeper::start(MockHost::new().host());
+        let away: Vec<_> = std::iter::from_fn(|| keeper.begin("a conversation", 0)).collect();
+        assert_eq!(away.len(), MAX_BYTES / LEAST_BYTES);
+        drop(away);
+        assert!(keeper.shared.lines().lines.is_empty());
+        let long = keeper.begin("a conversation", usize::MAX);
+        assert!(long.is_some() && keeper.begin("another", 0).is_none());
+    }
+}
