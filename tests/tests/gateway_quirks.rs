@@ -475,10 +475,10 @@ async fn failures_of_the_upstream_pass() -> Result<()> {
         Reply::Body("<html>".into()),
         Reply::Body("{}".into()),
         Reply::Errcode(10_002),
-        Reply::Delay(Duration::from_millis(1500)),
+        Reply::Delay(Duration::from_millis(2500)),
         Reply::Body("x".repeat(20 << 20)),
     ];
-    let rig = Rig::new(Version::Src, json!({ "timeout_seconds": 1 })).await?;
+    let rig = Rig::new(Version::Src, json!({ "timeout_seconds": 2 })).await?;
     rig.standin.converse(ROOM, 1, &["alice"]);
     for (number, failure) in (1_i64..).zip(failures) {
         (0..30).for_each(|minute| drop(rig.say(BEGIN + number * DAY + minute * MINUTE, 1, "said")));
@@ -758,6 +758,30 @@ async fn a_relay_and_the_sync_that_was_before_it_are_one_message() -> Result<()>
     let id = sent["data"]["MsgID"].as_str().context("an id")?;
     let body: Value = serde_json::from_slice(&rig.kept().messages[id].body)?;
     ensure!((&body["Status"], &body["Type"], &body["Content"]) == (&json!(0), &json!(1), &json!("")), "{body}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_a_member_does_not_change_with_a_lost_redis() -> Result<()> {
+    let rig = Rig::new(Version::Src, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice", "bob"]);
+    rig.standin.converse("elsewhere", 1, &["mallory"]);
+    let kick = json!({ "conversation_id": ROOM, "sessions": ["bob"] });
+    ensure!(rig.ask("alice", "/inner/kickout_conversation", kick).await?["code"] == 0);
+    let message = json!({ "conversation_id": ROOM, "type": 1, "content": "hello" });
+    let this = json!({ "conversation_id": ROOM });
+    ensure!(rig.ask("alice", "/check_joined_conversation", this.clone()).await?["data"]["Joined"] == true);
+    rig.standin.lose_redis();
+    // With the first message there, everybody is told of everything there; with the second, all that is past.
+    for _ in 0..2 {
+        for (session, code) in [("bob", 10_003), ("mallory", 10_003), ("alice", 0)] {
+            let sent = rig.ask(session, "/send_msg", message.clone()).await?;
+            ensure!(sent["code"] == code, "{session}: {sent}");
+            let joined = rig.ask(session, "/check_joined_conversation", this.clone()).await?;
+            ensure!(joined["data"]["Joined"] == (code == 0), "{session}: {joined}");
+        }
+    }
+    ensure!(rig.standin.rows(ROOM).len() == 2, "nobody else's message went there");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::process::Stdio;
 use stele_tests::{
     corp::{CorpFolder, CorpSpec},
+    gateway::{Claims, jwt},
     places,
     standin::{
         DirectoryStandin, Reply,
@@ -79,8 +80,6 @@ async fn the_demo_kit_writes_and_serves() -> Result<()> {
     let address = lines.next_line().await?.context("it prints the address")?;
     let config = std::fs::read_to_string(dir.path().join("steled.toml"))?;
     ensure!(config.contains(&address) && config.contains("your_secret_key"), "{config}");
-    let examples = std::fs::read_to_string(dir.path().join("try.txt"))?;
-    ensure!(examples.matches("curl ").count() >= 4 && examples.contains("127.0.0.1:19002"), "{examples}");
     let path = "/cgi-bin/gettoken?corpid=corp123&corpsecret=app-secret-of-corp123";
     let reply: Value = stele_tests::client::http().get(format!("{address}{path}")).send().await?.json().await?;
     ensure!(reply["errcode"] == 0, "{reply}");
@@ -181,6 +180,45 @@ async fn the_gateway_stores_as_it_does() -> Result<()> {
     standin.set(|switches| switches.colliding = true);
     ensure!(standin.say(&Sent { content: "lost", ..sent }) == late, "the id is taken");
     ensure!(standin.rows(CONVERSATION).len() == 4, "so the message is lost");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_gateway_gives_an_id_once_and_forgets_members_with_its_redis() -> Result<()> {
+    let (standin, ids) = with_messages(Version::Src, &[(1_700_000_000_000_000, 1, "first")]).await?;
+    let sent = Sent { conversation: "elsewhere", from: "bob", kind: 1, content: "lost", at: 1_700_000_000_000_000 };
+    standin.say_as(&ids[0], &sent);
+    ensure!(standin.rows("elsewhere").is_empty(), "an id is taken in every conversation");
+    let this = json!({ "conversation_id": CONVERSATION });
+    standin.converse(CONVERSATION, 1, &["alice"]);
+    standin.converse("elsewhere", 1, &["mallory"]);
+    let joined = async |session: &str| {
+        let expires = chrono::Utc::now().timestamp() + 60;
+        let token = token::mint(token::FIXED_KEY, session, 1, expires);
+        let request = stele_tests::client::http().post(format!("{}/check_joined_conversation", standin.url()));
+        let reply: Value = request.bearer_auth(token).json(&this).send().await?.json().await?;
+        anyhow::Ok(reply["data"]["Joined"] == true)
+    };
+    ensure!(joined("alice").await? && !joined("mallory").await?, "as it is");
+    standin.lose_redis();
+    ensure!(!joined("alice").await?, "nobody is known");
+    let joined_rows = gateway(&standin, "/get_joined_conversation", json!({})).await?;
+    ensure!(joined_rows["data"]["Conversations"] == json!([CONVERSATION]), "{joined_rows}");
+    let message = json!({ "conversation_id": CONVERSATION, "type": 1, "content": "second" });
+    ensure!(gateway(&standin, "/send_msg", message).await?["code"] == 0);
+    ensure!(joined("alice").await? && joined("mallory").await?, "everybody is a member now");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_gateway_takes_three_algorithms() -> Result<()> {
+    let standin = GatewayStandin::start(Version::Src).await?;
+    for (algorithm, code) in [("HS256", 0), ("HS384", 0), ("HS512", 0), ("none", 10_101), ("HS1024", 10_101)] {
+        let token = jwt(algorithm, &Claims::new("alice", 1), token::FIXED_KEY);
+        let request = stele_tests::client::http().post(format!("{}/get_joined_conversation", standin.url()));
+        let reply: Value = request.bearer_auth(token).send().await?.json().await?;
+        ensure!(reply["code"] == code, "{algorithm}: {reply}");
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ mod api;
 mod token;
 
 pub use api::{Api, Reply, Sent};
-pub use token::{Claims, jwt, token};
+pub use token::{Claims, jwt, sign, token};
 
 use crate::{
     daemon::{Site, free_address},

@@ -37,6 +37,11 @@ pub fn jwt(algorithm: &str, claims: &impl Serialize, key: &str) -> String {
     let header = serde_json::json!({ "alg": algorithm, "typ": "JWT" }).to_string();
     let claims = serde_json::to_vec(claims).expect("claims have a JSON form");
     let signed = format!("{}.{}", part(header.as_bytes()), part(&claims));
+    format!("{signed}.{}", part(&sign(algorithm, &signed, key)))
+}
+
+/// The signature of a text; that of HS256 for an algorithm that is not known.
+pub fn sign(algorithm: &str, signed: &str, key: &str) -> Vec<u8> {
     macro_rules! sum {
         ($hash:ty) => {{
             let mut mac = Hmac::<$hash>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any length");
@@ -44,13 +49,12 @@ pub fn jwt(algorithm: &str, claims: &impl Serialize, key: &str) -> String {
             mac.finalize().into_bytes().to_vec()
         }};
     }
-    let signature = match algorithm {
+    match algorithm {
         "HS384" => sum!(Sha384),
         "HS512" => sum!(Sha512),
         "none" => Vec::new(),
         _ => sum!(Sha256),
-    };
-    format!("{signed}.{}", part(&signature))
+    }
 }
 
 /// A good token of this session and platform.

@@ -47,7 +47,7 @@ pub(super) struct Conversation {
     pub archived: bool,
     /// Id, microseconds and session of the last message sent.
     pub last: Option<(String, i64, String)>,
-    /// What stands where the id of the last message belongs.
+    /// Redis: what stands where the id of the last message belongs.
     pub greatest: String,
     pub rows: BTreeMap<String, Row>,
 }
@@ -63,6 +63,8 @@ struct Reused {
 #[derive(Default)]
 pub(super) struct Store {
     pub conversations: BTreeMap<String, Conversation>,
+    /// The ids that are taken, whatever the conversation.
+    ids: BTreeSet<String>,
     reused: Reused,
     /// Millisecond and counter of the latest id.
     latest: (i64, u16),
@@ -113,10 +115,14 @@ impl Store {
             *reused = Reused { from: from.clone(), kind, content: content.clone() };
         }
         let conversation = sent.conversation.to_owned();
+        let held = self.conversations.entry(conversation.clone()).or_default();
+        if !self.ids.insert(id.clone()) {
+            return;
+        }
         let since = self.calls + u64::from(switches.late_calls);
         let version = switches.version;
         let row = Row { id: id.clone(), conversation, from, kind, content, at: sent.at, version, raw: None, since };
-        self.conversations.entry(row.conversation.clone()).or_default().rows.entry(id).or_insert(row);
+        held.rows.insert(id, row);
     }
 
     /// Puts text where a message belongs, in the place of this id.
@@ -133,6 +139,7 @@ impl Store {
             raw: Some(json.to_owned()),
             since: 0,
         };
+        self.ids.insert(id.to_owned());
         self.conversations.entry(conversation.to_owned()).or_default().rows.insert(id.to_owned(), row);
     }
 
@@ -142,6 +149,12 @@ impl Store {
             return None;
         }
         let id = self.put(sent, switches);
+        if self.conversations[sent.conversation].routed.is_empty() {
+            // Its query for the members compares a column with itself: everybody who was ever anywhere is one.
+            let rows = self.conversations.values().flat_map(|conversation| &conversation.joins);
+            let everybody = rows.map(|(session, _)| session.clone()).collect();
+            self.conversations.get_mut(sent.conversation)?.routed = everybody;
+        }
         let conversation = self.conversations.get_mut(sent.conversation)?;
         if switches.version == Version::Src {
             if conversation.last.as_ref().is_none_or(|(last, ..)| *last < id) {
@@ -195,6 +208,13 @@ impl Store {
         conversation.kind = kind;
         conversation.joins = sessions.iter().map(|session| (session.clone(), false)).collect();
         conversation.routed = sessions.iter().cloned().collect();
+    }
+
+    pub fn lose_redis(&mut self) {
+        for conversation in self.conversations.values_mut() {
+            conversation.routed.clear();
+            conversation.greatest.clear();
+        }
     }
 
     /// Adds rows, whether the conversation exists or not.
