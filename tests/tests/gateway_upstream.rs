@@ -209,14 +209,21 @@ async fn killed_amid_a_sync_it_loses_and_doubles_nothing() -> Result<()> {
     rig.standin.script.push(RANGE, Reply::Delay(Duration::from_millis(10)), u32::MAX);
     rig.say(300);
     let mut hits = 0;
-    for life in (0..10).map(|kill| 40 + 35 * kill) {
+    for kill in 0..10 {
         rig.at = chrono::Utc::now().timestamp_micros();
         rig.say_within(30, [10, 100, 1000, 10_000]);
         let daemon = rig.site.start().await?;
-        // Refused while the plugin has not told its conversations yet: then the kill hits that moment.
-        let requested = rig.site.request_run_of(NAME, "sync").await.is_ok();
-        tokio::time::sleep(Duration::from_millis(life)).await;
-        hits += usize::from(requested && rig.site.is_running("sync").await.unwrap_or(false));
+        // One kill after a start, however far that has come, and the next after the beginning of a run.
+        if kill % 2 == 1 {
+            wait_for("a run", || async {
+                let requested = rig.site.request_run_of(NAME, "sync").await;
+                let runs = rig.site.is_running("sync").await;
+                if matches!(runs, Ok(true)) { Ok(()) } else { Err(format!("{requested:?} {runs:?}")) }
+            })
+            .await?;
+        }
+        tokio::time::sleep(Duration::from_millis(10 * kill)).await;
+        hits += usize::from(rig.site.is_running("sync").await.unwrap_or(false));
         daemon.kill().await?;
     }
     ensure!(hits > 0, "only {hits} kills hit a running sync");
@@ -237,11 +244,11 @@ async fn failures_at_every_call_pass() -> Result<()> {
         Reply::Truncated,
         Reply::Body("<html>".into()),
         Reply::Body("x".repeat(17 << 20)),
-        Reply::Delay(Duration::from_millis(1300)),
+        Reply::Delay(Duration::from_millis(2300)),
         Reply::Errcode(10_002),
         Reply::Errcode(10_101),
     ];
-    let mut rig = Rig::new(Version::Src, "use_inner_token = true\ntimeout_seconds = 1", 1000).await?;
+    let mut rig = Rig::new(Version::Src, "use_inner_token = true\ntimeout_seconds = 2", 1000).await?;
     // Also when it is asked for the first time which conversations there are.
     rig.standin.script.push("/get_joined_conversation", Reply::Status(502), 1);
     let daemon = rig.site.start().await?;
