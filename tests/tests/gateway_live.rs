@@ -551,8 +551,19 @@ async fn the_bench_measures() -> Result<()> {
     let printed = String::from_utf8(output.stdout)?;
     let figures: Value = serde_json::from_str(printed.lines().last().context("it prints figures")?)?;
     ensure!(figures["connections"] == 40 && figures["messages"] == 50 && figures["deliveries"] == 500, "{figures}");
-    for name in ["p50_ms", "p99_ms", "daemon_kib_before", "daemon_kib_after", "messages_per_second"] {
+    let names = ["p50_ms", "p99_ms", "daemon_kib_before", "daemon_kib_under_load", "messages_per_second"];
+    for name in names {
         ensure!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {figures}");
+    }
+    ensure!(figures["p99_ms_goal"] == 50.0 && figures["daemon_kib_goal"] == 292_968, "{figures}");
+    // What is missed is said.
+    for (words, figure, goal) in [
+        ("memory under load: ", "daemon_kib_under_load", "daemon_kib_goal"),
+        ("p99 of the delay: ", "p99_ms", "p99_ms_goal"),
+    ] {
+        let line = errors.lines().find(|line| line.starts_with(words)).context("the goals are named")?;
+        let met = figures[figure].as_f64() <= figures[goal].as_f64();
+        ensure!(line.ends_with(if met { ": met" } else { ": MISSED" }), "{line}: {figures}");
     }
     Ok(())
 }
