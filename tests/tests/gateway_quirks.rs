@@ -71,6 +71,22 @@ async fn what_an_upgrade_made_unreadable_is_told_and_passed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_long_unreadable_past_takes_few_requests() -> Result<()> {
+    let rig = Rig::new(Version::SrcOld, json!({})).await?;
+    rig.standin.converse(ROOM, 1, &["alice"]);
+    let old: BTreeSet<_> = (0..2000).map(|number| rig.say(BEGIN + number * 5_000_000, 1, "old")).collect();
+    rig.standin.set(|switches| switches.version = Version::Src);
+    (0..100).for_each(|minute| drop(rig.say(BEGIN + 2000 * 5_000_000 + minute * MINUTE, 1, "new")));
+    let notices = rig.sync(ROOM, 1000).await?;
+    rig.complete(ROOM, |id| !old.contains(id))?;
+    let calls = rig.standin.calls(RANGE);
+    ensure!(calls < 500, "{calls} requests");
+    has(&notices, &["unreadable: from 2023-11-14T22:13:19.998Z", "to 2023-11-15T00:59:54.999Z nothing can be read"])?;
+    ensure!(notices.len() < 20, "{notices:#?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_older_version_shows_times_that_cannot_be() -> Result<()> {
     let rig = Rig::new(Version::Src, json!({})).await?;
     rig.standin.converse(ROOM, 1, &["alice"]);

@@ -54,10 +54,7 @@ impl Notes {
             tell("unreadable", format!("from {} to {} nothing can be read: {reason}", time(window.from), time(to + 1)));
         }
         if self.more_unreadable > 0 {
-            tell(
-                "unreadable",
-                format!("so it is with {} more stretches of a millisecond at most", self.more_unreadable),
-            );
+            tell("unreadable", format!("so it is with {} more stretches", self.more_unreadable));
         }
         let counts = [
             (

@@ -2,7 +2,7 @@
 //!
 //! What cannot be read is told from what does not work now by asking for a range in which nothing can be: when that is answered,
 //! the trouble is in the window. It is halved until the millisecond in the way stands alone; that one is asked for again, and
-//! then noted and passed.
+//! then noted and passed. After some of them with nothing between them wider windows are passed ([`super::window`]).
 
 use super::apart::tell_apart;
 use super::client::{CallError, Device, FAILED};
@@ -24,6 +24,9 @@ const MAX_REQUESTS: usize = 64;
 const PAGE_TIME: Duration = Duration::from_secs(40);
 /// Messages of a page when the daemon does not say.
 const PAGE: usize = 1000;
+
+/// Why a part is passed, as operators read it.
+const BROKEN: &str = "the upstream fails at what is stored there";
 
 /// Why a window was not read, though history works.
 enum Trouble {
@@ -54,6 +57,20 @@ impl Upstream {
         for _ in 0..MAX_REQUESTS {
             let now = msgid::number_at((self.clock)());
             let window = position.window(now);
+            if position.is_trying() {
+                match self.can_be_read(id, window, &mut works).await {
+                    Ok(can_be_read) => {
+                        let lost = position.tried(window, now, can_be_read);
+                        lost.into_iter().for_each(|lost| notes.unreadable(BROKEN, lost));
+                    }
+                    Err(_) if position != begun => break,
+                    Err(error) => return Err(error),
+                }
+                if Instant::now() >= until {
+                    break;
+                }
+                continue;
+            }
             match self.try_window(id, window, &mut works).await {
                 Ok(Ok(found)) => {
                     if self.take(&mut page, &mut notes, &mut position, window, found, limit) {
@@ -143,12 +160,24 @@ impl Upstream {
             // Had the upstream failed just now, something readable would be passed.
             Trouble::Large | Trouble::Broken => match self.try_window(id, window, &mut false).await? {
                 Err(Trouble::Large) if window.to == Some(window.from) => "one message is larger than an answer may be",
-                Err(Trouble::Broken) => "the upstream fails at what is stored there",
+                Err(Trouble::Broken) => BROKEN,
                 _ => return Ok(None),
             },
         };
         position.give_up(window);
         Ok(Some(reason))
+    }
+
+    /// Whether everything in a window can be read. That is also so when there is too much of it for one answer: it fails at once at
+    /// what it cannot read.
+    async fn can_be_read(&self, id: &str, window: Window, works: &mut bool) -> Result<bool, Error> {
+        // Had the upstream failed just now, something readable would be passed: so that history works is seen again.
+        for works in [works, &mut false] {
+            if !matches!(self.try_window(id, window, works).await?, Err(Trouble::Broken)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Everything in a window; an error when it is not the window's fault. `works`: that history works was seen before.

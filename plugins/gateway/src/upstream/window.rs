@@ -4,6 +4,11 @@
 //! grow while little comes, and shrink when more comes than is wanted, when the answer is too large, and when there is none:
 //! a window that cannot be read is halved until what is in the way stands alone.
 //!
+//! After an upgrade of the original everything of before is unreadable, row by row (reference/gateway.md §9). So where nothing but
+//! such rows is found, whole windows are leapt over: each is half as wide as all that before it together, until one can be read;
+//! then the edge is looked for in the last one, by halves. That takes a number of requests that grows with the logarithm of the
+//! time, and passes what can be read only where it lies between rows of one leap that cannot.
+//!
 //! The last window has no end. So it does not matter what the upstream's clock says; and a conversation that has been read to
 //! its end costs one request a run. That begins some minutes before the newest message known, since the original stores
 //! messages late (reference/gateway.md §12, 33).
@@ -23,6 +28,10 @@ const FIRST_WIDTH: i64 = 86_400_000 * MILLISECOND;
 const ALL: i64 = 1 << NUMBER_BITS;
 /// Version of the encoding.
 const VERSION: u32 = 1;
+/// Windows given up with no message between them, after which is leapt.
+const MAX_BARREN: u32 = 8;
+/// Windows given up in a run, after which is leapt whatever is between them.
+const MAX_GIVEN_UP: u32 = 64;
 
 /// A range of numbers, both ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +66,31 @@ enum Mode {
     Wary,
     /// Everything was read; what came since is asked for at once.
     CaughtUp,
+    /// Nothing can be read here: wider windows are tried until one can.
+    Leaping,
+    /// One can; what cannot be read ends in the window before it.
+    Edging,
+}
+
+/// What is known of a part in which nothing can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Barren {
+    /// Windows given up since a message was found.
+    count: u32,
+    /// Windows given up in this run.
+    run: u32,
+    /// Where the first of them begins.
+    from: i64,
+    /// Where the leaps begin.
+    leapt: i64,
+    /// Something from here on, before `next`, cannot be read. `next` itself when nothing was leapt over yet.
+    low: i64,
+}
+
+impl Barren {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where the reading of a conversation stands: its cursor, as JSON. Numbers are those of ids.
@@ -72,6 +106,15 @@ pub struct Position {
     newest: i64,
     /// Nothing before this is read again: the end of the last part that cannot be read.
     floor: i64,
+    /// Number of the time at which everything was read with this as the newest message; 0 before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    since: i64,
+    #[serde(default, skip_serializing_if = "Barren::is_none")]
+    barren: Barren,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Position {
@@ -85,6 +128,8 @@ impl Position {
                 width: FIRST_WIDTH,
                 newest: 0,
                 floor: start,
+                since: 0,
+                barren: Barren::default(),
             });
         };
         let read = serde_json::from_slice(cursor).ok();
@@ -92,9 +137,10 @@ impl Position {
         let is_sound = |position: &Self| {
             position.version == VERSION
                 && position.width > 0
-                && [position.next, position.width, position.newest, position.floor]
-                    .iter()
-                    .all(|number| numbers.contains(number))
+                && [position.next, position.width, position.newest, position.floor, position.since]
+                    .into_iter()
+                    .chain([position.barren.from, position.barren.leapt, position.barren.low])
+                    .all(|number| numbers.contains(&number))
         };
         read.filter(is_sound).ok_or_else(|| Error::invalid("the stored cursor is not one of the gateway plugin"))
     }
@@ -112,18 +158,25 @@ impl Position {
     /// The window to read next, when ids are made with this number.
     pub fn window(&self, now: i64) -> Window {
         let from = self.next.min(ALL - 1);
-        let end = whole(from, from.saturating_add(self.width)).min(ALL);
+        if self.mode == Mode::Edging {
+            return Window { from: self.middle(), to: Some(self.next - 1) };
+        }
+        let mut end = whole(from, from.saturating_add(self.width)).min(ALL);
+        if self.mode == Mode::Leaping {
+            // What is not yet is not passed.
+            end = end.min(now.max(from + MILLISECOND)).min(ALL);
+        }
         let is_open = match self.mode {
             Mode::CaughtUp => true,
             Mode::Reading => end > now,
-            Mode::Wary => false,
+            Mode::Wary | Mode::Leaping | Mode::Edging => false,
         };
         Window { from, to: (!is_open).then_some(end - 1) }
     }
 
     /// Everything in this window was read, `found` messages up to the number `newest`.
     pub fn passed(&mut self, window: Window, found: usize, newest: Option<i64>, limit: usize) {
-        self.newest = newest.unwrap_or_default().max(self.newest);
+        self.found(newest);
         if let Some(to) = window.to {
             self.next = to + 1;
             self.mode = Mode::Reading;
@@ -134,17 +187,21 @@ impl Position {
     }
 
     /// Everything was read, the window without an end as the last. The next run begins `overlap` before the newest message,
-    /// or before now where the newest comes from a clock that is ahead.
+    /// or before now where that comes from a clock that is ahead; and at it when that has been the newest for twice the overlap.
     pub fn caught_up(&mut self, now: i64, overlap: i64) {
         self.mode = Mode::CaughtUp;
+        self.barren = Barren::default();
+        self.since = if self.since == 0 { now } else { self.since };
         if self.newest > 0 {
-            self.next = (self.newest.min(now) - overlap).max(self.floor);
+            let newest = self.newest.min(now);
+            let is_settled = now - self.since > overlap.saturating_mul(2);
+            self.next = (if is_settled { newest } else { newest - overlap }).max(self.floor);
         }
     }
 
     /// Of the messages in this window only those up to this number were taken.
     pub fn cut(&mut self, window: Window, last: i64) {
-        self.newest = self.newest.max(last);
+        self.found(Some(last));
         self.mode = Mode::Reading;
         self.next = last + 1;
         self.width = last - window.from + 1;
@@ -170,13 +227,77 @@ impl Position {
         true
     }
 
-    /// The window cannot be read, now or ever: reading goes on behind it.
+    /// The window cannot be read, now or ever: reading goes on behind it, or what is behind it is leapt over.
     pub fn give_up(&mut self, window: Window) {
-        if let Some(to) = window.to {
-            self.next = to + 1;
-            self.floor = to + 1;
-            self.mode = Mode::Reading;
+        let Some(to) = window.to else { return };
+        self.next = to + 1;
+        self.floor = to + 1;
+        self.mode = Mode::Reading;
+        let barren = &mut self.barren;
+        barren.from = if barren.count == 0 { window.from } else { barren.from };
+        barren.count = barren.count.saturating_add(1);
+        barren.run = barren.run.saturating_add(1);
+        if barren.count >= MAX_BARREN || barren.run >= MAX_GIVEN_UP {
+            (barren.leapt, barren.low) = (self.next, self.next);
+            self.leap();
         }
+    }
+
+    /// Whether the next window is only tried: nothing in it is taken.
+    pub fn is_trying(&self) -> bool {
+        matches!(self.mode, Mode::Leaping | Mode::Edging)
+    }
+
+    /// The window was tried. Returns what is passed when that is known.
+    pub fn tried(&mut self, window: Window, now: i64, can_be_read: bool) -> Option<Window> {
+        let end = window.to.map_or(ALL, |to| to + 1);
+        match (self.mode, can_be_read) {
+            (Mode::Leaping, false) => {
+                (self.barren.low, self.next) = (window.from, end);
+                if end < now {
+                    self.leap();
+                    return None;
+                }
+            }
+            // Nothing was leapt over.
+            (Mode::Leaping, true) if self.barren.low == self.next => {
+                self.mode = Mode::Reading;
+                return None;
+            }
+            (Mode::Edging, false) => self.barren.low = window.from,
+            (Mode::Edging, true) => self.next = window.from,
+            _ => {}
+        }
+        self.mode = Mode::Edging;
+        if self.next - self.barren.low > MILLISECOND {
+            return None;
+        }
+        self.mode = Mode::Reading;
+        self.floor = self.next;
+        Some(Window { from: self.barren.leapt, to: Some(self.next - 1) })
+    }
+
+    /// The newest of the messages that were found, if any were.
+    fn found(&mut self, newest: Option<i64>) {
+        let Some(newest) = newest else { return };
+        if newest > self.newest {
+            (self.newest, self.since) = (newest, 0);
+        }
+        if self.barren.run < MAX_GIVEN_UP {
+            self.barren = Barren { run: self.barren.run, ..Barren::default() };
+        }
+    }
+
+    /// What is tried next is half as wide as what cannot be read.
+    fn leap(&mut self) {
+        self.mode = Mode::Leaping;
+        self.width = ((self.next - self.barren.from) / 2).max(MILLISECOND);
+    }
+
+    /// Between what cannot be read and what can.
+    fn middle(&self) -> i64 {
+        let low = self.barren.low;
+        whole(low, low + (self.next - low) / 2).max(low + 1)
     }
 }
 
@@ -198,6 +319,11 @@ mod tests {
         let stored = r#"{"version":1,"mode":"caught_up","next":6963200000000000,"width":4096,"newest":7,"floor":5}"#;
         let position = Position::read(Some(&Bytes::from_static(stored.as_bytes())), START).unwrap();
         assert_eq!(position.write(), stored);
+        let leaping = stored
+            .replace("caught_up", "leaping")
+            .replace(":5}", r#":5,"since":9,"barren":{"count":8,"run":9,"from":1,"leapt":3,"low":4}}"#);
+        let position = Position::read(Some(&Bytes::from(leaping.clone())), START).unwrap();
+        assert_eq!(position.write(), leaping);
         let begin = Position::read(None, START).unwrap();
         assert_eq!(Position::read(Some(&begin.write()), 0), Ok(begin));
         for wrong in
@@ -235,6 +361,11 @@ mod tests {
                 inside.copied().collect::<Vec<_>>()
             };
             let inside = range(held);
+            if position.is_trying() {
+                let can_be_read = inside.len() > most || range(unreadable).is_empty();
+                given_up.extend(position.tried(window, now, can_be_read));
+                continue;
+            }
             let is_large = inside.len() > most;
             if is_large || !range(unreadable).is_empty() {
                 if !position.narrow(window, now, if is_large { 1 } else { MILLISECOND }) {
@@ -298,6 +429,59 @@ mod tests {
         let mut silent = Position::read(None, START).unwrap();
         silent.caught_up(now, overlap);
         assert_eq!(silent.window(now).from, START, "nothing was said yet, whatever the clock");
+    }
+
+    #[test]
+    fn what_has_been_the_newest_for_long_is_where_a_run_begins() {
+        let overlap = 600_000 * MILLISECOND;
+        let now = START + 86_400_000 * MILLISECOND;
+        let mut position = Position::read(None, START).unwrap();
+        let mut run = |now: i64, newest: i64| {
+            position.passed(Window { from: START, to: None }, 1, Some(newest), 10);
+            position.caught_up(now, overlap);
+            position = Position::read(Some(&position.write()), START).unwrap();
+            position.window(now).from
+        };
+        let old = now - 50 * overlap;
+        assert_eq!(run(now, old), old - overlap, "its clock may be behind");
+        assert_eq!(run(now + 2 * overlap, old), old - overlap);
+        assert_eq!(run(now + 2 * overlap + 1, old), old);
+        assert_eq!(run(now + 2 * overlap + 2, old + 7), old + 7 - overlap, "something came");
+    }
+
+    /// Rows of before an upgrade, 5 s apart but for the nights, then as many of after it.
+    #[test]
+    fn an_unreadable_past_takes_few_requests() {
+        let row = |number: i64| START + (number * 5_000 + number / 500 * 43_200_000 + 77) * MILLISECOND + 1;
+        for rows in [50, 5_000, 50_000] {
+            let old: Vec<_> = (0..rows).map(row).collect();
+            let new: Vec<_> = (rows..rows + 200).map(row).collect();
+            // Nothing of after it yet: what comes is not passed.
+            let (_, given_up, _) = read_all(&[], &old, 1000, 5000, row(rows));
+            assert!(given_up.iter().all(|window| window.to.unwrap() < row(rows)));
+            let (found, given_up, requests) = read_all(&new, &old, 1000, 5000, row(rows + 300));
+            assert_eq!(found, new);
+            assert!(requests < 1000, "{requests} for {rows}");
+            let passed =
+                |number: &i64| given_up.iter().any(|window| (window.from..=window.to.unwrap()).contains(number));
+            assert!(old.iter().all(passed) && given_up.len() < 60, "{}", given_up.len());
+        }
+    }
+
+    #[test]
+    fn scattered_rows_that_cannot_be_read_are_passed_alone_up_to_a_bound() {
+        let row = |number: i64| START + number * 600_000 * MILLISECOND + 1;
+        for (scattered, is_whole) in [(60, true), (5_000, false)] {
+            let numbers = 0..scattered * 2;
+            let (old, held): (Vec<_>, Vec<_>) = numbers.partition(|number| number % 2 == 0);
+            let old: Vec<_> = old.into_iter().map(row).collect();
+            let held: Vec<_> = held.into_iter().chain(scattered * 2..scattered * 2 + 100).map(row).collect();
+            let now = row(scattered * 2 + 1000);
+            let (found, _, requests) = read_all(&held, &old, 1000, 5000, now);
+            assert!(requests < 60 * 64, "{requests}");
+            assert_eq!(found == held, is_whole);
+            assert_eq!(found[found.len() - 100..], held[held.len() - 100..], "what is new comes in the same run");
+        }
     }
 
     proptest! {
