@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use stele_archive::model::{Conversation, Message, Page};
 use stele_host::{Incoming, Services};
 use stele_plugin_api::ops::{
-    ArchiveAppend, ArchiveGet, ByIds, ConversationJoined, ConversationMembership, JoinedQuery, MAX_IDS, MAX_ROWS, Op,
-    Participation, PersonList, PersonQuery,
+    ArchiveAppend, ArchiveGet, ArchiveQuery, ByIds, ConversationJoined, ConversationMembership, JoinedQuery, MAX_IDS,
+    MAX_ROWS, MessageQuery, Op, Participation, PersonList, PersonQuery,
 };
 use stele_plugin_api::{Encoding, Error, ErrorCode, typed};
 use steled::config::Config;
@@ -76,5 +76,22 @@ async fn members_people_and_messages_are_found() {
     ] {
         assert_eq!(refused.code, ErrorCode::TooLarge, "{refused}");
     }
+
+    // Three messages that are too much for one answer.
+    let long = |native: &str| Message { body: vec![b'x'; 11 << 20].into(), ..message(native) };
+    for native in ["long 1", "long 2", "long 3"] {
+        ask::<ArchiveAppend>(&app, "hq", Page { messages: vec![long(native)], ..Page::default() }).await.unwrap();
+    }
+    let query = |limit| MessageQuery { conversation: "c".into(), descending: true, limit, ..MessageQuery::default() };
+    for refused in [
+        ask::<ArchiveQuery>(&app, "hq", query(3)).await.unwrap_err(),
+        ask::<ArchiveGet>(&app, "hq", by(&["long 1", "long 2", "long 3"])).await.unwrap_err(),
+    ] {
+        assert_eq!(
+            (&refused.code, &*refused.message),
+            (&ErrorCode::TooLarge, "the messages hold more than 33554432 bytes; ask for fewer")
+        );
+    }
+    assert_eq!(ask::<ArchiveQuery>(&app, "hq", query(2)).await.unwrap().rows.len(), 2);
     app.stop().await;
 }

@@ -290,7 +290,8 @@ pub struct ByIds {
 
 /// Most native ids in one [`ByIds`].
 pub const MAX_IDS: usize = 1000;
-/// Most rows in one page of an answer.
+/// Most rows in one page of an answer. Messages that hold more than 32 MiB of texts and bodies are not answered at once, but with
+/// [`TooLarge`](crate::ErrorCode::TooLarge): ask for fewer. One alone is always answered.
 pub const MAX_ROWS: u32 = 1000;
 
 /// People found.

@@ -21,6 +21,12 @@ pub enum ArchiveError {
     /// What was handed in breaks a rule of the archive; committing it again cannot help.
     #[error("invalid input: {0}")]
     Invalid(String),
+    /// The messages asked for are too long to be read at once; asking for fewer of them helps.
+    #[error("the messages hold more than {most} bytes")]
+    TooLarge {
+        /// Texts and bodies of one answer, in bytes.
+        most: usize,
+    },
     /// The backend does not answer now; trying again can help.
     #[error("archive unavailable: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

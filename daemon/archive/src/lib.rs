@@ -44,7 +44,8 @@ pub use live::{Audience, Live, News, Portion, Stay};
 pub use media::{Blob, MediaCatalog, MediaTask, MediaTotals, NextAttempt};
 pub use pages::{Commit, Committed, Pages, ParkedRow, Stream};
 pub use queries::{
-    ConversationList, ListedConversation, MediaState, MessageList, Queries, Stats, StoredMedia, StoredMessage,
+    ConversationList, ListedConversation, MAX_ANSWER, MediaState, MessageList, Queries, Stats, StoredMedia,
+    StoredMessage,
 };
 pub use state::StateTable;
 pub use stele_plugin_api::{model, ops};

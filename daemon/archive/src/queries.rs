@@ -125,7 +125,11 @@ pub struct Stats {
     pub parked: u64,
 }
 
-/// The way out.
+/// Most bytes of texts and bodies in one answer; a message that is longer comes alone. Half of a frame of the plugin protocol.
+pub const MAX_ANSWER: usize = 32 << 20;
+
+/// The way out. Messages that hold more than [`MAX_ANSWER`] are [`TooLarge`](crate::ArchiveError::TooLarge), and are not loaded: a
+/// shorter page would be taken for the end.
 #[async_trait]
 pub trait Queries: Send + Sync {
     /// The conversations a person takes part in, latest activity first. A person nobody knows has none.

@@ -21,7 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stele_archive::model::Micros;
 use stele_archive::ops::{MAX_ROWS, MessageOrder, MessageQuery};
-use stele_archive::{Archive, ConversationId, Feed, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage};
+use stele_archive::{
+    Archive, ArchiveError, ConversationId, Feed, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage,
+};
 
 /// Deepest row that can be asked for, `offset + limit`. Deeper ones would cost memory for rows nobody looks at; a
 /// narrower time range gets to them.
@@ -206,7 +208,7 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
         reason: &str,
     ) -> Result<(Vec<Rank>, u64), SearchError> {
         let mut top = Top::new(if query.limit == 0 { 0 } else { query.offset + query.limit });
-        let mut before = None;
+        let (mut before, mut limit) = (None, MAX_ROWS);
         if !query.instances.is_empty() && !query.instances.contains(&conversation.instance) {
             return Ok((Vec::new(), 0));
         }
@@ -219,10 +221,17 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
                 before,
                 order: MessageOrder::Id,
                 descending: true,
-                limit: MAX_ROWS,
+                limit,
                 ..MessageQuery::default()
             };
-            let messages = self.archive.messages(conversation.instance, &page).await?;
+            let messages = match self.archive.messages(conversation.instance, &page).await {
+                // Long messages: fewer of them at once.
+                Err(ArchiveError::TooLarge { .. }) if limit > 1 => {
+                    limit /= 2;
+                    continue;
+                }
+                found => found?,
+            };
             if messages.total > MAX_SCANNED {
                 return Err(SearchError::Unavailable { reason: reason.to_owned(), retry_after: RETRY_AFTER });
             }
@@ -233,7 +242,7 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
                 }
             }
             before = messages.rows.last().map(|message| message.id.0);
-            if messages.rows.len() < MAX_ROWS as usize {
+            if messages.rows.len() < limit as usize {
                 break;
             }
         }

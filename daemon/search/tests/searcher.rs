@@ -6,7 +6,7 @@ use common::{Moody, add, ids, message, open, request, scan, tailer, within};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use stele_archive::{ConversationId, InstanceId, PersonId};
+use stele_archive::{ArchiveError, ConversationId, InstanceId, PersonId, StoredMessage};
 use stele_search::contract::MemoryArchive;
 use stele_search::{IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer};
 use tempfile::TempDir;
@@ -194,6 +194,23 @@ async fn while_the_engine_is_down() {
 
     world.moody.down.store(false, SeqCst);
     assert_eq!(world.searcher.search(&request("合同")).await.unwrap().total, 834);
+}
+
+#[tokio::test]
+async fn long_messages_are_read_through_few_at_a_time() {
+    let world = world().await;
+    let long = StoredMessage { body: vec![b'x'; 9 << 20].into(), ..message("", 0) };
+    for n in 0..20 {
+        let text = if n % 2 == 0 { "合同" } else { "无" };
+        world.archive.add(StoredMessage { text: text.into(), sent_at: n, ..long.clone() });
+    }
+    world.moody.down.store(true, SeqCst);
+    let inside = SearchRequest { conversation: Some(within(1, 1)), limit: 3, ..request("合同") };
+    let page = world.searcher.search(&inside).await.unwrap();
+    assert_eq!((ids(&page), page.total), (vec![19, 17, 15], 10));
+    // Those found are shown with their bodies.
+    let all = world.searcher.search(&SearchRequest { limit: 10, ..inside }).await;
+    assert!(matches!(all, Err(SearchError::Archive(ArchiveError::TooLarge { .. }))));
 }
 
 #[tokio::test]

@@ -254,6 +254,7 @@ fn bounded(asked: usize, most: usize, what: &str) -> Result<(), Error> {
 fn archive_error(error: ArchiveError) -> Error {
     match error {
         ArchiveError::Invalid(what) => Error::new(ErrorCode::Invalid, what),
+        ArchiveError::TooLarge { .. } => Error::new(ErrorCode::TooLarge, format!("{error}; ask for fewer")),
         ArchiveError::CursorMoved { .. } | ArchiveError::LeaseLost { .. } | ArchiveError::Unavailable(_) => {
             tracing::warn!(%error, "the archive does not answer");
             Error::new(ErrorCode::Unavailable, "the archive does not answer now")

@@ -114,6 +114,31 @@ async fn an_answer_that_would_be_too_large_is_refused_clearly() {
     assert_eq!(answer["data"]["Msg"].as_array().unwrap().len(), 11);
 }
 
+#[tokio::test]
+async fn thirty_long_messages_are_put_together_unless_they_are_too_much() {
+    let site = Site::new(json!({ "greeting": "" }));
+    let (conversation, alice, _) = talk(&site, 40).await;
+    site.stored().max_bytes = 32 << 20;
+    let set = |length: usize| {
+        for (number, message) in site.stored().messages.iter_mut().enumerate() {
+            message.text = format!("{}{number:02}", "0".repeat(length));
+            // A body holds its text once more, so that thirty do not come at once.
+            message.body = vec![b' '; length].into();
+        }
+    };
+    let body = json!({ "conversation_id": conversation });
+    set(1_000_000);
+    let before = site.mock.requests::<ArchiveQuery>().len();
+    let answer = site.ask("/get_conversation_last_30_msg", &alice, &body).await;
+    assert_eq!(contents(&answer), (10..40).collect::<Vec<_>>());
+    let limits: Vec<_> = site.mock.requests::<ArchiveQuery>()[before..].iter().map(|query| query.limit).collect();
+    assert_eq!(limits[..2], [30, 15]);
+    set(1_200_000);
+    let answer = site.ask("/get_conversation_last_30_msg", &alice, &body).await;
+    let error = "internal service call failed: too many messages for one answer, narrow the range";
+    assert_eq!(answer, json!({ "code": 10002, "error": error }));
+}
+
 #[tokio::test(start_paused = true)]
 async fn large_answers_wait_for_each_other_a_moment_and_small_ones_for_nobody() {
     let stored = Arc::new(Mutex::new(Stored::default()));

@@ -1,10 +1,10 @@
 //! Messages of a conversation.
 
 use super::Backend;
-use super::sample::{DAY, NEW_YEAR, SECOND, all, instance, natives, page, put, text};
-use crate::{Archive, InstanceId, MessageId, MessageList};
+use super::sample::{DAY, NEW_YEAR, SECOND, all, instance, list, natives, page, put, text};
+use crate::{Archive, ArchiveError, InstanceId, MAX_ANSWER, MessageId, MessageList};
 use stele_plugin_api::model::Message;
-use stele_plugin_api::ops::{MessageOrder, MessageQuery};
+use stele_plugin_api::ops::{ConversationQuery, MessageOrder, MessageQuery};
 
 async fn ask(archive: &dyn Archive, instance: InstanceId, query: MessageQuery) -> MessageList {
     archive.messages(instance, &query).await.expect("answers")
@@ -350,4 +350,46 @@ pub(super) async fn by_native_keeps_the_order(backend: &mut dyn Backend) {
     assert_eq!(found.iter().map(|row| row.native_id.clone()).collect::<Vec<_>>(), asked);
     assert_eq!((found[300].id.0, found[301].id.0, found[302].id.0), (ids[3], ids[0], ids[3]), "of this instance");
     assert_eq!(archive.messages_by_native(hq, &[]).await.unwrap(), []);
+}
+
+pub(super) async fn what_is_too_much_is_refused(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    let long = |native: &str, conversation: &str, length: usize| Message {
+        text: "x".repeat(length / 4),
+        body: vec![b'y'; length - length / 4].into(),
+        ..text(native, conversation, "a", &["b"], NEW_YEAR)
+    };
+    let half = MAX_ANSWER / 2;
+    let three = [long("m0", "c", half), long("m1", "c", half), text("m2", "c", "a", &[], NEW_YEAR)];
+    let mut ids = Vec::new();
+    for page in [page(three), page([long("m3", "d", MAX_ANSWER + 1)])] {
+        ids.extend(put(&*archive, hq, &page).await.stored.iter().map(|stored| MessageId(stored.id)));
+    }
+    let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let refused = |error: Option<ArchiveError>| matches!(error, Some(ArchiveError::TooLarge { most: MAX_ANSWER }));
+
+    for order in [MessageOrder::SentAt, MessageOrder::Id, MessageOrder::Seq] {
+        for descending in [false, true] {
+            let query = MessageQuery { order, descending, ..all("c") };
+            assert!(refused(archive.messages(hq, &query).await.err()), "{order:?}");
+            let after = MessageQuery { after: Some(0), ..query.clone() };
+            assert!(refused(archive.messages(hq, &after).await.err()), "{order:?} from an anchor");
+            let found = ask(&*archive, hq, MessageQuery { limit: 2, ..query }).await;
+            assert_eq!((found.rows.len(), found.total), (2, 3), "{order:?}");
+        }
+    }
+    assert!(refused(archive.messages_by_id(&ids[..3]).await.err()));
+    assert_eq!(archive.messages_by_id(&ids[..2]).await.unwrap().len(), 2, "just enough");
+    assert!(refused(archive.messages_by_native(hq, &named(&["m0", "m1", "m2"])).await.err()));
+    assert_eq!(archive.messages_by_native(hq, &named(&["m2", "m1", "m5"])).await.unwrap().len(), 2);
+    assert!(refused(archive.conversations(hq, &list("a")).await.err()), "each with its latest message");
+
+    // One alone comes, however long it is.
+    assert_eq!(natives(&ask(&*archive, hq, all("d")).await), ["m3"]);
+    assert_eq!(archive.messages_by_id(&ids[3..]).await.unwrap()[0].body.len(), MAX_ANSWER + 1 - (MAX_ANSWER + 1) / 4);
+    for offset in [0, 1] {
+        let query = ConversationQuery { offset, limit: 1, ..list("a") };
+        assert_eq!(archive.conversations(hq, &query).await.unwrap().rows.len(), 1);
+    }
 }

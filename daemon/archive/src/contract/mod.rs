@@ -78,7 +78,7 @@ suite! {
         names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;
     messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, bounds_of_the_number_take_the_nearest, filters_and_exact_totals,
         days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order,
-        by_native_keeps_the_order;
+        by_native_keeps_the_order, what_is_too_much_is_refused;
     feed: revisions_ascend, day_counts_follow;
     live: news_come_in_order, members_hear_what_is_said_while_they_are, what_was_missed_in_many_places_is_one_order,
         a_late_message_is_heard_when_it_can_be_read,

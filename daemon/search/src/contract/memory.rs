@@ -9,8 +9,8 @@ use stele_archive::ops::{
     PersonQuery, PersonView,
 };
 use stele_archive::{
-    ConversationId, ConversationList, DayCount, Feed, FeedRow, InstanceId, MessageId, MessageList, PersonId, Queries,
-    Result, Rev, Stats, StoredMessage,
+    ArchiveError, ConversationId, ConversationList, DayCount, Feed, FeedRow, InstanceId, MAX_ANSWER, MessageId,
+    MessageList, PersonId, Queries, Result, Rev, Stats, StoredMessage,
 };
 
 /// Messages in the order they became readable. Native ids of conversations and people are their numbers; people and
@@ -74,6 +74,12 @@ impl Feed for MemoryArchive {
         let rows: Vec<FeedRow> = self.lock().iter().filter(|message| message.rev <= upto).map(row).collect();
         Ok(model::day_counts(&rows))
     }
+}
+
+/// What is not too much for one answer.
+fn bounded(rows: Vec<StoredMessage>) -> Result<Vec<StoredMessage>> {
+    let bytes: usize = rows.iter().map(|message| message.text.len() + message.body.len()).sum();
+    if rows.len() > 1 && bytes > MAX_ANSWER { Err(ArchiveError::TooLarge { most: MAX_ANSWER }) } else { Ok(rows) }
 }
 
 #[async_trait]
@@ -148,19 +154,20 @@ impl Queries for MemoryArchive {
             rows.reverse();
         }
         let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
-        Ok(MessageList { rows: rows.into_iter().skip(offset).take(query.limit as usize).collect(), total })
+        let rows = bounded(rows.into_iter().skip(offset).take(query.limit as usize).collect())?;
+        Ok(MessageList { rows, total })
     }
 
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
         let messages = self.lock();
-        Ok(ids.iter().filter_map(|id| messages.iter().find(|message| message.id == *id).cloned()).collect())
+        bounded(ids.iter().filter_map(|id| messages.iter().find(|message| message.id == *id).cloned()).collect())
     }
 
     async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>> {
         let messages = self.lock();
         let find =
             |native: &String| messages.iter().find(|known| known.instance == instance && known.native_id == *native);
-        Ok(native_ids.iter().filter_map(|native| find(native).cloned()).collect())
+        bounded(native_ids.iter().filter_map(|native| find(native).cloned()).collect())
     }
 
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {

@@ -9,8 +9,8 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use stele_archive::InstanceId;
 use stele_archive::model::Micros;
+use stele_archive::{ArchiveError, InstanceId};
 use stele_search::{SearchError, SearchHit, SearchRequest, Sort, Within, snippet};
 
 /// Rows of a page when the caller does not say.
@@ -136,6 +136,9 @@ fn search_failure(error: &SearchError) -> Result<Response, Failure> {
     let after = error.retry_after();
     let status = match error {
         SearchError::Invalid(_) => StatusCode::BAD_REQUEST,
+        SearchError::Archive(ArchiveError::TooLarge { .. }) => {
+            return Err(Failure::bad(format!("{error}; ask for fewer with a smaller limit")));
+        }
         SearchError::Archive(_) => {
             tracing::error!(%error, "the archive does not answer");
             return Err(Failure(StatusCode::SERVICE_UNAVAILABLE, "the archive does not answer".into()));
@@ -147,4 +150,17 @@ fn search_failure(error: &SearchError) -> Result<Response, Failure> {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_too_much_are_to_be_asked_for_again() {
+        let error = SearchError::Archive(ArchiveError::TooLarge { most: 7 });
+        let Err(Failure(status, text)) = search_failure(&error) else { panic!("it is a failure") };
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(text, "the messages hold more than 7 bytes; ask for fewer with a smaller limit");
+    }
 }

@@ -14,7 +14,7 @@ use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, first_id_sql, kinds
 use super::rows;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::ops::{MessageOrder, MessageQuery};
-use stele_archive::{InstanceId, MessageList, StoredMessage};
+use stele_archive::{InstanceId, MessageList, Result, StoredMessage};
 
 /// Of an interval with so many messages at most all are found and put in order afterwards; of a larger one they are found in
 /// the order asked for, and those outside passed over.
@@ -28,13 +28,14 @@ pub(super) async fn messages(
     connection: &mut SqliteConnection,
     instance: InstanceId,
     query: &MessageQuery,
-) -> Result<MessageList, Failure> {
+) -> Result<MessageList> {
     let found: Option<(i64, i64, bool)> =
         sqlx::query_as("SELECT id, messages, own_order FROM conversation WHERE instance = ? AND native_id = ?")
             .bind(instance.0)
             .bind(&query.conversation)
             .fetch_optional(&mut *connection)
-            .await?;
+            .await
+            .map_err(Failure)?;
     let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
     let anchors = Anchors::of(query);
     let (kinds, list) = (Vec::new(), String::new());
@@ -195,7 +196,7 @@ impl History<'_, '_> {
         parts: &[Part],
         total: i64,
         (limit, offset): (i64, i64),
-    ) -> Result<Vec<StoredMessage>, Failure> {
+    ) -> Result<Vec<StoredMessage>> {
         let (since, until) = (self.query.since, self.query.until);
         let asked = Walk { order, descending: self.query.descending };
         let (stretch, offset) = if order == MessageOrder::SentAt && offset > SHALLOW {
@@ -293,7 +294,7 @@ impl History<'_, '_> {
     }
 
     /// A page of what the anchors leave.
-    async fn anchored(&mut self, order: MessageOrder, page: (i64, i64)) -> Result<Vec<StoredMessage>, Failure> {
+    async fn anchored(&mut self, order: MessageOrder, page: (i64, i64)) -> Result<Vec<StoredMessage>> {
         let query = self.query;
         let asked = Walk { order, descending: query.descending };
         let by_number = query.order == MessageOrder::Seq && query.from_seq.is_some() != query.to_seq.is_some();
@@ -322,14 +323,14 @@ impl History<'_, '_> {
         &mut self,
         interval: MessageOrder,
         (limit, offset): (i64, i64),
-    ) -> Result<Option<Vec<StoredMessage>>, Failure> {
+    ) -> Result<Option<Vec<StoredMessage>>> {
         let walk = Walk { order: interval, descending: false };
         let ids = self.ids(walk, (self.query.since, self.query.until), (NARROW + 1, 0)).await?;
         if ids.len() as i64 > NARROW {
             return Ok(None);
         }
         let sql = "SELECT m.sent_at, m.seq, m.id FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value";
-        let keys = sqlx::query_as(sql).bind(id_list(ids)).fetch_all(&mut *self.connection).await?;
+        let keys = sqlx::query_as(sql).bind(id_list(ids)).fetch_all(&mut *self.connection).await.map_err(Failure)?;
         // Both fit: they are below the total.
         let wanted: Vec<i64> =
             sorted(keys, self.query).into_iter().skip(offset as usize).take(limit as usize).collect();

@@ -11,7 +11,7 @@ use super::rows;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::collections::HashMap;
 use stele_archive::ops::{ConversationQuery, ConversationView, PersonView};
-use stele_archive::{ConversationList, InstanceId, ListedConversation};
+use stele_archive::{ConversationList, InstanceId, ListedConversation, Result};
 
 /// The statement for the days of a page, for a person with so many kinds of conversations: one range per kind, merged in
 /// order by the database. Each range takes three parameters: person, kind, name; then follow limit and offset.
@@ -51,12 +51,13 @@ pub(super) async fn conversations(
     connection: &mut SqliteConnection,
     instance: InstanceId,
     query: &ConversationQuery,
-) -> Result<ConversationList, Failure> {
+) -> Result<ConversationList> {
     let person: Option<i64> = sqlx::query_scalar("SELECT id FROM person WHERE instance = ? AND native_id = ?")
         .bind(instance.0)
         .bind(&query.person)
         .fetch_optional(&mut *connection)
-        .await?;
+        .await
+        .map_err(Failure)?;
     let Some(person) = person else { return Ok(ConversationList::default()) };
 
     let counted: Vec<(i64, i64)> = sqlx::query_as(
@@ -67,7 +68,8 @@ pub(super) async fn conversations(
     .bind(query.kind.as_ref().map(|kind| kind.as_str()))
     .bind(query.kind.as_ref().map(|kind| kind.as_str()))
     .fetch_all(&mut *connection)
-    .await?;
+    .await
+    .map_err(Failure)?;
     let kinds: Vec<i64> = counted.iter().map(|(kind, _)| *kind).collect();
     let name = query.name.as_deref().map(fold).filter(|name| !name.is_empty());
     let list = Listed { person, list: id_list(kinds.iter().copied()), kinds, name };

@@ -167,7 +167,7 @@ async fn load(
     } else {
         places.last().map(|(place, _)| Rev(*place)).filter(|_| !is_whole)
     };
-    let messages = rows::messages(connection, fitting).await?;
+    let messages = rows::load(connection, fitting).await?;
     let otherwise = if is_whole { upto } else { after };
     Ok(News { messages, upto: reached.unwrap_or(otherwise) })
 }

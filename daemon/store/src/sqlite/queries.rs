@@ -36,7 +36,7 @@ pub(super) fn people_sql() -> String {
 impl Queries for SqliteArchive {
     async fn conversations(&self, instance: InstanceId, query: &ConversationQuery) -> Result<ConversationList> {
         let mut snapshot = self.read().await?;
-        Ok(lists::conversations(&mut snapshot, instance, query).await?)
+        lists::conversations(&mut snapshot, instance, query).await
     }
 
     async fn conversation(&self, instance: InstanceId, native_id: &str) -> Result<Option<ConversationView>> {
@@ -138,13 +138,13 @@ impl Queries for SqliteArchive {
 
     async fn messages(&self, instance: InstanceId, query: &MessageQuery) -> Result<MessageList> {
         let mut snapshot = self.read().await?;
-        Ok(history::messages(&mut snapshot, instance, query).await?)
+        history::messages(&mut snapshot, instance, query).await
     }
 
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut snapshot = self.read().await?;
-        Ok(rows::messages(&mut snapshot, &ids).await?)
+        rows::messages(&mut snapshot, &ids).await
     }
 
     async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>> {
@@ -160,7 +160,7 @@ impl Queries for SqliteArchive {
             known.extend(found.iter().map(|row| (row.get(0), row.get(1))));
         }
         let ids: Vec<i64> = native_ids.iter().filter_map(|native| known.get(native).copied()).collect();
-        Ok(rows::messages(&mut snapshot, &ids).await?)
+        rows::messages(&mut snapshot, &ids).await
     }
 
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {

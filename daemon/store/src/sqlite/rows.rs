@@ -6,10 +6,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
 use stele_archive::ops::{ConversationView, PersonView};
-use stele_archive::{Blob, ConversationId, InstanceId, MediaId, MediaState, MessageId, PersonId, Rev};
-use stele_archive::{StoredMedia, StoredMessage};
+use stele_archive::{
+    ArchiveError, Blob, ConversationId, InstanceId, MAX_ANSWER, MediaId, MediaState, MessageId, PersonId,
+};
+use stele_archive::{Result, Rev, StoredMedia, StoredMessage};
 
 /// How many of these messages, the first ones, are loaded within so many bytes of texts and bodies; the first one always is.
+/// Only their lengths are read, which stand at the beginning of a row.
 pub(super) async fn fitting(connection: &mut SqliteConnection, ids: &[i64], bytes: usize) -> Result<usize, Failure> {
     const LENGTHS: &str = "SELECT ifnull(octet_length(m.text) + octet_length(m.body), 0) \
         FROM json_each(?) AS j LEFT JOIN message AS m ON m.id = j.value";
@@ -26,8 +29,16 @@ pub(super) async fn fitting(connection: &mut SqliteConnection, ids: &[i64], byte
     Ok(lengths.iter().take_while(fits).count().max(1))
 }
 
-/// The messages of these ids, in the order of the ids; unknown ones are left out.
-pub(super) async fn messages(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<StoredMessage>, Failure> {
+/// The messages of these ids for one answer, in the order of the ids; unknown ones are left out.
+pub(super) async fn messages(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<StoredMessage>> {
+    if fitting(connection, ids, MAX_ANSWER).await? < ids.len() {
+        return Err(ArchiveError::TooLarge { most: MAX_ANSWER });
+    }
+    Ok(load(connection, ids).await?)
+}
+
+/// The same, however long they are.
+pub(super) async fn load(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<StoredMessage>, Failure> {
     const MESSAGES: &str = "SELECT m.id, ifnull(m.late, m.id), m.instance, m.native_id, m.client_id, m.conversation, \
         c.native_id, m.seq, m.sender, ifnull(p.native_id, ''), ifnull(p.name, ''), ifnull(p.avatar, ''), m.sent_at, \
         w.word, m.text, m.body, m.revoked_at, m.revoked_by, m.expires_at \

@@ -5,7 +5,7 @@ use super::decode;
 use std::collections::HashMap;
 use stele_plugin_api::model::Message;
 use stele_plugin_api::ops::{ArchiveGet, ByIds, MAX_IDS};
-use stele_plugin_api::{Error, Host};
+use stele_plugin_api::{Error, ErrorCode, Host};
 
 /// What says whether two messages of one id are one.
 struct Said {
@@ -31,9 +31,19 @@ impl Said {
 /// The archive's.
 pub async fn tell_apart(host: &Host, messages: &mut [Message]) -> Result<Vec<usize>, Error> {
     let mut known = HashMap::new();
-    for messages in messages.chunks(MAX_IDS) {
-        let native_ids = messages.iter().map(|message| message.native_id.clone()).collect();
-        for row in host.call::<ArchiveGet>(ByIds { native_ids }).await?.rows {
+    let mut unasked: Vec<&[Message]> = messages.chunks(MAX_IDS).collect();
+    while let Some(some) = unasked.pop() {
+        let native_ids = some.iter().map(|message| message.native_id.clone()).collect();
+        let found = match host.call::<ArchiveGet>(ByIds { native_ids }).await {
+            // Long messages: fewer of them at once.
+            Err(Error { code: ErrorCode::TooLarge, .. }) if some.len() > 1 => {
+                let (first, second) = some.split_at(some.len() / 2);
+                unasked.extend([first, second]);
+                continue;
+            }
+            found => found?,
+        };
+        for row in found.rows {
             known.insert(row.native_id, Said { conversation: row.conversation, sender: row.sender, text: row.text });
         }
     }
@@ -53,4 +63,31 @@ pub async fn tell_apart(host: &Host, messages: &mut [Message]) -> Result<Vec<usi
         }
     }
     Ok(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stele_plugin_api::ops::{MessageView, Messages};
+    use stele_plugin_api::testing::MockHost;
+
+    #[tokio::test]
+    async fn messages_too_long_for_one_answer_are_looked_at_in_parts() {
+        let mock = MockHost::new().on::<ArchiveGet>(|by| {
+            if by.native_ids.len() > 3 {
+                return Err(Error::new(ErrorCode::TooLarge, "ask for fewer"));
+            }
+            let row = |native_id| MessageView { native_id, text: "archived".into(), ..MessageView::default() };
+            Ok(Messages { rows: by.native_ids.into_iter().map(row).collect() })
+        });
+        let message = |at: usize| Message {
+            native_id: at.to_string(),
+            text: if at % 10 == 7 { "another".into() } else { "archived".into() },
+            ..Message::default()
+        };
+        let mut messages: Vec<_> = (0..50).map(message).collect();
+        assert_eq!(tell_apart(&mock.host(), &mut messages).await.unwrap(), [7, 17, 27, 37, 47]);
+        let asked = mock.requests::<ArchiveGet>().into_iter().filter(|by| by.native_ids.len() <= 3);
+        assert_eq!(asked.map(|by| by.native_ids.len()).sum::<usize>(), 50, "each once");
+    }
 }

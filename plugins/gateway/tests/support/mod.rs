@@ -106,8 +106,8 @@ impl Stored {
         }
         rows.drain(..rows.len().min(query.offset as usize));
         rows.truncate(query.limit as usize);
-        let bytes: usize = rows.iter().map(|message| message.text.len()).sum();
-        if self.max_bytes > 0 && bytes > self.max_bytes {
+        let bytes: usize = rows.iter().map(|message| message.text.len() + message.body.len()).sum();
+        if self.max_bytes > 0 && rows.len() > 1 && bytes > self.max_bytes {
             return Err(Error::new(ErrorCode::TooLarge, "the answer does not fit into a frame"));
         }
         Ok(MessagePage { rows, total: 0 })

@@ -98,9 +98,17 @@ impl ApiError {
         Self::detailed(1005, "时间格式错误", detail)
     }
 
-    /// 1006: not a page number or page size.
-    pub fn paging(name: &str) -> Self {
-        Self::detailed(1006, "分页参数错误", name)
+    /// 1006: not a page number or page size, or a page too large to be answered.
+    pub fn paging(detail: &str) -> Self {
+        Self::detailed(1006, "分页参数错误", detail)
+    }
+
+    /// What it means to the caller that the daemon gave no page of messages: fewer of them may fit into an answer.
+    pub fn of_page(error: &Error) -> Self {
+        match error.code {
+            ErrorCode::TooLarge => Self::paging("page_size 过大，请减小后重试"),
+            _ => Self::from_host(error),
+        }
     }
 
     /// What a failed call to the daemon means to the caller.

@@ -37,7 +37,7 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
         limit: paging.page_size,
         ..MessageQuery::default()
     };
-    let found = state.call::<ArchiveQuery>(query).await?;
+    let found = state.page::<ArchiveQuery>(query).await?;
     let session = Session::new(state, corp, base_url, &conversation);
     let items: Vec<_> = found.rows.iter().map(|message| MessageItem::new(&session, message)).collect();
     reply::success(reply::Rows { items, total: found.total })

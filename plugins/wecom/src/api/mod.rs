@@ -16,7 +16,7 @@
 //! | 1003 | `session_type` is none of internal, external, group, room |
 //! | 1004 | `msg_type` is none of WeCom's |
 //! | 1005 | not a date, or a range that ends before it begins |
-//! | 1006 | `page` or `page_size` is no number of 32 bits |
+//! | 1006 | `page` or `page_size` is no number of 32 bits, or the messages of the page hold more than 32 MiB: a smaller one helps |
 //!
 //! An empty parameter counts as not given, except in the signature, which covers everything received. A peer nobody
 //! knows, a pair that never talked and a room the member of staff is not in all have no messages: an empty list.
@@ -101,6 +101,11 @@ impl ApiState {
     /// Call the daemon; a failure is logged here and becomes what the caller may know of it.
     async fn call<O: Op>(&self, request: O::Request) -> Result<O::Reply, ApiError> {
         self.try_call::<O>(request).await.map_err(|error| ApiError::from_host(&error))
+    }
+
+    /// The same for rows with messages, which can be too many.
+    async fn page<O: Op>(&self, request: O::Request) -> Result<O::Reply, ApiError> {
+        self.try_call::<O>(request).await.map_err(|error| ApiError::of_page(&error))
     }
 
     async fn try_call<O: Op>(&self, request: O::Request) -> Result<O::Reply, Error> {

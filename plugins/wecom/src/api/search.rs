@@ -30,7 +30,7 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
         // The index knows best what can be looked for: a page deeper than it goes, or a keyword it does not take.
         ErrorCode::Invalid if paging.offset() > 0 => ApiError::paging("page"),
         ErrorCode::Invalid => ApiError::parameter("keyword"),
-        _ => ApiError::from_host(&error),
+        _ => ApiError::of_page(&error),
     })?;
     let session = Session::new(state, corp, base_url, &conversation);
     let items: Vec<_> = found.rows.iter().map(|message| MessageItem::new(&session, message)).collect();

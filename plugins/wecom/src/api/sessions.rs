@@ -35,7 +35,7 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
         offset: Paging { page, page_size }.offset(),
         limit: page_size,
     };
-    let found = state.call::<ConversationList>(query).await?;
+    let found = state.page::<ConversationList>(query).await?;
     if found.total == 0 {
         scope::known_staff(state, corp, staff).await?;
     }

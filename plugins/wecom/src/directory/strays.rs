@@ -7,9 +7,9 @@ use super::place::Place;
 use super::shape::text;
 use super::{Directory, Memory, Step, shape};
 use crate::ids::{self, Conversation};
-use stele_plugin_api::Error;
 use stele_plugin_api::model::{Conversation as Described, ConversationKind, PersonKind};
 use stele_plugin_api::ops::{ConversationList, ConversationQuery, ConversationRow, PersonView};
+use stele_plugin_api::{Error, ErrorCode};
 
 /// Conversations read at once.
 const ROWS: u32 = 100;
@@ -32,16 +32,23 @@ impl Directory {
         self.load_archived(memory, &mut step).await?;
         let members = memory.archived.clone().unwrap_or_default();
         let last = members.len().min(at + MAX_MEMBERS);
-        let (mut at, mut done, mut rows, mut questions) = (at, done, 0, 0);
+        let (mut at, mut done, mut rows, mut questions, mut limit) = (at, done, 0, 0, ROWS);
         let mut refused = Vec::new();
         while at < last && rows < MAX_ROWS && questions < MAX_QUESTIONS {
             let query = ConversationQuery {
                 person: ids::person(self.corp.id(), &members[at]),
                 offset: done,
-                limit: ROWS,
+                limit,
                 ..ConversationQuery::default()
             };
-            let page = self.host.call::<ConversationList>(query).await?;
+            let page = match self.host.call::<ConversationList>(query).await {
+                // Each comes with its latest message, and these are long: fewer of them at once.
+                Err(Error { code: ErrorCode::TooLarge, .. }) if limit > 1 => {
+                    limit /= 2;
+                    continue;
+                }
+                page => page?,
+            };
             for row in &page.rows {
                 if questions >= MAX_QUESTIONS {
                     break;
