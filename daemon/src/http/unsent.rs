@@ -49,7 +49,8 @@ impl HttpBody for Sharing {
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let chunk = self.rest.len().min(CHUNK);
-        Poll::Ready((chunk > 0).then(|| Ok(Frame::data(self.rest.split_to(chunk)))))
+        // Copied: a connection that keeps the last chunk must not keep the whole answer by it.
+        Poll::Ready((chunk > 0).then(|| Ok(Frame::data(Bytes::copy_from_slice(&self.rest.split_to(chunk))))))
     }
 
     fn is_end_stream(&self) -> bool {
