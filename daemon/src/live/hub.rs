@@ -74,6 +74,16 @@ struct Moment {
     time: Micros,
 }
 
+/// How much of what there was is delivered.
+enum Delivered {
+    /// There was nothing.
+    Nothing,
+    /// There is more.
+    Part,
+    /// Everything that was there when it was looked for.
+    All,
+}
+
 #[derive(Default)]
 struct State {
     sessions: HashMap<String, Arc<Session>>,
@@ -178,6 +188,8 @@ impl Hub {
             }
             if !state.is_following {
                 (state.is_following, state.at) = (true, last);
+                // What came while nobody listened is nobody's news.
+                *self.committed() = None;
                 let follower = Arc::clone(self);
                 self.tasks.spawn(async move { _ = follower.stop.run_until_cancelled(follower.follow()).await });
             }
@@ -277,8 +289,10 @@ impl Hub {
             let Some(at) = self.go_on() else { return };
             pending = pending.or_else(|| self.committed().take());
             match self.deliver_news(at, pending, &mut audiences).await {
-                Ok(true) => failures = 0,
-                Ok(false) => {
+                Ok(Delivered::Part) => failures = 0,
+                // What is committed from here on was noted anew.
+                Ok(Delivered::All) => (failures, pending) = (0, None),
+                Ok(Delivered::Nothing) => {
                     (failures, pending) = (0, None);
                     let _ = tokio::time::timeout(SWEEP_EVERY, self.news.notified()).await;
                 }
@@ -310,13 +324,13 @@ impl Hub {
         over.iter().for_each(|session| self.ended(session, End::Gone));
     }
 
-    /// Delivers the next messages, of which none came before `pending`; false when there are none.
+    /// Delivers the next messages, of which none came before `pending`.
     async fn deliver_news(
         &self,
         at: Rev,
         pending: Option<Moment>,
         audiences: &mut Audiences,
-    ) -> Result<bool, ArchiveError> {
+    ) -> Result<Delivered, ArchiveError> {
         let live = self.source.live();
         let came = pending.unwrap_or_else(|| self.now());
         let last = self.source.last_rev().await?;
@@ -324,7 +338,7 @@ impl Hub {
         let News { messages: mut rows, upto } = live.news(self.instance, at, last, self.batch()).await?;
         if rows.is_empty() {
             self.state().at = upto;
-            return Ok(upto < last);
+            return Ok(if upto < last { Delivered::Part } else { Delivered::Nothing });
         }
         let oldest = came.time - HISTORY;
         let all = rows.len();
@@ -343,7 +357,7 @@ impl Hub {
         }
         self.state().at = upto;
         self.meters.delay(came.instant.elapsed());
-        Ok(true)
+        Ok(if upto < last { Delivered::Part } else { Delivered::All })
     }
 
     /// Hands an event to those who hear it.

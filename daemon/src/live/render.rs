@@ -8,6 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use stele_archive::{Rev, StoredMessage};
 use stele_plugin_api::ops::LiveEvent;
 use stele_plugin_api::{Error, ErrorCode};
+use tokio::time::Instant;
 
 /// Attempts at a message the plugin fails at, alone and while it is there; about ten seconds. Then nobody gets it.
 const ATTEMPTS: u32 = 8;
@@ -21,16 +22,27 @@ const REMEMBERED: usize = 1024;
 #[derive(Default)]
 pub(super) struct Rendering {
     by: Option<Arc<dyn Renderer>>,
-    /// Attempts at messages it fails at.
-    failed: BTreeMap<Rev, u32>,
+    /// Messages it fails at.
+    failed: BTreeMap<Rev, Failures>,
+}
+
+/// How often a message was tried, and when that was counted last.
+#[derive(Clone, Copy)]
+struct Failures {
+    attempts: u32,
+    counted: Instant,
 }
 
 impl Rendering {
-    /// Counts a failure at a message, and returns how many there are.
-    fn count(&mut self, message: Rev, weight: u32) -> u32 {
-        let attempts = self.failed.entry(message).or_default();
-        *attempts = attempts.saturating_add(weight);
-        let attempts = *attempts;
+    /// Counts a failure at a message, and returns how many there are. Attempts that were made at the same time fail for the
+    /// same reason: one that began before the latest failure counts nothing.
+    fn count(&mut self, message: Rev, weight: u32, begun: Instant) -> u32 {
+        let now = Instant::now();
+        let failures = self.failed.entry(message).or_insert(Failures { attempts: 0, counted: begun });
+        if failures.counted <= begun {
+            *failures = Failures { attempts: failures.attempts.saturating_add(weight), counted: now };
+        }
+        let attempts = failures.attempts;
         if self.failed.len() > REMEMBERED {
             self.failed.pop_first();
         }
@@ -48,13 +60,14 @@ impl Hub {
     pub(super) async fn render(&self, mut messages: Vec<StoredMessage>) -> Vec<Arc<Event>> {
         {
             let rendering = self.rendering();
-            messages.retain(|row| rendering.failed.get(&row.rev).is_none_or(|attempts| *attempts < ATTEMPTS));
+            messages.retain(|row| rendering.failed.get(&row.rev).is_none_or(|failures| failures.attempts < ATTEMPTS));
         }
         let mut events = Vec::with_capacity(messages.len());
         // What is tried together: all, until the plugin fails at them.
         let (mut rest, mut together, mut away) = (&messages[..], messages.len(), 0);
         while !rest.is_empty() {
             let (tried, after) = rest.split_at(together.min(rest.len()));
+            let begun = Instant::now();
             let (error, weight) = match self.try_render(tried).await {
                 Ok(rendered) => {
                     let rendered = tried.iter().zip(rendered);
@@ -76,7 +89,7 @@ impl Hub {
                 together = 1;
                 continue;
             }
-            let attempts = self.rendering().count(tried[0].rev, weight);
+            let attempts = self.rendering().count(tried[0].rev, weight, begun);
             if attempts < ATTEMPTS {
                 tracing::debug!(instance = self.name, %error, "the plugin does not render a message; trying again");
                 tokio::time::sleep(pause(attempts)).await;
@@ -104,5 +117,22 @@ impl Hub {
 
     fn rendering(&self) -> MutexGuard<'_, Rendering> {
         self.rendering.lock().expect("no panic happens while it is locked")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_fail_together_count_once() {
+        let mut rendering = Rendering::default();
+        let begun = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // One death of the plugin, three that waited for it.
+        assert_eq!([(); 3].map(|()| rendering.count(Rev(1), FATAL, begun)), [FATAL; 3]);
+        assert_eq!(rendering.count(Rev(1), FATAL, Instant::now()), 2 * FATAL);
+        assert_eq!(rendering.count(Rev(2), 1, begun), 1);
     }
 }
