@@ -183,7 +183,7 @@ impl Task {
             let ids: Vec<_> = messages.iter().map(|message| message.native_id.clone()).collect();
             let conversations = begun.iter().filter_map(|waiting| waiting.draft.opens.clone()).collect();
             let page = Page { messages, conversations, ..Page::default() };
-            let stored = match self.host.call_within::<ArchiveAppend>(page, CALL).await {
+            let stored = match self.host.call_within::<ArchiveAppend>(page, CALL - MAX_WAIT).await {
                 Ok(report) => report.stored,
                 Err(error) => return Err((error, begun)),
             };

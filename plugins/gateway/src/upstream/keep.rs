@@ -197,10 +197,12 @@ async fn keep(host: &Host, messages: Vec<Message>) {
     if messages.len() == 1 || !is_of_the_content(&error) {
         return log_lost(host, messages.len(), &error);
     }
-    for message in messages {
-        if let Err(error) = append(host, vec![message]).await {
-            log_lost(host, 1, &error);
-        }
+    let mut rest = messages.into_iter();
+    while let Some(message) = rest.next() {
+        let Err(error) = append(host, vec![message]).await else { continue };
+        // An archive that does not answer is not asked again for each of them.
+        let others = if is_of_the_content(&error) { 0 } else { rest.by_ref().count() };
+        log_lost(host, 1 + others, &error);
     }
 }
 
