@@ -2,7 +2,8 @@
 //!
 //! The original lists conversations only to their members. So every session that is known is asked for: the configured ones,
 //! and the people of the archive. That is as many requests as sessions; what does not fit into one discovery is asked in the
-//! next, and whoever cannot be asked for keeps nobody else waiting. A conversation that was found once is kept as the plugin's state, so that it stays after everybody left.
+//! next, and whoever cannot be asked for keeps nobody else waiting. A conversation that was found once is kept as the plugin's
+//! state, so that it stays after everybody left.
 
 use super::client::{CallError, Device, FAILED};
 use super::decode::{self, Detail};

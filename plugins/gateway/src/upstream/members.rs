@@ -10,6 +10,7 @@ use super::relay::{Refusal, device};
 use crate::token::Caller;
 use serde_json::json;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use stele_plugin_api::Error;
@@ -31,6 +32,11 @@ const LISTENERS_TIME: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Times an answer is asked for that is older than a change made meanwhile.
 const MAX_ATTEMPTS: usize = 3;
+
+/// Pause before a session is asked for again that was asked for in vain.
+const AGAIN: Micros = 1_000_000;
+/// Questions that are asked at the same time; sessions share them.
+pub const QUESTIONS: usize = 256;
 
 /// How old an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,13 @@ impl Asked {
         true
     }
 
+    /// A session was asked for in vain: that its answer is young counts no more.
+    fn failed(&mut self, session: &str, now: Micros) {
+        if let Some(turn) = self.0.get_mut(session) {
+            turn.at = now - Age::Doubted.micros() + AGAIN;
+        }
+    }
+
     /// A session listens until then.
     fn listens(&mut self, session: &str, now: Micros, until: Micros) {
         if self.0.contains_key(session) || self.has_room(now) {
@@ -112,14 +125,27 @@ impl Upstream {
     ///
     /// Those of the upstream; the archive's are [`Refusal::Failed`].
     pub async fn check(&self, caller: &Caller, age: Age) -> Result<bool, Refusal> {
+        if age == Age::Believed {
+            return Ok(matches!(tokio::time::timeout(PATIENCE, self.question(caller, age)).await, Ok(Ok(true))));
+        }
+        let asked = self.question(caller, age).await;
+        // Whoever waited for the answer to somebody else's question looks at the archive again, too.
+        self.done("/get_joined_conversation", asked).map(|_| true)
+    }
+
+    /// Asks what the caller is a member of, unless that was done not longer ago than this. One question of a session at a time:
+    /// nothing is said against a caller while there is an answer to come.
+    async fn question(&self, caller: &Caller, age: Age) -> Result<bool, CallError> {
+        let place = self.hasher.hash_one(&caller.sid) as usize % QUESTIONS;
+        let _question = self.questions[place].lock().await;
         if !self.asked().begin(&caller.sid, (self.clock)(), age) {
             return Ok(false);
         }
-        let device = device(caller);
-        if age == Age::Believed {
-            return Ok(matches!(tokio::time::timeout(PATIENCE, self.renew(&device)).await, Ok(Ok(()))));
+        let renewed = self.renew(&device(caller)).await;
+        if renewed.is_err() {
+            self.asked().failed(&caller.sid, (self.clock)());
         }
-        self.done("/get_joined_conversation", self.renew(&device).await).map(|()| true)
+        renewed.map(|()| true)
     }
 
     /// The caller begins to listen.
@@ -201,5 +227,20 @@ impl Upstream {
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_in_vain_does_not_stand_against_anybody_for_long() {
+        let mut asked = Asked::default();
+        assert!(asked.begin("alice", 1_000_000_000, Age::Doubted));
+        assert!(!asked.begin("alice", 1_000_000_000 + AGAIN, Age::Doubted));
+        asked.failed("alice", 1_000_000_000);
+        assert!(!asked.begin("alice", 1_000_000_000, Age::Doubted));
+        assert!(asked.begin("alice", 1_000_000_000 + AGAIN, Age::Doubted));
     }
 }

@@ -25,7 +25,8 @@ use client::Client;
 use discover::Progress;
 use keep::Keeper;
 use known::Known;
-use members::Asked;
+use members::{Asked, QUESTIONS};
+use std::hash::RandomState;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use stele_plugin_api::Host;
@@ -54,6 +55,9 @@ pub struct Upstream {
     /// Held by the discovery that goes on.
     progress: Mutex<Progress>,
     asked: std::sync::Mutex<Asked>,
+    /// Held while the session of somebody who waits is asked for; by hash of the session.
+    questions: [Mutex<()>; QUESTIONS],
+    hasher: RandomState,
     /// Held while listeners are asked for.
     turn: Mutex<()>,
 }
@@ -73,6 +77,8 @@ impl Upstream {
             known: std::sync::Mutex::default(),
             progress: Mutex::default(),
             asked: std::sync::Mutex::default(),
+            questions: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
             turn: Mutex::default(),
             config: upstream,
         })
