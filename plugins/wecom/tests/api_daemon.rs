@@ -3,6 +3,7 @@
 mod api_support;
 use api_support::*;
 use serde_json::{Value, json};
+use stele_plugin_api::{Error, ErrorCode};
 
 /// Calls cost time: whoever has conversations is known without asking.
 #[test]
@@ -21,6 +22,18 @@ fn an_answer_takes_few_calls() {
     let api = Api::with(json!({}), |_, _| Ok(json!({ "rows": [], "total": 7 })));
     api.get(SESSIONS, &changed(SESSIONS, &[("page", Some("9"))]));
     assert_eq!(api.mock.calls(), ["conversation.list"]);
+}
+
+#[test]
+fn a_page_of_too_much_is_to_be_asked_for_in_smaller_ones() {
+    let api = Api::with(json!({}), |op, request| match op {
+        "conversation.list" | "archive.query" | "archive.search" => Err(Error::new(ErrorCode::TooLarge, "too much")),
+        _ => daemon(op, request),
+    });
+    let told = json!({ "code": 1006, "message": "分页参数错误：page_size 过大，请减小后重试", "data": null });
+    for path in [SESSIONS, MSGS, SEARCH] {
+        assert_eq!(api.get(path, &needed(path)), told, "{path}");
+    }
 }
 
 /// 100 requests a second, and the daemon's own errors in the contract's shape.

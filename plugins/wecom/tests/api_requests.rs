@@ -683,18 +683,6 @@ fn a_sync_before_the_daemon_knows_its_jobs_is_to_be_tried_again() {
 }
 
 #[test]
-fn a_page_of_too_much_is_to_be_asked_for_in_smaller_ones() {
-    let api = Api::with(json!({}), |op, request| match op {
-        "conversation.list" | "archive.query" | "archive.search" => Err(Error::new(ErrorCode::TooLarge, "too much")),
-        _ => daemon(op, request),
-    });
-    for path in QUERIES {
-        let reply = api.get(path, &needed(path));
-        check_failure(&reply, 1006, "分页参数错误：page_size 过大，请减小后重试", path);
-    }
-}
-
-#[test]
 fn a_keyword_the_index_refuses_is_the_callers_fault() {
     let api = Api::with(json!({}), |op, request| match op {
         "archive.search" => Err(Error::new(ErrorCode::Invalid, "too long")),
