@@ -1,5 +1,5 @@
 //! A gateway in front of a quick-im-core, on the real binary: what the stand-in holds is in the archive, message by message,
-//! whatever fails meanwhile, and what is sent through the daemon is there once. `gateway_quirks.rs` has the defects one by one.
+//! whatever fails meanwhile, and what is sent through the daemon is there once. `gateway_quirks` has the defects one by one.
 
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng, rngs::StdRng};

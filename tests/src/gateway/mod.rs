@@ -1,7 +1,6 @@
 //! The gateway as its callers see it: an instance of it, its tokens, its API (contracts 003 and 004).
 
 mod api;
-pub mod rig;
 mod token;
 
 pub use api::{Api, Reply, Sent};

@@ -1,19 +1,20 @@
 //! The gateway plugin against a quick-im-core with its defects, one by one (reference/gateway.md §12): the plugin itself, its
 //! requests sent as they are, and an archive that fits into a test. `gateway_upstream.rs` does the same with the daemon.
 
+mod relays;
+mod rig;
+
 use anyhow::{Context, Result, ensure};
+use rig::{BEGIN, DAY, MINUTE, NOW, RANGE, ROOM, Rig};
 use serde_json::json;
 use std::{collections::BTreeSet, time::Duration};
 use stele_plugin_api::{
     Error, ErrorCode, Plugin,
     ops::{self, PullRequest},
 };
-use stele_tests::{
-    gateway::rig::{BEGIN, DAY, MINUTE, NOW, RANGE, ROOM, Rig},
-    standin::{
-        Reply,
-        gateway::{GREETING, Sent, Switches, Version, token},
-    },
+use stele_tests::standin::{
+    Reply,
+    gateway::{GREETING, Sent, Switches, Version, token},
 };
 
 fn has(notices: &[String], words: &[&str]) -> Result<()> {

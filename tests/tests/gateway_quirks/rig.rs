@@ -1,9 +1,5 @@
 //! The plugin itself between a stand-in of its upstream and an archive that fits into a test; its requests are sent as they are.
 
-use crate::{
-    daemon::wait_for,
-    standin::gateway::{GREETING, GatewayStandin, Sent, Version, token},
-};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -17,6 +13,10 @@ use stele_plugin_api::{
     model::{Conversation, Message, Page},
     ops::{self, HttpReply, HttpRequest, PullRequest},
     testing::MockHost,
+};
+use stele_tests::{
+    daemon::wait_for,
+    standin::gateway::{GREETING, GatewayStandin, Sent, Version, token},
 };
 
 /// Signs the tokens of the plugin's callers.
@@ -223,7 +223,7 @@ impl Rig {
     /// What somebody does at the upstream itself.
     pub async fn elsewhere(&self, path: &str, session: &str) -> Result<()> {
         let body = json!({ "conversation_id": ROOM, "sessions": [session] });
-        let request = crate::client::http().post(format!("{}{path}", self.standin.url()));
+        let request = stele_tests::client::http().post(format!("{}{path}", self.standin.url()));
         let reply = request.json(&body).send().await?.text().await?;
         ensure!(reply.contains("\"code\":0"), "{reply}");
         Ok(())
@@ -248,7 +248,7 @@ fn open(kept: &Arc<Mutex<Kept>>, upstream: &Value) -> Result<Gateway> {
 
 /// The daemon: its client is a real one, its archive is `kept`.
 fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
-    let client = crate::client::http();
+    let client = stele_tests::client::http();
     fn with<Q, A>(
         kept: &Arc<Mutex<Kept>>,
         answer: impl Fn(&mut Kept, Q) -> A + Send + Sync + 'static,

@@ -1,12 +1,12 @@
 //! What is sent through the gateway plugin to a quick-im-core while other things happen: order, ids that collide, and a sync that
 //! was there before. `gateway_upstream.rs` has a listener hear it.
 
+use crate::rig::{BEGIN, ROOM, Rig};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
 use stele_tests::{
     daemon::wait_for,
-    gateway::rig::{BEGIN, ROOM, Rig},
     standin::{
         Reply,
         gateway::{Sent, Version},
