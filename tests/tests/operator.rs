@@ -303,7 +303,9 @@ fn make_install_needs_no_compiler_and_keeps_a_configuration() -> Result<()> {
 
     fs::create_dir(&built)?;
     fs::copy(places::program("steled")?, built.join("steled"))?;
-    fs::copy(places::plugin("wecom")?, built.join("libstele_wecom.so"))?;
+    for plugin in ["wecom", "gateway"] {
+        fs::copy(places::plugin(plugin)?, built.join(format!("libstele_{plugin}.so")))?;
+    }
     ensure!(make(&install)?.status.success());
     let config = installed.join("etc/stele/steled.toml");
     let unit = fs::read_to_string(installed.join("usr/lib/systemd/system/steled.service"))?;
@@ -312,7 +314,9 @@ fn make_install_needs_no_compiler_and_keeps_a_configuration() -> Result<()> {
     let mut command = std::process::Command::new(installed.join("usr/local/bin/steled"));
     let output = command.args(["plugins", "--config"]).arg(&config).env_clear().output()?;
     let listed = String::from_utf8(output.stdout)?;
-    ensure!(listed.lines().any(|line| line.starts_with("wecom ")), "{listed}");
+    for plugin in ["wecom ", "gateway "] {
+        ensure!(listed.lines().any(|line| line.starts_with(plugin)), "{listed}");
+    }
 
     fs::write(&config, "data_dir = \"mine\"\n")?;
     ensure!(make(&install)?.status.success());
