@@ -71,7 +71,7 @@ section! {
         pub header_timeout_seconds: u64 = 15, within(1..=3600);
         /// Seconds from the head of a request to its answer, the body included.
         pub request_timeout_seconds: u64 = 30, within(1..=3600);
-        /// Most connections of one listener.
+        /// Most connections of one listener; of the daemon's own API at most 256.
         pub max_connections: usize = 4096, within(1..=1_000_000);
         /// Most requests of one instance that are worked on at the same time; what exceeds them is answered 503.
         pub max_in_flight: usize = 512, within(1..=100_000);

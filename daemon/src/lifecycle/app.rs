@@ -7,7 +7,7 @@ use super::instances::{Changes, Instances};
 use super::listeners::Listeners;
 use super::metrics;
 use super::parts::Parts;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Http};
 use crate::http::admin::{Admin, AdminHandler, Overview, Readiness};
 use crate::http::{Listener, Running};
 use std::net::SocketAddr;
@@ -50,10 +50,9 @@ impl App {
         let config = Arc::new(config);
         let mut parts = Parts::open(&config).await?;
         let serving = mode == Mode::Serve;
-        let bounds = match serving {
-            true => descriptors::bounds_within(descriptors::raise(), &config),
-            false => config.http.clone(),
-        };
+        let limit = if serving { descriptors::raise() } else { None };
+        let connections = descriptors::connections_within(limit, &config);
+        let bounds = |max_connections| Http { max_connections, ..config.http.clone() };
         let bound = match (serving && config.admin.enabled).then_some(config.admin.listen) {
             None => None,
             Some(address) => {
@@ -65,7 +64,7 @@ impl App {
             parts.write_down(listener.address());
         }
         let parts = Arc::new(parts);
-        let listeners = serving.then(|| Arc::new(Listeners::new(bounds.clone())));
+        let listeners = serving.then(|| Arc::new(Listeners::new(bounds(connections.instances))));
         let instances = Arc::new(Instances::new(Arc::clone(&config), Arc::clone(&parts), listeners.clone()));
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         let tailer = Arc::clone(&parts.tailer);
@@ -83,7 +82,8 @@ impl App {
                 api_keys: config.admin.api_keys.clone(),
             };
             tracing::info!(listen = %listener.address(), "serving the daemon's own API");
-            listener.serve(Arc::new(AdminHandler::new(Arc::new(admin), config.http.request_timeout())), &bounds)
+            let handler = AdminHandler::new(Arc::new(admin), config.http.request_timeout());
+            listener.serve(Arc::new(handler), &bounds(connections.admin))
         });
         let scheduler = match serving {
             true => Some(parts.jobs.start().await.map_err(|error| StartError::Jobs(error.into()))?),

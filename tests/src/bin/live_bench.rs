@@ -21,7 +21,7 @@ use stele_tests::{
     gateway::{Api, Gateway, site, token},
     live::{Call, Carrier, ws},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 #[derive(Parser)]
@@ -48,6 +48,8 @@ const DELAY_GOAL: f64 = 50.0;
 
 /// What is opened at the same time.
 const AT_ONCE: usize = 64;
+/// A listener that is not connected after this will not be.
+const OPENING: Duration = Duration::from_secs(20);
 
 /// What the listeners have seen.
 #[derive(Default)]
@@ -97,7 +99,10 @@ async fn main() -> Result<()> {
     let begin = Instant::now();
     let mut listeners = JoinSet::new();
     let mut opening = stream::iter((0..connections).map(|index| open(&gateway, index))).buffer_unordered(AT_ONCE);
-    while let Some(mut socket) = opening.try_next().await? {
+    while let Some(opened) = timeout(OPENING, opening.next()).await.with_context(|| {
+        format!("{} of {connections} listeners are connected, and nothing moves\n{}", listeners.len(), site.log_tail())
+    })? {
+        let mut socket = opened?;
         let receipts = Arc::clone(&receipts);
         listeners.spawn(async move {
             while let Some(Ok(message)) = socket.next().await {
