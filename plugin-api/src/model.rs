@@ -77,6 +77,10 @@ pub struct Message {
     /// The sender's own id of it, if the source has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// The client id is an idempotency key, too: where a message of the same sender with this client id is in the conversation,
+    /// this one is not stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// Native id of the conversation. Created when unknown; [`Page::conversations`] may describe it.
     pub conversation: String,
     /// The source's own number of the message; `None` lets the daemon count within the conversation, from 1.
@@ -246,6 +250,20 @@ pub struct Page {
     /// Where the next pull goes on; `None` leaves the cursor as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Bytes>,
+    /// Up to which numbers partitions are archived with this page. For a plugin that reads many partitions in one job.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
     /// Nothing is left at the source for now.
     pub caught_up: bool,
+}
+
+/// Everything of a partition up to a number is archived. It never takes back what was said before, so it holds in whichever
+/// order pages come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reached {
+    /// The partition.
+    pub partition: String,
+    /// The number of its last message that is archived with all before it.
+    pub seq: i64,
 }

@@ -84,10 +84,16 @@ ops! {
     ArchiveQuery = "archive.query": MessageQuery => MessagePage;
     /// Plugin → daemon: messages by native id, in the order of the ids; unknown ones are left out.
     ArchiveGet = "archive.get": ByIds => Messages;
+    /// Plugin → daemon: messages by number, or by their senders' own ids.
+    ArchiveFind = "archive.find": FindQuery => Messages;
+    /// Plugin → daemon: what became readable after a revision, in the order of revisions; waits for it.
+    ArchiveFeed = "archive.feed": FeedQuery => Feed;
     /// Plugin → daemon: messages that contain a text.
     ArchiveSearch = "archive.search": SearchQuery => MessagePage;
     /// Plugin → daemon: commit a page that did not come from a sync.
     ArchiveAppend = "archive.append": Page => AppendReport;
+    /// Plugin → daemon: up to which number partitions are archived.
+    PartitionReached = "partition.reached": PartitionKeys => PartitionNumbers;
     /// Plugin → daemon: start a job of this instance, unless it runs.
     JobStart = "job.start": JobRequest => JobStarted;
     /// Plugin → daemon: a small value kept for the instance.
@@ -153,6 +159,9 @@ pub struct Description {
     /// JSON text in which the daemon puts errors of its own (too many requests, body too large, plugin unavailable), so
     /// that they have the protocol's shape: `{status}` becomes the number, `{message}` the escaped text.
     pub error_template: Option<String>,
+    /// Beginnings of paths whose rest is a secret, e.g. `/hook/`: the rest is never logged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret_paths: Vec<String>,
 }
 
 /// Whether an instance can work.
@@ -480,6 +489,9 @@ pub struct MessageQuery {
     /// Only numbers up to this one: likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_seq: Option<i64>,
+    /// Leave out messages that have expired by then; they do not count either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unexpired_at: Option<Micros>,
     /// Order of the rows.
     pub order: MessageOrder,
     /// Greatest first.
@@ -490,11 +502,11 @@ pub struct MessageQuery {
     pub limit: u32,
 }
 
-/// Ask for messages that contain a text, newest first.
+/// Ask for messages that contain a text, latest sent first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SearchQuery {
-    /// The text, taken literally.
+    /// The text, taken literally; empty for every message.
     pub text: String,
     /// Only in this conversation (native id).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -505,16 +517,94 @@ pub struct SearchQuery {
     /// Only of these kinds; empty means all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
+    /// Not of these kinds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except_kinds: Vec<String>,
     /// Sent at or after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Micros>,
     /// Sent before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Micros>,
+    /// Leave out messages that have expired by then; they do not count either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unexpired_at: Option<Micros>,
+    /// Earliest sent first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oldest_first: bool,
+    /// Only what comes after this place in the order. It does not change the total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Place>,
     /// Rows to pass over.
     pub offset: u64,
     /// Rows wanted, at most [`MAX_ROWS`].
     pub limit: u32,
+}
+
+/// A place in the order of time, whether or not there is a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// When it was sent.
+    pub sent_at: Micros,
+    /// The archive's id of it.
+    pub id: i64,
+}
+
+/// Ask for messages by number, or by their senders' own ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FindQuery {
+    /// Only in this conversation (native id). Needed for numbers, which mean nothing without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// Numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seqs: Vec<i64>,
+    /// [`Message::client_id`](crate::model::Message::client_id)s. With the numbers at most [`MAX_IDS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_ids: Vec<String>,
+    /// Rows wanted, at most [`MAX_ROWS`]: those that arrived last, latest first, each once whatever it was found by.
+    pub limit: u32,
+}
+
+/// Ask for what became readable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FeedQuery {
+    /// After this revision; `None` asks for no message, but for the revision to begin with: the latest there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
+    /// Rows wanted, at most [`MAX_ROWS`]; fewer come when they are long.
+    pub limit: u32,
+    /// Milliseconds to wait where there is nothing yet, at most a minute.
+    pub wait_ms: u64,
+}
+
+/// What became readable.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Feed {
+    /// In the order of revisions. There may be none, although more follows.
+    pub rows: Vec<MessageView>,
+    /// Go on after this revision.
+    pub upto: i64,
+}
+
+/// Partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartitionKeys {
+    /// At most [`MAX_IDS`].
+    pub partitions: Vec<String>,
+}
+
+/// Up to which number partitions are archived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartitionNumbers {
+    /// One for each partition asked for, in the same order; 0 where nothing is known.
+    pub seqs: Vec<i64>,
 }
 
 /// Messages by their ids.
@@ -567,6 +657,12 @@ pub struct MessageView {
     /// Its files, in the order of the body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<MediaView>,
+    /// The sender's own id of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// When the source lets it expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Micros>,
     /// When it was taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Micros>,
@@ -602,6 +698,19 @@ pub struct AppendReport {
     pub stored: Vec<AppendedMessage>,
     /// Messages that were known already.
     pub known: u64,
+    /// Of those known, the ones that repeat another message: see [`Message::once`](crate::model::Message::once).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<Repeated>,
+}
+
+/// A message that was not stored, since it repeats another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repeated {
+    /// Its native id.
+    pub native_id: String,
+    /// Native id of the one it repeats, which is stored.
+    pub first: String,
 }
 
 /// A message an append stored.

@@ -153,6 +153,7 @@ fn page() -> Page {
         body: Bytes::from_static(b"{\"a\": 1}"),
         media: vec![media],
         expires_at: Some(AT + 2),
+        ..Message::default()
     };
     let person = Person {
         native_id: s("corp123/zhang"),
@@ -180,6 +181,7 @@ fn page() -> Page {
         notices: vec![Notice { code: s("gap"), message: s("five days are missing") }],
         cursor: Some(Bytes::from_static(&[0xff, 0x00])),
         caught_up: true,
+        ..Page::default()
     }
 }
 
@@ -323,7 +325,7 @@ fn samples() -> Vec<Sample> {
             name: s("wecom"), version: s("1.0.0"), summary: s("企业微信会话存档"),
             operations: vec![s("describe"), s("sync.pull")], default_listen: Some(s("127.0.0.1:9002")),
             default_sync: Some(s("*/5 * * * *")), default_directory: Some(s("0 3 * * *")), default_rate: Some(100),
-            error_template: Some(s("{\"code\":{status},\"message\":\"{message}\"}")),
+            error_template: Some(s("{\"code\":{status},\"message\":\"{message}\"}")), ..Description::default()
         };
         Health: Empty {} => HealthReport { ok: false, findings: vec![s("the secret is refused")] };
         SyncDiscover: Empty {} => Partitions { partitions: vec![Partition { key: s("corp123"), title: s("总部") }] };
@@ -357,10 +359,10 @@ fn samples() -> Vec<Sample> {
         } => MessagePage { rows: vec![message()], total: 1 };
         ArchiveSearch: SearchQuery {
             text: s("产品介绍"), conversation: Some(s("corp123/g/r1")), sender: Some(s("corp123/zhang")),
-            kinds: vec![s("text")], since: Some(AT), until: Some(AT + 1), offset: 2, limit: 100,
+            kinds: vec![s("text")], since: Some(AT), until: Some(AT + 1), offset: 2, limit: 100, ..SearchQuery::default()
         } => MessagePage { rows: vec![message()], total: u64::MAX };
         ArchiveAppend: page() => AppendReport {
-            stored: vec![AppendedMessage { id: 9, native_id: s("corp123/m1"), seq: 5 }], known: 3,
+            stored: vec![AppendedMessage { id: 9, native_id: s("corp123/m1"), seq: 5 }], known: 3, ..AppendReport::default()
         };
         JobStart: JobRequest { kind: s("sync"), partition: Some(s("corp123")) } => JobStarted { started: true, running: true };
         StateGet: StateKey { key: s("k") } => StateValue { value: Some(Bytes::from_static(&[0, 0xff])) };
@@ -377,6 +379,11 @@ fn samples() -> Vec<Sample> {
         };
         PersonList: PersonQuery { after: s("corp123/li"), limit: 10 } => People { people: vec![person()] };
         ArchiveGet: ByIds { native_ids: vec![s("a"), s("b")] } => Messages { rows: vec![message()] };
+        ArchiveFind: FindQuery {
+            conversation: Some(s("2/g")), seqs: vec![1, i64::MAX], client_ids: vec![s("c1")], limit: 10,
+        } => Messages { rows: vec![MessageView { client_id: Some(s("c1")), expires_at: Some(AT), ..message() }] };
+        ArchiveFeed: FeedQuery { after: Some(7), limit: 100, wait_ms: 500 } => Feed { rows: vec![message()], upto: 9 };
+        PartitionReached: PartitionKeys { partitions: vec![s("2/g"), s("1/b@a")] } => PartitionNumbers { seqs: vec![41, 0] };
     }
     others! {
         "fields.conversation": Kind::Reply, 7, "", Conversation = Conversation {
@@ -385,6 +392,25 @@ fn samples() -> Vec<Sample> {
         };
         "fields.message_query": Kind::Call, 7, ArchiveQuery::NAME, MessageQuery = MessageQuery {
             conversation: s("g"), from_seq: Some(1), to_seq: Some(9), ..MessageQuery::default()
+        };
+        "fields.message": Kind::Reply, 7, "", Message = Message {
+            native_id: s("m1"), client_id: Some(s("c1")), once: true, conversation: s("2/g"), ..Message::default()
+        };
+        "fields.page": Kind::Reply, 7, "", Page = Page {
+            reached: vec![Reached { partition: s("2/g"), seq: 41 }], ..Page::default()
+        };
+        "fields.append_report": Kind::Reply, 7, "", AppendReport = AppendReport {
+            known: 1, repeated: vec![Repeated { native_id: s("m2"), first: s("m1") }], ..AppendReport::default()
+        };
+        "fields.unexpired": Kind::Call, 7, ArchiveQuery::NAME, MessageQuery = MessageQuery {
+            conversation: s("g"), unexpired_at: Some(AT), ..MessageQuery::default()
+        };
+        "fields.search_query": Kind::Call, 7, ArchiveSearch::NAME, SearchQuery = SearchQuery {
+            except_kinds: vec![s("part")], unexpired_at: Some(AT), oldest_first: true,
+            beyond: Some(Place { sent_at: AT, id: 9 }), limit: 10, ..SearchQuery::default()
+        };
+        "fields.description": Kind::Reply, 7, "", Description = Description {
+            secret_paths: vec![s("/hook/")], ..Description::default()
         };
         "fields.http_reply": Kind::Reply, 7, "", HttpReply = HttpReply {
             status: 200,

@@ -150,7 +150,7 @@ impl DaemonServices {
         };
         let committed = self.archive.commit(commit).await.map_err(archive_error)?;
         (self.on_commit)(id);
-        Ok(ops::AppendReport { stored: committed.stored, known: committed.known })
+        Ok(ops::AppendReport { stored: committed.stored, known: committed.known, ..Default::default() })
     }
 
     fn job_start(&self, instance: &str, request: &ops::JobRequest) -> Result<ops::JobStarted, Error> {

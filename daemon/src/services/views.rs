@@ -60,6 +60,8 @@ impl Views {
             text: stored.text,
             body: stored.body,
             media: stored.media.iter().map(|media| self.media(media, now)).collect(),
+            client_id: stored.client_id,
+            expires_at: stored.expires_at,
             revoked_at,
             revoked_by,
             highlights: Vec::new(),

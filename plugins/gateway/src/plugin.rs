@@ -74,6 +74,7 @@ impl Plugin for Gateway {
             default_listen: Some(api::DEFAULT_LISTEN.to_owned()),
             default_rate: Some(api::DEFAULT_RATE),
             error_template: Some(api::ERROR_TEMPLATE.to_owned()),
+            ..Description::default()
         }
     }
 

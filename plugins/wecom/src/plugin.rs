@@ -108,6 +108,7 @@ impl Plugin for Wecom {
             default_listen: Some(api::DEFAULT_LISTEN.to_owned()),
             default_rate: Some(api::DEFAULT_RATE),
             error_template: Some(api::ERROR_TEMPLATE.to_owned()),
+            ..Description::default()
         }
     }
 
