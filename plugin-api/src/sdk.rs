@@ -6,6 +6,7 @@
 mod config;
 pub mod entry;
 mod hook;
+mod secret;
 
 use crate::error::{Error, Mistake};
 use crate::model::Page;
@@ -20,6 +21,8 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
+
+pub use secret::Secret;
 
 /// How long a call to the host may take, unless [`Host::call_within`] says otherwise.
 pub const HOST_CALL: Duration = Duration::from_secs(60);

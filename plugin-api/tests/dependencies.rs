@@ -3,8 +3,14 @@
 use std::collections::BTreeSet;
 
 /// What the crate may depend on, and with which features.
-const ALLOWED: [(&str, &[&str]); 5] =
-    [("bytes", &[]), ("rmp-serde", &[]), ("serde", &[]), ("serde_json", &[]), ("tokio", &["rt", "sync", "time"])];
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("bytes", &[]),
+    ("rmp-serde", &[]),
+    ("serde", &[]),
+    ("serde_json", &[]),
+    ("tokio", &["rt", "sync", "time"]),
+    ("zeroize", &[]),
+];
 
 #[test]
 fn nothing_heavier_comes_in() {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{path::Path, path::PathBuf, sync::OnceLock, time::Duration};
+use stele_plugin_api::Secret;
 use stele_tests::{
     corp::{CorpFolder, CorpSpec},
     daemon::{Site, wait_for},
@@ -17,10 +18,7 @@ use stele_tests::{
     standin::{ArchiveStandin, Envelope, Reply},
     vendor_relay,
 };
-use stele_wecom::{
-    secret::Secret,
-    vendor::{Chunk, Egress, Fault, Handle, Library, Vendor},
-};
+use stele_wecom::vendor::{Chunk, Egress, Fault, Handle, Library, Vendor};
 
 const SECRET: &str = "archive-secret-of-corp123";
 const TOKEN: &str = "/cgi-bin/gettoken";

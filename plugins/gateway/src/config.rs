@@ -1,13 +1,12 @@
 //! The configuration of one instance (`[instance.config]`), as it arrives in hello.
 
-use crate::secret::Secret;
 use crate::token;
 use crate::upstream::UpstreamConfig;
 use chrono_tz::Tz;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::IpAddr;
-use stele_plugin_api::Mistake;
+use stele_plugin_api::{Mistake, Secret};
 
 /// Longest life of a token, in seconds: a year.
 pub const MAX_TOKEN_SECONDS: u32 = 366 * 24 * 3600;

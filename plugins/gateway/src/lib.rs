@@ -9,7 +9,6 @@ pub mod config;
 pub mod message;
 pub mod msgid;
 mod plugin;
-pub mod secret;
 pub mod token;
 mod upstream;
 

@@ -4,10 +4,10 @@
 //! constant time by the library. `iss` is not looked at, as in the original.
 
 use crate::config::Config;
-use crate::secret::Secret;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use stele_plugin_api::Secret;
 use stele_plugin_api::model::Micros;
 
 /// Fewest bytes of a key: as many as the signature has (RFC 7518 §3.2).

@@ -13,11 +13,10 @@ mod inbound_support;
 use inbound_support::{CORP, FakeVendor, KeyPair, config, host, text_message};
 use std::num::NonZero;
 use std::time::{Duration, Instant};
-use stele_plugin_api::Plugin;
 use stele_plugin_api::ops::PullRequest;
+use stele_plugin_api::{Plugin, Secret};
 use stele_wecom::config::PrivateKey;
 use stele_wecom::keys::KeyRing;
-use stele_wecom::secret::Secret;
 
 /// Messages that go through the plugin.
 const MESSAGES: u64 = 20_000;

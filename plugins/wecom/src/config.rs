@@ -4,11 +4,10 @@
 //! once. What a person can still put right without a restart of the API is no
 //! problem of the configuration: an unusable library or private key leaves the archive readable and is told by `health`.
 
-use crate::secret::Secret;
 use chrono_tz::Tz;
 use serde::Deserialize;
 use std::collections::HashSet;
-use stele_plugin_api::Mistake;
+use stele_plugin_api::{Mistake, Secret};
 
 /// WeCom's own bound on messages per call (reference/wecom-archive.md §1.4).
 pub const MAX_PAGE: u32 = 1000;

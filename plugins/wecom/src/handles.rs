@@ -5,11 +5,11 @@
 //! others report were handles destroyed while in use (reference/wecom-archive.md §1.11).
 
 use crate::lost::Lost;
-use crate::secret::Secret;
 use crate::vendor::{Egress, Fault, Handle, Vendor};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use stele_plugin_api::Secret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Seconds beyond the library's own time limits until a call counts as stuck.

@@ -8,7 +8,6 @@
 //! attack lives on.
 
 use crate::config::PrivateKey;
-use crate::secret::Secret;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, Pkcs1PrivateDecryptingKey, PrivateDecryptingKey};
 use base64::Engine;
@@ -17,6 +16,7 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use std::collections::BTreeMap;
 use std::fmt;
+use stele_plugin_api::Secret;
 use zeroize::Zeroizing;
 
 /// The only size WeCom uses.

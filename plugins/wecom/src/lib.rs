@@ -14,7 +14,6 @@ mod media;
 mod plugin;
 mod rate;
 mod refusal;
-pub mod secret;
 pub mod sync;
 pub mod vendor;
 

@@ -1,9 +1,8 @@
 //! What WeCom and its library say when they refuse, as errors of the boundary (reference/wecom-archive.md §1.10, §6).
 
-use crate::secret::Secret;
 use crate::vendor::{Fault, Treatment};
 use std::time::Duration;
-use stele_plugin_api::{Error, ErrorCode};
+use stele_plugin_api::{Error, ErrorCode, Secret};
 
 /// Wait after "too many calls": WeCom counts by the minute.
 const WAIT_FREQUENCY: Duration = Duration::from_secs(60);

@@ -4,9 +4,9 @@ mod inbound_support;
 
 use aws_lc_rs::rsa::KeySize;
 use inbound_support::KeyPair;
+use stele_plugin_api::Secret;
 use stele_wecom::config::PrivateKey;
 use stele_wecom::keys::{KeyFault, KeyRing};
-use stele_wecom::secret::Secret;
 
 /// A throw-away key of 1024 bits.
 const SMALL: &str = "\

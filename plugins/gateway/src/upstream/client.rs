@@ -6,7 +6,6 @@
 use super::config::UpstreamConfig;
 use super::decode;
 use crate::Clock;
-use crate::secret::Secret;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use stele_plugin_api::model::Micros;
-use stele_plugin_api::{Error, ErrorCode, Host, ops};
+use stele_plugin_api::{Error, ErrorCode, Host, Secret, ops};
 
 /// Code of a request whose body is not what it should be.
 pub const INVALID: i64 = 10_001;

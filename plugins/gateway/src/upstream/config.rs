@@ -1,10 +1,9 @@
 //! `[instance.config.upstream]`: a quick-im-core whose conversations are archived, and to which sends are relayed.
 
-use crate::secret::Secret;
 use chrono::NaiveDate;
 use serde::Deserialize;
-use stele_plugin_api::Mistake;
 use stele_plugin_api::model::Micros;
+use stele_plugin_api::{Mistake, Secret};
 
 /// Longest time for one request, in seconds: a page is several of them, and has two minutes.
 const MAX_TIMEOUT_SECONDS: u32 = 30;

@@ -5,14 +5,13 @@
 
 use crate::corp::Corp;
 use crate::refusal::Refusal;
-use crate::secret::Secret;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use stele_plugin_api::{Error, ErrorCode, Host, ops};
+use stele_plugin_api::{Error, ErrorCode, Host, Secret, ops};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 

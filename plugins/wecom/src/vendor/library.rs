@@ -8,10 +8,10 @@
 use super::ffi::{self, Api};
 use super::{Chunk, Code, Egress, Fault, Handle, MIN_ENCRYPTED, Vendor};
 use crate::config::{MAX_PAGE, MAX_TIMEOUT_SECONDS};
-use crate::secret::Secret;
 use std::ffi::{CStr, c_char, c_int};
 use std::path::Path;
 use std::ptr::NonNull;
+use stele_plugin_api::Secret;
 use zeroize::Zeroizing;
 
 /// The loaded library.

@@ -17,7 +17,7 @@ pub use code::{Code, Treatment};
 pub use library::Library;
 pub use stdout::silence_stdout;
 
-use crate::secret::Secret;
+use stele_plugin_api::Secret;
 
 /// Least characters an `encrypt_chat_msg` has; with fewer the library ends the process (reference/wecom-archive.md §1.7).
 pub const MIN_ENCRYPTED: usize = 13;

@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use stele_plugin_api::testing::MockHost;
-use stele_plugin_api::{Host, ops};
+use stele_plugin_api::{Host, Secret, ops};
 use stele_wecom::Wecom;
 use stele_wecom::config::Config;
-use stele_wecom::secret::Secret;
 use stele_wecom::vendor::{Chunk, Code, Egress, Fault, Handle, Vendor};
 use tokio::sync::Notify;
 
