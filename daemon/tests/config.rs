@@ -353,9 +353,16 @@ fn uncommented() -> String {
 }
 
 fn example() -> Config {
-    let files =
-        ["api.key", "corp123-archive.secret", "corp123-app.secret", "corp123-v1.pem", "gateway.key", "upstream.key"]
-            .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
+    let files = [
+        "api.key",
+        "corp123-archive.secret",
+        "corp123-app.secret",
+        "corp123-v1.pem",
+        "gateway.key",
+        "upstream.key",
+        "wukongim.token",
+    ]
+    .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     parse(&uncommented(), &[], &files).unwrap_or_else(|errors| panic!("{errors}"))
 }
@@ -368,7 +375,7 @@ fn the_commented_file_is_the_default() {
 #[test]
 fn every_commented_default_is_the_default() {
     let example = example();
-    let expected = [("hq", "wecom"), ("chat", "gateway")].into_iter().zip(&example.instances);
+    let expected = [("hq", "wecom"), ("chat", "gateway"), ("im", "wukongim")].into_iter().zip(&example.instances);
     let expected = expected.map(|((name, plugin), instance)| Instance {
         name: name.into(),
         plugin: plugin.into(),

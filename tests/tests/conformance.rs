@@ -22,6 +22,11 @@ async fn the_gateway_plugin_conforms() -> Result<()> {
     conforms("gateway", json!({ "jwt_keys": ["a key of at least 32 bytes, this one"] })).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wukongim_plugin_conforms() -> Result<()> {
+    conforms("wukongim", json!({})).await
+}
+
 async fn conforms(plugin: &str, config: Value) -> Result<()> {
     // Releases can only be counted where memory is shared.
     let carriers = [(Carrier::Child, &["buffers_are_released_once"][..]), (Carrier::InProcess, &[])];

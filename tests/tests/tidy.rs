@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("steled", &["stele-archive", "stele-host", "stele-plugin-api", "stele-search", "stele-store"]),
     ("stele-gateway", &["stele-plugin-api"]),
     ("stele-wecom", &["stele-plugin-api"]),
+    ("stele-wukongim", &["stele-plugin-api"]),
 ];
 
 /// What a crate must not know, as the libraries that would show it.
@@ -33,6 +34,7 @@ const MUST_NOT_USE: &[(&str, &[&str])] = &[
     ("stele-search", &["sqlx", "axum", "hyper", "reqwest", "libloading"]),
     ("stele-gateway", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-wecom", &["sqlx", "axum", "hyper", "reqwest", "tantivy"]),
+    ("stele-wukongim", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
 ];
 
 /// Everything `plugin-api` may depend on directly; nobody who writes a plugin shall compile more.

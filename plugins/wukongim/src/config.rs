@@ -1,0 +1,93 @@
+//! The configuration of one instance (`[instance.config]`), as it arrives in hello.
+
+use crate::id;
+use serde::Deserialize;
+use stele_plugin_api::{Mistake, Secret};
+
+/// An instance's configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What callers have to send; without one nobody is asked for anything.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// What tells the message ids of this instance from those of others that make some at the same time.
+    #[serde(default)]
+    pub node_id: u16,
+    /// What `pull_mode` of `/channel/messagesync` means.
+    #[serde(default)]
+    pub pull_mode: PullMode,
+    /// What `/messages` answers.
+    #[serde(default)]
+    pub messages_form: MessagesForm,
+}
+
+/// What `pull_mode` means (reference/wukongim.md §17, traps 1 and 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullMode {
+    /// 0 towards newer messages, 1 towards older ones (contract 001).
+    #[default]
+    Contract,
+    /// 0 towards older messages, 1 towards newer ones, as every real server has it.
+    Upstream,
+}
+
+/// What `/messages` answers (reference/wukongim.md §17, trap 4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessagesForm {
+    /// The messages, newest first (contract 001).
+    #[default]
+    Array,
+    /// The messages as they were asked for, in an object like that of `/channel/messagesync`.
+    Object,
+}
+
+impl Config {
+    /// Everything that is wrong beside its shape. No secret appears in it.
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        if self.token.as_ref().is_some_and(|token| token.expose().is_empty()) {
+            mistakes.push(Mistake::new("token", "is empty"));
+        }
+        if self.node_id > id::MAX_NODE {
+            mistakes.push(Mistake::new("node_id", format!("must be 0 to {}", id::MAX_NODE)));
+        }
+        mistakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn config(value: Value) -> Config {
+        serde_json::from_value(value).expect("the shape is right")
+    }
+
+    #[test]
+    fn nothing_has_to_be_said() {
+        let config = config(json!({}));
+        assert_eq!(config.mistakes(), []);
+        assert_eq!((config.token, config.node_id), (None, 0));
+        assert_eq!((config.pull_mode, config.messages_form), (PullMode::Contract, MessagesForm::Array));
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let mistakes = config(json!({ "token": "", "node_id": 1024 })).mistakes();
+        let told: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+        assert_eq!(told, ["token: is empty", "node_id: must be 0 to 1023"]);
+    }
+
+    #[test]
+    fn no_secret_is_printed_and_nothing_misspelt_accepted() {
+        let printed = format!("{:?}", config(json!({ "token": "s3cr3t" })));
+        assert!(!printed.contains("s3cr3t"), "{printed}");
+        for wrong in [json!({ "tokens": "x" }), json!({ "pull_mode": "seed" }), json!({ "messages_form": "list" })] {
+            assert!(serde_json::from_value::<Config>(wrong).is_err());
+        }
+    }
+}

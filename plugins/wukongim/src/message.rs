@@ -1,0 +1,277 @@
+//! The message object, the same in answers and in the archive (contract 001; reference/wukongim.md §5), and what is readable in
+//! a payload.
+
+use crate::channel::Channel;
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+use stele_plugin_api::ops::MessageView;
+
+/// Standard base64, written with padding and read with or without.
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Greatest number a payload has for its `type` that is a kind of the archive.
+const MAX_KIND: u64 = 31;
+/// The archive's kind of any other payload that is a JSON object.
+const OTHER: &str = "other";
+/// The archive's kind of a payload that is text, but no JSON object.
+const TEXT: &str = "text";
+/// The archive's kind of a payload that is no text.
+const BINARY: &str = "binary";
+
+/// The flags in front of a message, 0 or 1 each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Header {
+    /// Not stored.
+    pub no_persist: u8,
+    /// Counts as unread.
+    pub red_dot: u8,
+    /// Goes to the channel of commands.
+    pub sync_once: u8,
+}
+
+/// A message, with its keys in the order in which they are sent. In the archive it is without what is known of it there anyway,
+/// or only once it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Object<'m> {
+    /// Its flags.
+    pub header: Header,
+    /// Bits: 0x02 for the anchor of a stream.
+    pub setting: u8,
+    /// Its id. Read from the archive's id of the message, since some servers write it as a text.
+    #[serde(skip_deserializing)]
+    pub message_id: i64,
+    /// The same as a text, for readers to whom large numbers are inexact.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub message_idstr: Option<String>,
+    /// The sender's own id of it.
+    #[serde(borrow)]
+    pub client_msg_no: Cow<'m, str>,
+    /// The stream it begins or is part of.
+    #[serde(borrow, skip_serializing_if = "str::is_empty")]
+    pub stream_no: Cow<'m, str>,
+    /// The stream it begins is closed.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub end: Option<u8>,
+    /// Why: 0, as it should be.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<u8>,
+    /// What the stream it begins says, in base64.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub stream_data: Option<String>,
+    /// Its number in the channel; 0 for what is not one of the channel's messages.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub message_seq: Option<i64>,
+    /// Who sent it.
+    #[serde(borrow)]
+    pub from_uid: Cow<'m, str>,
+    /// The channel; between two people the recipient.
+    #[serde(borrow)]
+    pub channel_id: Cow<'m, str>,
+    /// Type of the channel.
+    pub channel_type: u8,
+    /// Whom it is for: the same as `channel_id` (contract 001, target_uid).
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub target_uid: Option<Cow<'m, str>>,
+    /// A topic within the channel.
+    #[serde(borrow, skip_serializing_if = "str::is_empty")]
+    pub topic: Cow<'m, str>,
+    /// Seconds it is good for; 0 for ever.
+    pub expire: u32,
+    /// Seconds since 1970, where they are not those of when it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<i64>,
+    /// What it says, in base64.
+    #[serde(borrow)]
+    pub payload: Cow<'m, str>,
+    /// A label.
+    #[serde(borrow, skip_serializing_if = "str::is_empty")]
+    pub tag_key: Cow<'m, str>,
+    /// Whom the sender named. Not shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscribers: Vec<String>,
+}
+
+impl<'m> Object<'m> {
+    /// A stored message as it is shown.
+    pub fn of(message: &'m MessageView) -> Self {
+        let body: Object<'m> = serde_json::from_slice(&message.body).unwrap_or_default();
+        let mut shown = Self {
+            message_id: message.native_id.parse().unwrap_or_default(),
+            message_idstr: Some(message.native_id.clone()),
+            message_seq: Some(0),
+            from_uid: Cow::Borrowed(&message.sender),
+            timestamp: Some(body.timestamp.unwrap_or(message.sent_at.div_euclid(1_000_000))),
+            subscribers: Vec::new(),
+            ..body
+        };
+        // Parts of a stream are in no channel, and numbered by themselves.
+        if let Some(channel) = Channel::of_conversation(&message.conversation) {
+            shown.message_seq = Some(message.seq);
+            shown.channel_type = channel.channel_type;
+            shown.channel_id = Cow::Owned(channel.recipient(&message.sender).to_owned());
+        }
+        shown.target_uid = Some(shown.channel_id.clone());
+        shown
+    }
+
+    /// What it says; empty when that is no base64.
+    pub fn payload(&self) -> Vec<u8> {
+        BASE64.decode(self.payload.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// What is readable in a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readable {
+    /// The archive's kind of the message.
+    pub kind: String,
+    /// What search sees.
+    pub text: String,
+}
+
+/// What is readable in a payload: of a JSON object its texts and numbers, a line each, but not the `type` that says what it is;
+/// of other text all of it.
+pub fn readable(payload: &[u8]) -> Readable {
+    let Ok(text) = std::str::from_utf8(payload) else {
+        return Readable { kind: BINARY.to_owned(), text: String::new() };
+    };
+    let Ok(Value::Object(object)) = serde_json::from_str(text) else {
+        return Readable { kind: TEXT.to_owned(), text: text.to_owned() };
+    };
+    let kind = object.get("type").and_then(Value::as_u64).filter(|kind| *kind <= MAX_KIND);
+    let mut lines = Vec::new();
+    for (_, value) in object.iter().filter(|(key, _)| *key != "type") {
+        scalars(value, &mut lines);
+    }
+    Readable { kind: kind.map_or_else(|| OTHER.to_owned(), |kind| kind.to_string()), text: lines.join("\n") }
+}
+
+fn scalars(value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::String(text) => lines.push(text.clone()),
+        Value::Number(number) => lines.push(number.to_string()),
+        Value::Array(values) => values.iter().for_each(|value| scalars(value, lines)),
+        Value::Object(values) => values.values().for_each(|value| scalars(value, lines)),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn payloads_are_read() {
+        let check = |payload: &[u8], kind: &str, text: &str| {
+            assert_eq!(readable(payload), Readable { kind: kind.to_owned(), text: text.to_owned() });
+        };
+        check(br#"{"type":1,"content":"hello"}"#, "1", "hello");
+        check(
+            br#"{"content":"a","type":31,"n":-2.5,"more":{"type":7,"list":["b",{"c":"d"}]},"no":null,"yes":true}"#,
+            "31",
+            "a\n-2.5\n7\nb\nd",
+        );
+        for payload in [r#"{"type":32}"#, r#"{"type":-1}"#, r#"{"type":1.5}"#, r#"{"type":"1"}"#, "{}"] {
+            check(payload.as_bytes(), "other", "");
+        }
+        for text in ["hello", "你好", "", "[1]", "7", "{", "\"x\""] {
+            check(text.as_bytes(), "text", text);
+        }
+        check(b"\xff\xfe", "binary", "");
+        let deep = format!("{}{}", "{\"a\":".repeat(1000), "}".repeat(1000));
+        check(deep.as_bytes(), "text", &deep);
+    }
+
+    fn view(conversation: &str, body: &Value) -> MessageView {
+        MessageView {
+            native_id: "1957230963717050368".to_owned(),
+            conversation: conversation.to_owned(),
+            seq: 7,
+            sender: "alice".to_owned(),
+            sent_at: 1_755_475_200_000_000,
+            body: body.to_string().into(),
+            ..MessageView::default()
+        }
+    }
+
+    fn shown(message: &MessageView) -> Value {
+        serde_json::to_value(Object::of(message)).expect("plain values can be written")
+    }
+
+    #[test]
+    fn what_a_server_sent_is_shown_as_the_contract_has_it() {
+        let body = json!({
+            "header": { "no_persist": 0, "red_dot": 1, "sync_once": 0 }, "setting": 0,
+            "message_id": 1_957_230_963_717_050_368_i64, "message_idstr": "1957230963717050368",
+            "client_msg_no": "order-7-notice", "stream_idstr": "0", "message_seq": 7, "from_uid": "alice",
+            "channel_id": "bob", "channel_type": 1, "expire": 0, "timestamp": 1_755_475_201, "payload": "aGk=",
+        });
+        let message = view("1/bob@alice", &body);
+        let expected = json!({
+            "header": { "no_persist": 0, "red_dot": 1, "sync_once": 0 }, "setting": 0,
+            "message_id": 1_957_230_963_717_050_368_i64, "message_idstr": "1957230963717050368",
+            "client_msg_no": "order-7-notice", "message_seq": 7, "from_uid": "alice", "channel_id": "bob",
+            "channel_type": 1, "target_uid": "bob", "expire": 0, "timestamp": 1_755_475_201, "payload": "aGk=",
+        });
+        assert_eq!(serde_json::to_string(&shown(&message)).unwrap(), expected.to_string());
+        assert_eq!(Object::of(&message).payload(), b"hi");
+    }
+
+    #[test]
+    fn a_body_says_less_in_another_server() {
+        let body = json!({ "message_id": "7", "client_msg_no": "n\"1", "channel_id": "bob@alice", "payload": "aGk=" });
+        let shown = shown(&view("1/bob@alice", &body));
+        assert_eq!(shown["channel_id"], "bob");
+        assert_eq!(shown["client_msg_no"], "n\"1");
+        assert_eq!(shown["timestamp"], 1_755_475_200);
+        assert_eq!(shown["header"], json!({ "no_persist": 0, "red_dot": 0, "sync_once": 0 }));
+    }
+
+    #[test]
+    fn a_part_of_a_stream_has_no_number_in_its_channel() {
+        let body = json!({ "stream_no": "s1", "channel_id": "team", "channel_type": 2, "payload": "aGk=" });
+        let shown = shown(&view("stream/s1", &body));
+        assert_eq!((&shown["message_seq"], &shown["channel_id"]), (&json!(0), &json!("team")));
+        assert_eq!((&shown["channel_type"], &shown["stream_no"]), (&json!(2), &json!("s1")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            client_msg_no: String, stream_no: String, topic: String, tag_key: String,
+            payload: Vec<u8>, setting: u8, expire: u32, timestamp in proptest::option::of(any::<i64>()),
+            flags in proptest::array::uniform3(0..2_u8), subscribers: Vec<String>,
+        ) {
+            let [no_persist, red_dot, sync_once] = flags;
+            let written = Object {
+                header: Header { no_persist, red_dot, sync_once },
+                setting, expire, timestamp, subscribers,
+                client_msg_no: client_msg_no.into(), stream_no: stream_no.into(),
+                topic: topic.into(), tag_key: tag_key.into(),
+                payload: BASE64.encode(&payload).into(),
+                ..Object::default()
+            };
+            let text = serde_json::to_string(&written).unwrap();
+            let read: Object<'_> = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&read, &written);
+            prop_assert_eq!(read.payload(), payload);
+        }
+
+        #[test]
+        fn any_payload_is_readable(payload: Vec<u8>) {
+            let read = readable(&payload);
+            prop_assert!(read.kind == BINARY || std::str::from_utf8(&payload).is_ok());
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The example in `config/steled.toml` shows every setting with its default.
+
+use serde_json::{Value, json};
+use stele_wukongim::config::Config;
+
+const FILE: &str = include_str!("../../../config/steled.toml");
+
+/// The settings of the example, uncommented.
+fn documented() -> Value {
+    let lines = FILE.lines().filter_map(|line| line.strip_prefix('#'));
+    let settings = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+    let text = settings.collect::<Vec<_>>().join("\n");
+    let instances = text.split("[[instance]]\n");
+    let example = instances.filter(|part| part.contains("plugin = \"wukongim\"\n")).collect::<String>();
+    let example: Value = toml_edit::de::from_str(&example).expect("the example is TOML");
+    example["instance"]["config"].clone()
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let mut example = documented();
+    let everything =
+        serde_json::from_value::<Config>(json!({ "?": 0 })).expect_err("there is no such setting").to_string();
+    for setting in everything.split('`').skip(1).step_by(2).filter(|setting| *setting != "?") {
+        assert!(example.get(setting).is_some(), "config/steled.toml does not document {setting}");
+    }
+    // There is a token only where somebody says so; everything else has its default.
+    example.as_object_mut().expect("it is a table").remove("token");
+    let example: Config = serde_json::from_value(example).expect("the example has the right shape");
+    let default: Config = serde_json::from_value(json!({})).expect("nothing is needed");
+    assert_eq!(format!("{example:?}"), format!("{default:?}"));
+    assert_eq!(example.mistakes(), []);
+}
