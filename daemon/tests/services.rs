@@ -1,12 +1,15 @@
-//! What plugins ask of the daemon: who is a member, who there is, and messages by their names.
+//! What plugins ask of the daemon: who is a member, who there is, messages by their names and numbers, and how far partitions
+//! are archived.
 
 use bytes::Bytes;
 use std::net::SocketAddr;
-use stele_archive::model::{Conversation, Message, Page};
+use std::path::Path;
+use stele_archive::model::{Conversation, Message, Page, Reached};
 use stele_host::{Incoming, Services};
 use stele_plugin_api::ops::{
-    ArchiveAppend, ArchiveGet, ArchiveQuery, ByIds, ConversationJoined, ConversationMembership, JoinedQuery, MAX_IDS,
-    MAX_ROWS, MessageQuery, Op, Participation, PersonList, PersonQuery,
+    ArchiveAppend, ArchiveFind, ArchiveGet, ArchiveQuery, ByIds, ConversationJoined, ConversationMembership, FindQuery,
+    JoinedQuery, MAX_IDS, MAX_ROWS, MessageQuery, MessageView, Op, Participation, PartitionKeys, PartitionReached,
+    PersonList, PersonQuery, Repeated,
 };
 use stele_plugin_api::{Encoding, Error, ErrorCode, typed};
 use steled::config::Config;
@@ -21,25 +24,96 @@ async fn ask<O: Op>(app: &App, instance: &str, request: O::Request) -> Result<O:
     typed::decode_reply::<O>(encoding, reply.encode(encoding)?)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_people_and_messages_are_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
+/// A daemon with two instances, hq and branch.
+async fn start(folder: &Path) -> App {
+    let mut config = Config { data_dir: folder.join("data"), ..Config::default() };
     config.admin.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.plugins.dirs = vec![folder.path().to_owned()];
+    config.plugins.dirs = vec![folder.to_owned()];
     let app = App::start(config, Mode::Serve).await.unwrap();
     let parts = app.parts();
     for name in ["hq", "branch"] {
         parts.services.register(name, parts.archive.instance(name).await.unwrap());
     }
-    let message = |native: &str| Message {
+    app
+}
+
+fn message(native: &str) -> Message {
+    Message {
         native_id: native.into(),
         conversation: "c".into(),
         sender: "ann".into(),
         kind: "0".into(),
         body: Bytes::from_static(b"{}"),
         ..Message::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_stored_once_and_found_by_what_tells_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path()).await;
+    let once = |native: &str, client_id: &str| Message {
+        client_id: Some(client_id.into()),
+        once: true,
+        expires_at: Some(7),
+        ..message(native)
     };
+    let reached = vec![Reached { partition: "2/g".into(), seq: 41 }];
+    let page =
+        Page { messages: vec![once("m1", "k1"), once("m2", "k2"), once("m3", "k1")], reached, ..Page::default() };
+    let report = ask::<ArchiveAppend>(&app, "hq", page).await.unwrap();
+    assert_eq!(report.stored.iter().map(|stored| stored.native_id.as_str()).collect::<Vec<_>>(), ["m1", "m2"]);
+    assert_eq!((report.known, report.repeated), (1, vec![Repeated { native_id: "m3".into(), first: "m1".into() }]));
+    let keyless = Page { messages: vec![Message { once: true, ..message("m4") }], ..Page::default() };
+    let refused = ask::<ArchiveAppend>(&app, "hq", keyless).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Invalid, "{refused}");
+    assert!(refused.message.contains("no client id"), "{refused}");
+
+    let conversation = Some("c".to_owned());
+    let find = |seqs: &[i64], client_ids: &[&str]| FindQuery {
+        conversation: conversation.clone(),
+        seqs: seqs.to_vec(),
+        client_ids: client_ids.iter().map(|&id| id.into()).collect(),
+        limit: MAX_ROWS,
+    };
+    let found = ask::<ArchiveFind>(&app, "hq", find(&[1], &["k2", "k3"])).await.unwrap().rows;
+    let shown = |row: &MessageView| (row.native_id.clone(), row.seq, row.client_id.clone(), row.expires_at);
+    let expected = [("m2", 2, "k2"), ("m1", 1, "k1")];
+    let expected = expected.map(|(native, seq, key)| (native.to_owned(), seq, Some(key.to_owned()), Some(7)));
+    assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected);
+    assert_eq!(ask::<ArchiveFind>(&app, "branch", find(&[1], &["k2"])).await.unwrap().rows, []);
+    let everywhere = FindQuery { conversation: None, ..find(&[], &["k1"]) };
+    assert_eq!(ask::<ArchiveFind>(&app, "hq", everywhere.clone()).await.unwrap().rows.len(), 1);
+    let nowhere = ask::<ArchiveFind>(&app, "hq", FindQuery { seqs: vec![1], ..everywhere }).await.unwrap_err();
+    assert_eq!(nowhere.code, ErrorCode::Invalid, "{nowhere}");
+
+    let unexpired =
+        |then| MessageQuery { conversation: "c".into(), limit: 10, unexpired_at: Some(then), ..Default::default() };
+    for (then, left) in [(6, 2), (7, 0)] {
+        let page = ask::<ArchiveQuery>(&app, "hq", unexpired(then)).await.unwrap();
+        assert_eq!((page.rows.len(), page.total), (left, left as u64), "at {then}");
+    }
+
+    let keys = |keys: &[&str]| PartitionKeys { partitions: keys.iter().map(|&key| key.into()).collect() };
+    for (instance, expected) in [("hq", [0, 41]), ("branch", [0, 0])] {
+        let found = ask::<PartitionReached>(&app, instance, keys(&["1/a@b", "2/g"])).await.unwrap();
+        assert_eq!(found.seqs, expected, "{instance}");
+    }
+
+    for refused in [
+        ask::<ArchiveFind>(&app, "hq", find(&[1; MAX_IDS], &["k"])).await.unwrap_err(),
+        ask::<ArchiveFind>(&app, "hq", FindQuery { limit: MAX_ROWS + 1, ..find(&[1], &[]) }).await.unwrap_err(),
+        ask::<PartitionReached>(&app, "hq", keys(&["p"; MAX_IDS + 1])).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code, ErrorCode::TooLarge, "{refused}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_people_and_messages_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path()).await;
     let conversation = Conversation {
         native_id: "c".into(),
         joined: vec!["ann".into(), "bob".into()],

@@ -4,7 +4,7 @@ use crate::{InstanceId, MessageId, Result, Rev};
 use async_trait::async_trait;
 use bytes::Bytes;
 use stele_plugin_api::model::{Micros, Page, Parked};
-use stele_plugin_api::ops::AppendedMessage;
+use stele_plugin_api::ops::{AppendedMessage, Repeated};
 
 /// The two cursors a partition has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +50,9 @@ pub struct Committed {
     pub stored: Vec<AppendedMessage>,
     /// Messages that were known already and left as they are.
     pub known: u64,
+    /// Of those, the ones that repeat another message: new by their native ids, and to be stored
+    /// [once](stele_plugin_api::model::Message::once).
+    pub repeated: Vec<Repeated>,
     /// Messages marked as taken back, now or when they come.
     pub revoked: u64,
     /// Envelopes parked for the first time.
@@ -84,9 +87,17 @@ pub trait Pages: Send + Sync {
     /// The cursor of the last committed page and when that was.
     async fn cursor(&self, instance: InstanceId, partition: &str, stream: Stream) -> Result<Option<(Bytes, Micros)>>;
 
+    /// Up to which number these partitions are archived, in their order: the greatest that a committed page said of each, 0 where
+    /// none did.
+    async fn reached(&self, instance: InstanceId, partitions: &[String]) -> Result<Vec<i64>>;
+
     /// Commit a page and its cursor in one transaction.
     ///
     /// - A message with a known native id is left as it is and counted as known.
+    /// - One that is to be stored [once](stele_plugin_api::model::Message::once) is not stored where the archive, or the page before
+    ///   it, has a message of the same conversation, sender and client id, whether that was to be stored once or not: it counts
+    ///   as known, and is named with the first of them. It unparks its envelope. Without a sender or a client id it is
+    ///   [`Invalid`](crate::ArchiveError::Invalid).
     /// - A message whose envelope was parked takes the id reserved for it and unparks it.
     /// - A message without `seq` gets the next number of its conversation.
     /// - A conversation told to be of another kind than known becomes it, in everybody's lists, if that

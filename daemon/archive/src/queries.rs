@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{
-    ConversationQuery, ConversationView, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery, PersonView,
+    ConversationQuery, ConversationView, FindQuery, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery,
+    PersonView,
 };
 
 /// A stored message with what is needed to show it.
@@ -164,6 +165,10 @@ pub trait Queries: Send + Sync {
 
     /// The messages of these native ids, in the order of the ids; unknown ones are left out.
     async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>>;
+
+    /// Messages by number or by their senders' own ids, latest arrival first, each once. Numbers without a conversation are
+    /// [`Invalid`](crate::ArchiveError::Invalid).
+    async fn find(&self, instance: InstanceId, query: &FindQuery) -> Result<Vec<StoredMessage>>;
 
     /// How much there is, of one instance or of all. Read from counters.
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats>;

@@ -13,7 +13,7 @@ use crate::media::Links;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
-use stele_archive::{Archive, ArchiveError, Clock, Commit, InstanceId, StoredMessage, Stream};
+use stele_archive::{Archive, ArchiveError, Clock, Commit, Committed, InstanceId, StoredMessage, Stream};
 use stele_host::{Incoming, LogRecord, MetricRecord, Outgoing, Services};
 use stele_plugin_api::ops::{self, Empty, Op};
 use stele_plugin_api::{Error, ErrorCode};
@@ -150,7 +150,8 @@ impl DaemonServices {
         };
         let committed = self.archive.commit(commit).await.map_err(archive_error)?;
         (self.on_commit)(id);
-        Ok(ops::AppendReport { stored: committed.stored, known: committed.known, ..Default::default() })
+        let Committed { stored, known, repeated, .. } = committed;
+        Ok(ops::AppendReport { stored, known, repeated })
     }
 
     fn job_start(&self, instance: &str, request: &ops::JobRequest) -> Result<ops::JobStarted, Error> {
@@ -221,8 +222,19 @@ impl Services for DaemonServices {
                 let found = self.archive.messages_by_native(id, &by.native_ids).await.map_err(archive_error)?;
                 ops::Messages { rows: self.views.rows(found) }
             }),
+            ops::ArchiveFind::NAME => answer!(ops::ArchiveFind, |query| {
+                bounded(query.seqs.len().saturating_add(query.client_ids.len()), ops::MAX_IDS, "ids and numbers")?;
+                bounded(query.limit as usize, ops::MAX_ROWS as usize, "rows")?;
+                let found = self.archive.find(id, &query).await.map_err(archive_error)?;
+                ops::Messages { rows: self.views.rows(found) }
+            }),
             ops::ArchiveSearch::NAME => answer!(ops::ArchiveSearch, |query| self.archive_search(id, query).await?),
             ops::ArchiveAppend::NAME => answer!(ops::ArchiveAppend, |page| self.archive_append(id, page).await?),
+            ops::PartitionReached::NAME => answer!(ops::PartitionReached, |keys| {
+                bounded(keys.partitions.len(), ops::MAX_IDS, "partitions")?;
+                let seqs = self.archive.reached(id, &keys.partitions).await.map_err(archive_error)?;
+                ops::PartitionNumbers { seqs }
+            }),
             ops::JobStart::NAME => answer!(ops::JobStart, |request| self.job_start(instance, &request)?),
             ops::HttpFetch::NAME => answer!(ops::HttpFetch, |request| self.http.fetch(request).await?),
             ops::StateGet::NAME => answer!(ops::StateGet, |key| {

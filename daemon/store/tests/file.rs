@@ -87,6 +87,9 @@ async fn members_of_before_hear_what_comes() {
         "DROP TABLE stay",
         "DROP INDEX participation_member",
         "DROP INDEX message_late_there",
+        "DROP INDEX message_client",
+        "DROP INDEX message_expiring",
+        "DROP TABLE reached",
         "ALTER TABLE conversation DROP COLUMN archived",
         "ALTER TABLE conversation DROP COLUMN deleted",
         "ALTER TABLE conversation DROP COLUMN audience",
@@ -214,6 +217,31 @@ async fn the_ledger_tells_what_was_tampered_with() {
         assert_eq!((found.broken, found.uncovered), (broken, uncovered), "{damage}");
         archive.close().await.expect("closes");
     }
+}
+
+#[tokio::test]
+async fn a_repeated_message_leaves_no_link() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = open(&folder.path().join("archive.db")).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    for natives in [&["m1", "m2"][..], &["m3"], &["m4", "m1"]] {
+        let once = natives.iter().map(|native| Message {
+            native_id: (*native).to_owned(),
+            conversation: "c".to_owned(),
+            sender: "a".to_owned(),
+            client_id: Some("k".to_owned()),
+            once: true,
+            ..Message::default()
+        });
+        let page = Page { messages: once.collect(), ..Page::default() };
+        let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+        archive.commit(commit).await.expect("stored");
+        let report = archive.verify_ledger(|_, _| {}).await.expect("verifies");
+        assert_eq!((report.pages, report.messages, report.broken, report.uncovered), (1, 1, None, 0));
+    }
+    say(&archive, instance, &["m5"]).await;
+    let report = archive.verify_ledger(|_, _| {}).await.expect("verifies");
+    assert_eq!((report.pages, report.broken, report.uncovered), (2, None, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use crate::{ArchiveError, Rev};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use stele_plugin_api::model::Message;
 
 pub(super) async fn one_of_two_rivals_wins(backend: &mut dyn Backend) {
     const ROUNDS: u64 = 20;
@@ -40,6 +41,33 @@ pub(super) async fn one_of_two_rivals_wins(backend: &mut dyn Backend) {
         assert_eq!(won, 1, "round {round}");
     }
     assert_eq!(archive.messages(hq, &all("c")).await.unwrap().total, 2 * ROUNDS);
+}
+
+pub(super) async fn one_of_many_repeats_is_stored(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    for round in 0..10 {
+        let senders: Vec<_> = (0..8)
+            .map(|at| {
+                let archive = archive.clone();
+                tokio::spawn(async move {
+                    let (client_id, once) = (Some(format!("key {round}")), true);
+                    let said = text(&format!("{round}/{at}"), "c", "a", &["b"], NEW_YEAR);
+                    put(&*archive, hq, &page([Message { client_id, once, ..said }])).await
+                })
+            })
+            .collect();
+        let (mut stored, mut first) = (Vec::new(), Vec::new());
+        for sender in senders {
+            let done = sender.await.expect("no panic");
+            assert_eq!(done.stored.len() + done.repeated.len(), 1);
+            stored.extend(done.stored.into_iter().map(|message| message.native_id));
+            first.extend(done.repeated.into_iter().map(|message| message.first));
+        }
+        assert_eq!(stored.len(), 1, "round {round}");
+        assert_eq!(first, vec![stored[0].clone(); 7], "round {round}");
+    }
+    assert_eq!(archive.messages(hq, &all("c")).await.unwrap().total, 10);
 }
 
 pub(super) async fn readers_see_whole_pages(backend: &mut dyn Backend) {

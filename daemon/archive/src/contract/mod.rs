@@ -14,13 +14,16 @@
 
 mod concurrency;
 mod directory;
+mod expiry;
 mod feed;
+mod find;
 mod jobs;
 mod lists;
 mod live;
 mod media;
 mod messages;
 pub mod model;
+mod once;
 mod pages;
 mod parked;
 mod revocations;
@@ -66,7 +69,9 @@ suite! {
     pages: a_page_is_stored_with_its_cursor, a_cursor_moves_once, a_page_without_cursor_leaves_it,
         a_known_message_is_left_as_it_is, a_page_may_repeat_itself, numbers_are_given_per_conversation,
         bodies_survive_byte_for_byte, instances_do_not_meet, invalid_pages_change_nothing, ids_go_on_after_a_restart,
-        an_unknown_instance_is_refused, large_pages_are_stored_whole;
+        an_unknown_instance_is_refused, large_pages_are_stored_whole, partitions_are_reached;
+    once: a_repeated_message_is_not_stored, another_place_sender_or_key_is_another_message, a_page_repeats_itself_once,
+        a_known_message_repeats_nothing, what_cannot_be_told_apart_is_refused, a_repeated_message_is_parked_no_more;
     parked: an_envelope_keeps_its_place, parking_again_counts_an_attempt, a_readable_message_is_not_parked,
         partitions_are_listed_apart;
     revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message,
@@ -79,6 +84,8 @@ suite! {
     messages: orders_and_ties, anchors_take_the_nearest, two_anchors_are_an_interval, bounds_of_the_number_take_the_nearest, filters_and_exact_totals,
         days_before_1970_count, pages_join, many_kinds_are_one_order, by_id_keeps_the_order,
         by_native_keeps_the_order, what_is_too_much_is_refused;
+    expiry: what_has_expired_is_left_out;
+    find: numbers_are_found, client_ids_are_found, what_is_found_may_be_too_much;
     feed: revisions_ascend, day_counts_follow;
     live: news_come_in_order, members_hear_what_is_said_while_they_are, what_was_missed_in_many_places_is_one_order,
         a_late_message_is_heard_when_it_can_be_read,
@@ -86,5 +93,5 @@ suite! {
     media: files_go_their_way, contents_are_stored_once, due_files_are_ordered;
     jobs: leases_exclude_and_fence, runs_are_kept_and_bounded, a_sweep_marks_what_was_lost, definitions_keep_history;
     state: values_come_and_go;
-    concurrency: one_of_two_rivals_wins, readers_see_whole_pages;
+    concurrency: one_of_two_rivals_wins, one_of_many_repeats_is_stored, readers_see_whole_pages;
 }

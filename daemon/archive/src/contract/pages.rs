@@ -4,7 +4,7 @@ use super::Backend;
 use super::sample::{NEW_YEAR, SECOND, all, instance, natives, page, put, text, try_put};
 use crate::{ArchiveError, Commit, InstanceId, Stats, Stream};
 use bytes::Bytes;
-use stele_plugin_api::model::{Message, Page};
+use stele_plugin_api::model::{Message, Page, Reached};
 
 pub(super) async fn a_page_is_stored_with_its_cursor(backend: &mut dyn Backend) {
     let archive = backend.archive();
@@ -229,4 +229,37 @@ pub(super) async fn large_pages_are_stored_whole(backend: &mut dyn Backend) {
     assert_eq!(total, 1677);
     let empty = put(&*archive, hq, &Page::default()).await;
     assert_eq!((empty.stored.len(), empty.last_rev), (0, archive.last_rev().await.unwrap()));
+}
+
+pub(super) async fn partitions_are_reached(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    let says = |reached: &[(&str, i64)]| Page {
+        reached: reached.iter().map(|&(of, seq)| Reached { partition: of.to_owned(), seq }).collect(),
+        ..Page::default()
+    };
+    let asked = ["2/g", "1/b@a", "", "2/G", "2/g"].map(str::to_owned);
+    assert_eq!(archive.reached(hq, &asked).await.unwrap(), [0; 5]);
+    let first =
+        Page { messages: page([text("m1", "c", "a", &["b"], NEW_YEAR)]).messages, ..says(&[("2/g", 7), ("", 3)]) };
+    assert_eq!(put(&*archive, hq, &first).await.stored.len(), 1);
+    assert_eq!(archive.reached(hq, &asked).await.unwrap(), [7, 0, 3, 0, 7]);
+    // It never goes back, in whichever order pages come, nor within one.
+    put(&*archive, hq, &says(&[("2/g", 6), ("1/b@a", 9), ("1/b@a", 8), ("", i64::MAX)])).await;
+    put(&*archive, branch, &says(&[("2/g", 99)])).await;
+    backend.restart().await;
+    let archive = backend.archive();
+    assert_eq!(archive.reached(hq, &asked).await.unwrap(), [7, 9, i64::MAX, 0, 7]);
+    assert_eq!(archive.reached(branch, &asked).await.unwrap(), [99, 0, 0, 0, 99]);
+    assert_eq!(archive.reached(hq, &[]).await.unwrap(), [0; 0]);
+
+    // A page that is refused said nothing.
+    let stale = Page { cursor: Some(Bytes::from_static(b"1")), ..says(&[("2/g", 1000)]) };
+    assert!(try_put(&*archive, hq, Some(b"elsewhere"), &stale).await.is_err());
+    assert_eq!(archive.reached(hq, &asked[..1]).await.unwrap(), [7]);
+
+    let many: Vec<String> = (0..1000).map(|at| format!("channel {at}")).collect();
+    let all: Vec<(&str, i64)> = many.iter().map(String::as_str).zip(1..).collect();
+    put(&*archive, hq, &says(&all)).await;
+    assert_eq!(archive.reached(hq, &many).await.unwrap(), (1..=1000).collect::<Vec<i64>>());
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use std::sync::{Mutex, MutexGuard};
 use stele_archive::model::ConversationKind;
 use stele_archive::ops::{
-    ConversationQuery, ConversationView, JoinedQuery, Membership, MessageOrder, MessageQuery, Participation,
+    ConversationQuery, ConversationView, FindQuery, JoinedQuery, Membership, MessageOrder, MessageQuery, Participation,
     PersonQuery, PersonView,
 };
 use stele_archive::{
@@ -168,6 +168,26 @@ impl Queries for MemoryArchive {
         let find =
             |native: &String| messages.iter().find(|known| known.instance == instance && known.native_id == *native);
         bounded(native_ids.iter().filter_map(|native| find(native).cloned()).collect())
+    }
+
+    async fn find(&self, instance: InstanceId, query: &FindQuery) -> Result<Vec<StoredMessage>> {
+        if query.conversation.is_none() && !query.seqs.is_empty() {
+            return Err(ArchiveError::Invalid("numbers without a conversation".to_owned()));
+        }
+        let mut found: Vec<StoredMessage> = self
+            .lock()
+            .iter()
+            .filter(|message| message.instance == instance)
+            .filter(|message| query.conversation.as_ref().is_none_or(|native| *native == message.conversation_native))
+            .filter(|message| {
+                query.seqs.contains(&message.seq)
+                    || message.client_id.as_ref().is_some_and(|id| query.client_ids.contains(id))
+            })
+            .cloned()
+            .collect();
+        found.sort_by_key(|message| std::cmp::Reverse(message.id));
+        found.truncate(query.limit as usize);
+        bounded(found)
     }
 
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {

@@ -7,7 +7,8 @@ use super::SqliteArchive;
 use super::error::Failure;
 use super::memory::Memory;
 use super::{
-    attachments, conversations, ledger, memberships, messages, parked, participation, people, revocations, tallies,
+    attachments, conversations, ledger, memberships, messages, once, parked, participation, people, reached,
+    revocations, tallies,
 };
 use bytes::Bytes;
 use sqlx::SqliteConnection;
@@ -69,7 +70,8 @@ impl SqliteArchive {
             return Err(ArchiveError::Invalid(format!("there is no instance {}", commit.instance)));
         }
         transaction.commit().await.map_err(Failure)?;
-        known.interned(instance).novelty.note(committed.known > 0);
+        let known_by_native_id = committed.known > committed.repeated.len() as u64;
+        known.interned(instance).novelty.note(known_by_native_id);
         writer.memory = Some(known);
         Ok(committed)
     }
@@ -95,6 +97,12 @@ fn check(commit: &Commit<'_>) -> Result<()> {
         }
         if message.sent_at == i64::MIN || message.seq == Some(i64::MAX) {
             return invalid(format!("message {:?} has a time or number that is out of range", message.native_id));
+        }
+        if message.once && (message.sender.is_empty() || message.client_id.as_ref().is_none_or(String::is_empty)) {
+            return invalid(format!(
+                "message {:?} is to be stored once, and has no sender or no client id to tell it by",
+                message.native_id
+            ));
         }
         if message.media.iter().any(|file| file.handle.is_empty()) {
             return invalid(format!("message {:?} has a file without a handle", message.native_id));
@@ -131,7 +139,8 @@ async fn stored_cursor(connection: &mut SqliteConnection, commit: &Commit<'_>) -
 /// exists.
 async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<(Committed, bool), Failure> {
     let page = commit.page;
-    let fresh = messages::fresh(txn, &page.messages, trusted).await?;
+    let mut fresh = messages::fresh(txn, &page.messages, trusted).await?;
+    let repeated = once::leave_out(txn, &mut fresh, trusted).await?;
     let people = people::intern(txn, page, &fresh).await?;
     let renamed = people::describe(txn, &page.people, &people).await?;
     let mut conversations = conversations::intern(txn, &page.conversations, &fresh).await?;
@@ -166,6 +175,7 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
     if let Some(entry) = entry {
         entry.append(txn).await?;
     }
+    reached::note(txn, &page.reached).await?;
     set_cursor(txn, commit).await?;
     let exists = add_counters(txn).await?;
 
@@ -175,7 +185,7 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
         .collect();
     let known = (page.messages.len() - rows.len()) as u64;
     let last_rev = Rev(txn.memory.last_rev);
-    Ok((Committed { stored, known, revoked, parked, media, last_rev }, exists))
+    Ok((Committed { stored, known, repeated, revoked, parked, media, last_rev }, exists))
 }
 
 async fn set_cursor(txn: &mut Txn<'_>, commit: &Commit<'_>) -> Result<(), Failure> {

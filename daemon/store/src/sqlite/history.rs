@@ -6,11 +6,14 @@
 //! was asked for.
 //!
 //! Bounds of the number are bounds of the id wherever numbers ascend with ids, and ranges of the index by number elsewhere.
+//!
+//! What has expired is counted, and taken from the total; where nothing asked for has, the pages are those of all messages.
+//! Elsewhere every message on the way is looked at, and days are not told by counters, which count what has expired, too.
 
 use super::DAY;
 use super::bulk::id_list;
 use super::error::Failure;
-use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, first_id_sql, kinds_sql, page_sql, tally_sql};
+use super::ranges::{FIRST_FROM, Given, MERGED, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql};
 use super::rows;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::ops::{MessageOrder, MessageQuery};
@@ -39,7 +42,8 @@ pub(super) async fn messages(
     let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
     let anchors = Anchors::of(query);
     let (kinds, list) = (Vec::new(), String::new());
-    let mut history = History { connection, conversation, kinds, list, some: false, query, anchors };
+    let unexpired_at = None;
+    let mut history = History { connection, conversation, kinds, list, some: false, query, anchors, unexpired_at };
     history.choose_kinds().await?;
     if history.kinds.is_empty() {
         return Ok(MessageList::default());
@@ -50,6 +54,11 @@ pub(super) async fn messages(
         let everything = !history.some && query.since.is_none() && query.until.is_none();
         part.messages = if everything { messages } else { history.count(part).await? };
         total += part.messages;
+    }
+    if let Some(then) = query.unexpired_at {
+        let expired = history.expired(then).await?;
+        total -= expired;
+        history.unexpired_at = (expired > 0).then_some(then);
     }
     let limit = u64::from(query.limit).min(total.cast_unsigned().saturating_sub(query.offset));
     if limit == 0 {
@@ -150,14 +159,13 @@ struct History<'c, 'q> {
     query: &'q MessageQuery,
     /// Those of the query, or what they come to.
     anchors: Anchors,
+    /// That of the query, where something it asks for has expired by then.
+    unexpired_at: Option<i64>,
 }
 
 impl History<'_, '_> {
     async fn choose_kinds(&mut self) -> Result<(), Failure> {
-        self.kinds = sqlx::query_scalar(AssertSqlSafe(kinds_sql()))
-            .bind(self.conversation)
-            .fetch_all(&mut *self.connection)
-            .await?;
+        self.kinds = kinds(self.connection, self.conversation).await?;
         self.some = !self.query.kinds.is_empty();
         if self.some {
             let mut asked = Vec::with_capacity(self.query.kinds.len());
@@ -173,20 +181,26 @@ impl History<'_, '_> {
 
     async fn count(&mut self, part: &Part) -> Result<i64, Failure> {
         let sql = if part.days { tally_sql(self.some) } else { count_sql() };
-        let nothing = None::<i64>;
-        Ok(sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(self.conversation)
-            .bind(part.from)
-            .bind(part.until)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(&self.list)
-            .fetch_one(&mut *self.connection)
-            .await?)
+        let (since, until) = (Some(part.from), Some(part.until));
+        self.number(sql, Given { since, until, ..self.given() }).await
+    }
+
+    /// How many of the messages asked for have expired by then.
+    async fn expired(&mut self, then: i64) -> Result<i64, Failure> {
+        let (since, until) = (self.query.since, self.query.until);
+        let sql = expired_sql(since.is_some(), until.is_some());
+        self.number(sql, Given { since, until, unexpired_at: Some(then), ..self.given() }).await
+    }
+
+    /// The one number that a statement over the kinds asked for answers with.
+    async fn number(&mut self, sql: String, given: Given) -> Result<i64, Failure> {
+        let mut values = given.values()?;
+        values.put(&self.list)?;
+        Ok(sqlx::query_scalar_with(AssertSqlSafe(sql), values.done()).fetch_one(&mut *self.connection).await?)
+    }
+
+    fn given(&self) -> Given {
+        Given { conversation: self.conversation, ..Given::default() }
     }
 
     /// A page of everything asked for, found from the nearer end of the stretch it begins in.
@@ -199,7 +213,7 @@ impl History<'_, '_> {
     ) -> Result<Vec<StoredMessage>> {
         let (since, until) = (self.query.since, self.query.until);
         let asked = Walk { order, descending: self.query.descending };
-        let (stretch, offset) = if order == MessageOrder::SentAt && offset > SHALLOW {
+        let (stretch, offset) = if order == MessageOrder::SentAt && offset > SHALLOW && self.unexpired_at.is_none() {
             self.stretch(parts, offset).await?
         } else {
             (Stretch { since, until, messages: total }, offset)
@@ -235,20 +249,12 @@ impl History<'_, '_> {
         if !days {
             return Ok((Stretch { since: Some(from), until: Some(until), messages }, offset));
         }
-        let nothing = None::<i64>;
-        let (day, before, messages): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(day_sql(descending, self.some)))
-            .bind(self.conversation)
-            .bind(from)
-            .bind(until)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(offset)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(&self.list)
-            .fetch_one(&mut *self.connection)
-            .await?;
+        let given = Given { since: Some(from), until: Some(until), offset: Some(offset), ..self.given() };
+        let mut values = given.values()?;
+        values.put(&self.list)?;
+        let sql = AssertSqlSafe(day_sql(descending, self.some));
+        let (day, before, messages): (i64, i64, i64) =
+            sqlx::query_as_with(sql, values.done()).fetch_one(&mut *self.connection).await?;
         // A day whose end no number of microseconds tells has nothing beyond it.
         let since = day.checked_mul(DAY).or(self.query.since);
         let until = day.checked_add(1).and_then(|next| next.checked_mul(DAY)).or(self.query.until);
@@ -277,20 +283,13 @@ impl History<'_, '_> {
 
     /// The least id from a number on, where numbers ascend with ids.
     async fn first_id(&mut self, seq: i64) -> Result<Option<i64>, Failure> {
-        let nothing = None::<i64>;
-        Ok(sqlx::query_scalar(AssertSqlSafe(first_id_sql()))
+        let (_, first, _): (i64, Option<i64>, Option<i64>) = sqlx::query_as(FIRST_FROM)
             .bind(self.conversation)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(nothing)
-            .bind(seq)
-            .bind(nothing)
+            .bind(id_list([seq]))
             .bind(&self.list)
             .fetch_one(&mut *self.connection)
-            .await?)
+            .await?;
+        Ok(first)
     }
 
     /// A page of what the anchors leave.
@@ -341,35 +340,26 @@ impl History<'_, '_> {
     async fn ids(&mut self, walk: Walk, bounds: Bounds, (limit, offset): (i64, i64)) -> Result<Vec<i64>, Failure> {
         let Anchors { after, before, from_seq, to_seq } = self.anchors;
         let (since, until) = bounds;
-        let shape = Shape {
-            since: since.is_some(),
-            until: until.is_some(),
-            after: after.is_some(),
-            before: before.is_some(),
-            from_seq: from_seq.is_some(),
-            to_seq: to_seq.is_some(),
-        };
-        let sql = page_sql(walk, shape, self.kinds.len());
-        let mut page = sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(sql))
-            .bind(self.conversation)
-            .bind(since)
-            .bind(until)
-            .bind(after)
-            .bind(before)
-            .bind(limit)
-            .bind(offset)
-            .bind(from_seq)
-            .bind(to_seq);
+        let (conversation, unexpired_at) = (self.conversation, self.unexpired_at);
+        let (limit, offset) = (Some(limit), Some(offset));
+        let given = Given { conversation, since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at };
+        let mut values = given.values()?;
         if self.kinds.len() > MERGED {
-            page = page.bind(&self.list);
+            values.put(&self.list)?;
         } else {
             for kind in &self.kinds {
-                page = page.bind(*kind);
+                values.put(*kind)?;
             }
         }
-        let found = page.fetch_all(&mut *self.connection).await?;
+        let sql = AssertSqlSafe(page_sql(walk, given.shape(), self.kinds.len()));
+        let found: Vec<(i64, i64)> = sqlx::query_as_with(sql, values.done()).fetch_all(&mut *self.connection).await?;
         Ok(found.into_iter().map(|(id, _)| id).collect())
     }
+}
+
+/// The kinds a conversation holds, ascending.
+pub(super) async fn kinds(connection: &mut SqliteConnection, conversation: i64) -> Result<Vec<i64>, Failure> {
+    Ok(sqlx::query_scalar(AssertSqlSafe(kinds_sql())).bind(conversation).fetch_all(connection).await?)
 }
 
 fn sorted(mut keys: Vec<(i64, i64, i64)>, query: &MessageQuery) -> Vec<i64> {

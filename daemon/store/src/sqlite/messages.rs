@@ -61,17 +61,25 @@ pub(super) async fn fresh<'a>(
     }
     let natives: Vec<&str> =
         messages.iter().map(|message| message.native_id.as_str()).filter(|native| seen.insert(*native)).collect();
-    for (sql, natives) in KNOWN.cut(&natives) {
+    for native in known(txn, &natives).await? {
+        seen.remove(native.as_str());
+    }
+    Ok(messages.iter().filter(|message| seen.remove(message.native_id.as_str())).collect())
+}
+
+/// Those of these native ids that the archive has.
+pub(super) async fn known(txn: &mut Txn<'_>, natives: &[&str]) -> Result<HashSet<String>, Failure> {
+    let mut known = HashSet::new();
+    for (sql, natives) in KNOWN.cut(natives) {
         let mut values = Values::with_capacity(natives.len() + 1);
         values.put(txn.instance)?;
         for native in natives {
             values.put(*native)?;
         }
-        for row in sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await? {
-            seen.remove(row.get::<&str, _>(0));
-        }
+        let found = sqlx::query_with(sql, values.done()).fetch_all(&mut *txn.connection).await?;
+        known.extend(found.iter().map(|row| row.get::<String, _>(0)));
     }
-    Ok(messages.iter().filter(|message| seen.remove(message.native_id.as_str())).collect())
+    Ok(known)
 }
 
 /// Give ids, revisions and numbers, in the order of the page.

@@ -41,6 +41,10 @@ impl Pages for SqliteArchive {
         Ok(row.map(|(value, at)| (value.into(), at)))
     }
 
+    async fn reached(&self, instance: InstanceId, partitions: &[String]) -> Result<Vec<i64>> {
+        self.numbers_reached(instance, partitions).await
+    }
+
     async fn commit(&self, commit: Commit<'_>) -> Result<Committed> {
         Box::pin(self.store(commit)).await
     }

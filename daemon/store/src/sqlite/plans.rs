@@ -1,8 +1,8 @@
 //! Every answer is a range of an index: what SQLite says it will do, checked.
 
-use super::ranges::{MERGED, Shape, Walk, count_sql, day_sql, first_id_sql, kinds_sql, page_sql, tally_sql};
+use super::ranges::{FIRST_FROM, MERGED, Shape, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql};
 use super::revocations::MARK_COPIES;
-use super::{Options, SqliteArchive, feed, lists, live, media, queries};
+use super::{Options, SqliteArchive, feed, find, lists, live, media, once, queries, reached};
 use sqlx::{AssertSqlSafe, Row};
 use stele_archive::ops::MessageOrder;
 
@@ -31,24 +31,27 @@ async fn no_answer_scans_or_sorts() {
         (MessageOrder::Id, "COVERING INDEX message_by_id (conversation=? AND kind=?"),
         (MessageOrder::Seq, "message_by_seq USING PRIMARY KEY (conversation=? AND kind=?"),
     ] {
-        for bits in 0..16_u8 {
+        for bits in 0..32_u8 {
             for descending in [false, true] {
                 for kinds in [1, 2, MERGED] {
                     let bit = |at: u8| bits >> at & 1 == 1;
-                    let (from_seq, to_seq) = (false, false);
-                    let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3), from_seq, to_seq };
+                    let (from_seq, to_seq, unexpired) = (false, false, bit(4));
+                    let (since, until, after, before) = (bit(0), bit(1), bit(2), bit(3));
+                    let shape = Shape { since, until, after, before, from_seq, to_seq, unexpired };
                     let sql = page_sql(Walk { order, descending }, shape, kinds);
                     let plan = plan(&archive, &sql).await;
                     check(&sql, &plan, index);
                     assert_eq!(plan.matches(index).count(), kinds, "{sql}\n{plan}");
+                    let looked_at = plan.matches("SEARCH m USING INTEGER PRIMARY KEY (rowid=?)").count();
+                    assert_eq!(looked_at, if unexpired { kinds } else { 0 }, "{sql}\n{plan}");
                 }
             }
         }
     }
     for bits in 0..64_u8 {
         let bit = |at: u8| bits >> at & 1 == 1;
-        let (from_seq, to_seq) = (bit(4), bit(5));
-        let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3), from_seq, to_seq };
+        let (from_seq, to_seq, unexpired) = (bit(4), bit(5), false);
+        let shape = Shape { since: bit(0), until: bit(1), after: bit(2), before: bit(3), from_seq, to_seq, unexpired };
         let range = match (from_seq, to_seq) {
             (true, true) => "(conversation=? AND kind=? AND seq>? AND seq<?)",
             (true, false) => "(conversation=? AND kind=? AND seq>?)",
@@ -58,9 +61,9 @@ async fn no_answer_scans_or_sorts() {
         let sql = page_sql(Walk { order: MessageOrder::Seq, descending: bit(0) }, shape, 2);
         check(&sql, &plan(&archive, &sql).await, &format!("message_by_seq USING PRIMARY KEY {range}"));
     }
-    let sql = first_id_sql();
-    let steps = plan(&archive, &sql).await.replace("SCAN part", "").replace("SCAN CONSTANT ROW", "");
-    check(&sql, &steps, "COVERING INDEX message_by_id (conversation=? AND kind=? AND id>? AND id<?)");
+    let sql = FIRST_FROM;
+    let steps = plan(&archive, sql).await.replace("SCAN part", "").replace("SCAN CONSTANT ROW", "");
+    check(sql, &steps, "COVERING INDEX message_by_id (conversation=? AND kind=? AND id>? AND id<?)");
     assert!(steps.contains("SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"), "{steps}");
     let copies = "message_native (instance=? AND native_id>? AND native_id<?)";
     check(MARK_COPIES, &plan(&archive, MARK_COPIES).await, copies);
@@ -69,6 +72,11 @@ async fn no_answer_scans_or_sorts() {
     let sql = count_sql();
     let edge = "message_by_time (conversation=? AND kind=? AND sent_at>? AND sent_at<?)";
     check(&sql, &plan(&archive, &sql).await, edge);
+    for (since, until) in [(false, false), (true, false), (false, true), (true, true)] {
+        let sql = expired_sql(since, until);
+        let expired = "COVERING INDEX message_expiring (conversation=? AND expires_at<?)";
+        check(&sql, &plan(&archive, &sql).await, expired);
+    }
     for kinds in [false, true] {
         let days = "tally USING PRIMARY KEY (conversation=? AND day>? AND day<?";
         let sql = tally_sql(kinds);
@@ -131,5 +139,21 @@ async fn no_answer_scans_or_sorts() {
     assert!(joined.contains("SEARCH c USING INTEGER PRIMARY KEY"), "{joined}");
     let people = queries::people_sql();
     check(&people, &plan(&archive, &people).await, "sqlite_autoindex_person_1 (instance=? AND native_id>?)");
+    // What is found is put in order, and as much of it kept as is asked for.
+    let kept = |plan: String| plan.replace("USE TEMP B-TREE FOR ORDER BY", "");
+    let astray = "s USING PRIMARY KEY (conversation=? AND kind=? AND seq=?)";
+    check(find::ASTRAY, &kept(plan(&archive, find::ASTRAY).await), astray);
+    for (statement, index) in [
+        (&find::BY_CLIENT, "COVERING INDEX message_client (instance=? AND client_id=?)"),
+        (&find::BY_CLIENT_THERE, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=?)"),
+        (&once::FIRST, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=? AND sender=?)"),
+        (&reached::FIND, "reached USING PRIMARY KEY (instance=? AND partition=?)"),
+    ] {
+        for (sql, _) in statement.cut(&[(); 5]) {
+            // What is scanned are the values asked for.
+            let plan = plan(&archive, sql).await.replace("SCAN j", "").replace("SCAN 4 CONSTANT ROWS", "");
+            check(sql, &kept(plan.replace("SCAN CONSTANT ROW", "")), index);
+        }
+    }
     check("media due", &plan(&archive, &media::due_sql()).await, "INDEX media_due (instance=?");
 }

@@ -3,13 +3,14 @@
 use super::bulk::{Bulk, Values};
 use super::error::Failure;
 use super::messages::unpack;
-use super::{SqliteArchive, history, lists, rows};
+use super::{SqliteArchive, find, history, lists, rows};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use stele_archive::ops::{
-    ConversationQuery, ConversationView, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery, PersonView,
+    ConversationQuery, ConversationView, FindQuery, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery,
+    PersonView,
 };
 use stele_archive::{
     ConversationList, InstanceId, MessageId, MessageList, PersonId, Queries, Result, Stats, StoredMessage,
@@ -161,6 +162,11 @@ impl Queries for SqliteArchive {
         }
         let ids: Vec<i64> = native_ids.iter().filter_map(|native| known.get(native).copied()).collect();
         rows::messages(&mut snapshot, &ids).await
+    }
+
+    async fn find(&self, instance: InstanceId, query: &FindQuery) -> Result<Vec<StoredMessage>> {
+        let mut snapshot = self.read().await?;
+        find::messages(&mut snapshot, instance, query).await
     }
 
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {

@@ -1,9 +1,13 @@
 //! The statements of a conversation's history. Each reads ranges of one index, which holds all that is filtered by; no row
-//! is touched, save for bounds of the number with another order, where that is not the order by id.
+//! is touched, save for bounds of the number with another order, where that is not the order by id, and for what has not
+//! expired in a conversation where something has.
 //!
 //! Parameters have the same number everywhere: 1 the conversation, 2 and 3 the time from and before, 4 and 5 the ids
-//! after and before, 6 the limit, 7 the offset, 8 and 9 the numbers from and up to, and from 10 on the kinds.
+//! after and before, 6 the limit, 7 the offset, 8 and 9 the numbers from and up to, 10 the moment by which something has
+//! expired, and from 11 on the kinds.
 
+use super::bulk::Values;
+use super::error::Failure;
 use stele_archive::ops::MessageOrder;
 
 /// Kinds that are merged from a range each. A conversation that holds more of them is sorted for every page.
@@ -16,6 +20,47 @@ pub(super) struct Walk {
     pub descending: bool,
 }
 
+/// Values of the parameters, but for the kinds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given {
+    pub conversation: i64,
+    pub since: Option<i64>,
+    pub until: Option<i64>,
+    pub after: Option<i64>,
+    pub before: Option<i64>,
+    pub limit: Option<i64>,
+    pub offset: Option<i64>,
+    pub from_seq: Option<i64>,
+    pub to_seq: Option<i64>,
+    pub unexpired_at: Option<i64>,
+}
+
+impl Given {
+    /// The bounds there are.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            since: self.since.is_some(),
+            until: self.until.is_some(),
+            after: self.after.is_some(),
+            before: self.before.is_some(),
+            from_seq: self.from_seq.is_some(),
+            to_seq: self.to_seq.is_some(),
+            unexpired: self.unexpired_at.is_some(),
+        }
+    }
+
+    /// In the order of their numbers; the kinds come next.
+    pub fn values(&self) -> Result<Values, Failure> {
+        let Self { conversation, since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at } = *self;
+        let mut values = Values::with_capacity(12);
+        values.put(conversation)?;
+        for value in [since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at] {
+            values.put(value)?;
+        }
+        Ok(values)
+    }
+}
+
 /// The bounds of a query, as far as they shape its statement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shape {
@@ -25,46 +70,56 @@ pub(super) struct Shape {
     pub before: bool,
     pub from_seq: bool,
     pub to_seq: bool,
+    /// Only what has not expired.
+    pub unexpired: bool,
 }
 
 /// The statement that finds a page's ids, of so many kinds: a range each, merged in order by the database. More than
 /// [`MERGED`] kinds are one parameter, a JSON array.
 pub(super) fn page_sql(walk: Walk, shape: Shape, kinds: usize) -> String {
-    let (place, column) = match walk.order {
-        MessageOrder::SentAt => ("message INDEXED BY message_by_time", "sent_at"),
-        MessageOrder::Id => ("message INDEXED BY message_by_id", "id"),
-        MessageOrder::Seq => ("message_by_seq", "seq"),
+    let (place, index, column) = match walk.order {
+        MessageOrder::SentAt => ("message", " INDEXED BY message_by_time", "sent_at"),
+        MessageOrder::Id => ("message", " INDEXED BY message_by_id", "id"),
+        MessageOrder::Seq => ("message_by_seq", "", "seq"),
     };
     let direction = if walk.descending { "DESC" } else { "ASC" };
     let tie = if walk.order == MessageOrder::Id { String::new() } else { format!(", 1 {direction}") };
-    let filter = filter_sql(shape);
-    let range =
-        |kind: String| format!("SELECT id, {column} FROM {place} WHERE conversation = ?1 AND kind {kind}{filter}");
+    let mut filter = filter_sql(shape);
+    if shape.unexpired {
+        filter.push_str(&format!(
+            " AND NOT EXISTS (SELECT 1 FROM message AS m WHERE m.id = {place}.id AND m.expires_at <= ?10)"
+        ));
+    }
+    let range = |kind: String| {
+        format!("SELECT id, {column} FROM {place}{index} WHERE conversation = ?1 AND kind {kind}{filter}")
+    };
     let ranges: Vec<_> = if kinds > MERGED {
-        vec![range("IN (SELECT value FROM json_each(?10))".to_owned())]
+        vec![range("IN (SELECT value FROM json_each(?11))".to_owned())]
     } else {
-        (0..kinds).map(|at| range(format!("= ?{}", 10 + at))).collect()
+        (0..kinds).map(|at| range(format!("= ?{}", 11 + at))).collect()
     };
     format!("{} ORDER BY 2 {direction}{tie} LIMIT ?6 OFFSET ?7", ranges.join(" UNION ALL "))
 }
 
-/// The statement for the least id from number 8 on, of the kinds in a JSON array, where numbers ascend with ids. The ids in
-/// question are halved until none is left: each step looks at the first message of the upper half.
-pub(super) fn first_id_sql() -> String {
-    "WITH RECURSIVE part (low, high, first) AS ( \
-         SELECT 0, ifnull((SELECT max(id) FROM message), 0) + 1, NULL \
+/// The message with the least id from each of some numbers on, where numbers ascend with ids: the number asked for, the id,
+/// and its own number; the latter two are NULL where all are less. The ids in question are halved until none is left: each
+/// step looks at the first message of the upper half.
+///
+/// Parameters of its own: the conversation, and as JSON arrays the numbers and the kinds to look among.
+pub(super) const FIRST_FROM: &str = "WITH RECURSIVE part (wanted, low, high, first, seq) AS ( \
+         SELECT value, 0, ifnull((SELECT max(id) FROM message), 0) + 1, NULL, NULL FROM json_each(?2) \
          UNION ALL \
-         SELECT CASE WHEN m.seq < ?8 THEN m.id + 1 ELSE part.low END, \
-                CASE WHEN m.seq < ?8 THEN part.high ELSE (part.low + part.high) / 2 END, \
-                CASE WHEN m.seq >= ?8 THEN m.id ELSE part.first END \
+         SELECT part.wanted, \
+                CASE WHEN m.seq < part.wanted THEN m.id + 1 ELSE part.low END, \
+                CASE WHEN m.seq < part.wanted THEN part.high ELSE (part.low + part.high) / 2 END, \
+                CASE WHEN m.seq >= part.wanted THEN m.id ELSE part.first END, \
+                CASE WHEN m.seq >= part.wanted THEN m.seq ELSE part.seq END \
          FROM part LEFT JOIN message AS m ON m.id = ( \
              SELECT min((SELECT min(id) FROM message INDEXED BY message_by_id WHERE conversation = ?1 \
                          AND kind = k.value AND id >= (part.low + part.high) / 2 AND id < part.high)) \
-             FROM json_each(?10) AS k) \
+             FROM json_each(?3) AS k) \
          WHERE part.low < part.high \
-     ) SELECT first FROM part WHERE low >= high"
-        .to_owned()
-}
+     ) SELECT wanted, first, seq FROM part WHERE low >= high";
 
 /// The statement for the kinds a conversation holds: from each to the next one, without the messages in between.
 pub(super) fn kinds_sql() -> String {
@@ -81,7 +136,16 @@ pub(super) fn count_sql() -> String {
     let filter = filter_sql(Shape { since: true, until: true, ..Shape::default() });
     format!(
         "SELECT count(*) FROM message INDEXED BY message_by_time \
-         WHERE conversation = ?1 AND kind IN (SELECT value FROM json_each(?10)){filter}"
+         WHERE conversation = ?1 AND kind IN (SELECT value FROM json_each(?11)){filter}"
+    )
+}
+
+/// The statement that counts what has expired, of the kinds in a JSON array.
+pub(super) fn expired_sql(since: bool, until: bool) -> String {
+    let filter = filter_sql(Shape { since, until, ..Shape::default() });
+    format!(
+        "SELECT count(*) FROM message INDEXED BY message_expiring WHERE conversation = ?1 AND expires_at <= ?10 \
+         AND kind IN (SELECT value FROM json_each(?11)){filter}"
     )
 }
 
@@ -104,7 +168,7 @@ pub(super) fn day_sql(descending: bool, kinds: bool) -> String {
 }
 
 fn among(kinds: bool) -> &'static str {
-    if kinds { " AND kind IN (SELECT value FROM json_each(?10))" } else { "" }
+    if kinds { " AND kind IN (SELECT value FROM json_each(?11))" } else { "" }
 }
 
 fn filter_sql(shape: Shape) -> String {

@@ -76,13 +76,17 @@ struct Said {
     seq: i64,
     /// Comes as an envelope first, and can be read some pages later.
     late: bool,
+    /// Days after which it expires.
+    lasts: Option<i64>,
 }
 
 fn said() -> impl Strategy<Value = Said> {
     let kind = prop_oneof![60 => Just("text"), 30 => Just("image"), 9 => Just("file"), 1 => Just("note")];
     let late = prop_oneof![19 => Just(false), 1 => Just(true)];
-    (0..CONVERSATIONS.len(), 0..DAY / 1_000_000, kind, 0..500_i64, late)
-        .prop_map(|(place, second, kind, seq, late)| Said { place, moment: second * 1_000_000, kind, seq, late })
+    let lasts = option::weighted(0.2, 0..5_i64);
+    (0..CONVERSATIONS.len(), 0..DAY / 1_000_000, kind, 0..500_i64, late, lasts).prop_map(
+        |(place, second, kind, seq, late, lasts)| Said { place, moment: second * 1_000_000, kind, seq, late, lasts },
+    )
 }
 
 /// Day follows day, half of all messages fall on the busy one, and now and then one was sent on any day.
@@ -109,6 +113,7 @@ fn pages(said: Vec<Said>) -> Vec<Page> {
             sent_at: (day - BUSY) * DAY + said.moment,
             kind: said.kind.to_owned(),
             seq: [None, Some(said.seq), Some(7 * at as i64)][said.place],
+            expires_at: said.lasts.map(|days| (day - BUSY + days) * DAY + said.moment),
             text: format!("text of {at}"),
             ..Message::default()
         });
@@ -133,16 +138,19 @@ fn query() -> impl Strategy<Value = (usize, MessageQuery, Anchors, Numbers)> {
         (anchor.clone(), anchor),
         (number.clone(), number),
         kinds,
-        (moment.clone(), moment),
+        (moment.clone(), moment.clone(), moment),
         order,
         any::<bool>(),
         offset,
         1..40_u32,
     )
-        .prop_map(|(place, anchors, numbers, kinds, (since, until), order, descending, offset, limit)| {
-            let kinds = kinds.into_iter().map(str::to_owned).collect();
-            let query =
-                MessageQuery { kinds, since, until, order, descending, offset, limit, ..MessageQuery::default() };
-            (place, query, anchors, numbers)
-        })
+        .prop_map(
+            |(place, anchors, numbers, kinds, (since, until, unexpired_at), order, descending, offset, limit)| {
+                let kinds = kinds.into_iter().map(str::to_owned).collect();
+                let query =
+                    MessageQuery { kinds, since, until, unexpired_at, order, descending, ..MessageQuery::default() };
+                let query = MessageQuery { offset, limit, ..query };
+                (place, query, anchors, numbers)
+            },
+        )
 }

@@ -14,6 +14,8 @@ pub(super) const CONVERSATIONS: [&str; 4] = ["c0", "c1", "c2", "c3"];
 /// Ties, both sides of a midnight, and before 1970.
 pub(super) const TIMES: [i64; 6] = [-1, 0, DAY - 1, DAY, DAY + 5, 3 * DAY];
 const NAMES: [&str; 4] = ["", "Émile 100%", "émilie", "Ann"];
+/// Senders' own ids.
+pub(super) const KEYS: [&str; 2] = ["k1", "k2"];
 const TITLES: [&str; 3] = ["", "Team É", "t_t"];
 /// Messages there are, over the whole history of an instance.
 const MESSAGES: usize = 30;
@@ -57,6 +59,9 @@ struct Said {
     kind: &'static str,
     seq: Option<i64>,
     silent: bool,
+    client_id: Option<&'static str>,
+    once: bool,
+    expires_at: Option<i64>,
 }
 
 pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
@@ -108,8 +113,10 @@ fn said() -> impl Strategy<Value = Said> {
         select(&["text", "image", "file"][..]),
         option::of(0..9_i64),
         any::<bool>(),
+        (option::weighted(0.4, select(&KEYS[..])), any::<bool>()),
+        option::weighted(0.3, select(&TIMES[..])),
     )
-        .prop_map(|(native, conversation, sender, recipients, sent_at, kind, seq, silent)| Said {
+        .prop_map(|(native, conversation, sender, recipients, sent_at, kind, seq, silent, key, expires_at)| Said {
             native,
             conversation,
             sender,
@@ -118,6 +125,9 @@ fn said() -> impl Strategy<Value = Said> {
             kind,
             seq,
             silent,
+            client_id: key.0,
+            once: key.1 && key.0.is_some() && sender.is_some(),
+            expires_at,
         })
 }
 
@@ -181,6 +191,9 @@ fn message_of(said: &Said) -> Message {
         kind: said.kind.to_owned(),
         text: if said.silent { String::new() } else { format!("text of {}", said.native) },
         body: Bytes::from(format!("{} {}", said.native, said.sent_at)),
+        client_id: said.client_id.map(str::to_owned),
+        once: said.once,
+        expires_at: said.expires_at,
         ..Message::default()
     }
 }

@@ -5,7 +5,7 @@ use crate::{Committed, Stats, StoredMessage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use stele_plugin_api::model::{Conversation, ConversationKind, Message, Page};
-use stele_plugin_api::ops::{ConversationQuery, MessageOrder, MessageQuery};
+use stele_plugin_api::ops::{ConversationQuery, FindQuery, MessageOrder, MessageQuery, Repeated};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -66,6 +66,8 @@ pub(super) struct Shown {
     kind: String,
     text: String,
     body: Bytes,
+    client_id: Option<String>,
+    expires_at: Option<i64>,
     revoked: Option<(i64, String)>,
 }
 
@@ -81,6 +83,8 @@ impl Shown {
             kind: row.kind.clone(),
             text: row.text.clone(),
             body: row.body.clone(),
+            client_id: row.client_id.clone(),
+            expires_at: row.expires_at,
             revoked: row.revoked.clone(),
         }
     }
@@ -96,16 +100,29 @@ impl Memory {
             .map(|kept| kept.message.native_id.clone())
             .collect();
         let mut new = BTreeSet::new();
-        let fresh: Vec<&Message> = page
-            .messages
-            .iter()
-            .filter(|message| !known.contains(&message.native_id) && new.insert(message.native_id.clone()))
-            .collect();
+        let (mut fresh, mut repeated): (Vec<&Message>, Vec<Repeated>) = Default::default();
+        for message in &page.messages {
+            if known.contains(&message.native_id) || !new.insert(message.native_id.clone()) {
+                continue;
+            }
+            let stored = self.messages.iter().filter(|kept| kept.instance == at).map(|kept| &kept.message);
+            // Of those stored, ids tell the first one: a message may have taken an id that was reserved for it.
+            let first = stored.chain(fresh.iter().copied()).filter(|other| is_alike(message, other));
+            let first = first.min_by_key(|other| self.id(at, &other.native_id).unwrap_or(i64::MAX));
+            match first.filter(|_| message.once) {
+                Some(first) => {
+                    repeated.push(Repeated { native_id: message.native_id.clone(), first: first.native_id.clone() })
+                }
+                None => fresh.push(message),
+            }
+        }
         let stored: Vec<_> = done.stored.iter().map(|stored| stored.native_id.as_str()).collect();
         same("stored", stored, fresh.iter().map(|message| message.native_id.as_str()).collect())?;
         same("known", done.known, (page.messages.len() - fresh.len()) as u64)?;
+        same("repeated", &done.repeated, &repeated)?;
 
         let instance = &mut self.instances[at];
+        instance.parked.retain(|(native, ..)| !repeated.iter().any(|message| message.native_id == *native));
         for person in &page.people {
             let name = instance.names.entry(person.native_id.clone()).or_default();
             if let Some(told) = &person.name {
@@ -155,6 +172,10 @@ impl Memory {
         let cursor = page.cursor.clone().ok_or("every page of a history has a cursor")?;
         self.instances[at].cursors.insert(partition.to_owned(), cursor);
         Ok(())
+    }
+
+    fn id(&self, at: usize, native: &str) -> Option<i64> {
+        self.messages.iter().find(|kept| kept.instance == at && kept.message.native_id == native).map(|kept| kept.id)
     }
 
     fn revoke(&mut self, at: usize, page: &Page) -> u64 {
@@ -242,6 +263,7 @@ impl Memory {
             .filter(|kept| query.kinds.is_empty() || query.kinds.contains(&kept.message.kind))
             .filter(|kept| query.since.is_none_or(|since| kept.message.sent_at >= since))
             .filter(|kept| query.until.is_none_or(|until| kept.message.sent_at < until))
+            .filter(|kept| query.unexpired_at.is_none_or(|then| kept.message.expires_at.is_none_or(|at| at > then)))
             .collect();
         let total = found.len() as u64;
         found.retain(|kept| query.after.is_none_or(|id| kept.id > id) && query.before.is_none_or(|id| kept.id < id));
@@ -274,6 +296,22 @@ impl Memory {
         (rows.into_iter().map(|kept| self.show(kept)).collect(), total)
     }
 
+    /// Native ids of what is found by number or client id, latest arrival first.
+    pub fn find(&self, at: usize, query: &FindQuery) -> Vec<String> {
+        let mut found: Vec<&Kept> = self
+            .messages
+            .iter()
+            .filter(|kept| kept.instance == at)
+            .filter(|kept| query.conversation.as_ref().is_none_or(|native| *native == kept.message.conversation))
+            .filter(|kept| {
+                let client_id = kept.message.client_id.as_ref();
+                query.seqs.contains(&kept.seq) || client_id.is_some_and(|id| query.client_ids.contains(id))
+            })
+            .collect();
+        found.sort_by_key(|kept| -kept.id);
+        found.into_iter().take(query.limit as usize).map(|kept| kept.message.native_id.clone()).collect()
+    }
+
     fn show(&self, kept: &Kept) -> Shown {
         let message = &kept.message;
         let name = self.instances[kept.instance].names.get(&message.sender).cloned().unwrap_or_default();
@@ -287,6 +325,8 @@ impl Memory {
             kind: message.kind.clone(),
             text: message.text.clone(),
             body: message.body.clone(),
+            client_id: message.client_id.clone(),
+            expires_at: message.expires_at,
             revoked: kept.revoked.clone(),
         }
     }
@@ -370,6 +410,12 @@ impl Memory {
         }
         days.into_iter().collect()
     }
+}
+
+/// Whether both are the same message to their sender.
+fn is_alike(one: &Message, other: &Message) -> bool {
+    let key = |message: &Message| (message.conversation.clone(), message.sender.clone(), message.client_id.clone());
+    one.client_id.is_some() && key(one) == key(other)
 }
 
 /// A row of a list: conversation, latest message, the other one and their name.

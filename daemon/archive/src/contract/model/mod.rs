@@ -15,7 +15,7 @@ use memory::Memory;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::collections::HashMap;
 use stele_plugin_api::model::ConversationKind;
-use stele_plugin_api::ops::{ConversationQuery, MessageOrder, MessageQuery};
+use stele_plugin_api::ops::{ConversationQuery, FindQuery, MessageOrder, MessageQuery};
 
 const INSTANCES: [&str; 2] = ["hq", "branch"];
 const PARTITIONS: [&str; 2] = ["p", "q"];
@@ -86,6 +86,11 @@ async fn compare(backend: &dyn Backend, model: &Memory, instances: &[InstanceId]
                 let found = archive.messages(*id, &query).await.map_err(broken)?;
                 let rows: Vec<_> = found.rows.iter().map(memory::Shown::of).collect();
                 same(&format!("{at} {query:?}"), (rows, found.total), model.messages(at, &query))?;
+            }
+            for query in find_queries(conversation) {
+                let found = archive.find(*id, &query).await.map_err(broken)?;
+                let found: Vec<_> = found.into_iter().map(|row| row.native_id).collect();
+                same(&format!("{at} {query:?}"), found, model.find(at, &query))?;
             }
             let found = archive.conversation(*id, conversation).await.map_err(broken)?;
             let found = found.map(|view| (view.kind.to_string(), view.title, view.partition, view.messages));
@@ -203,6 +208,12 @@ fn message_queries(model: &Memory, instance: usize, conversation: &str) -> Vec<M
                 };
                 queries.push(MessageQuery { after: anchors[turn % 4], before: anchors[turn / 2 + 1], ..plain.clone() });
                 queries.push(MessageQuery { after: anchors[1 + turn % 3], ..plain.clone() });
+                let unexpired_at = Some(history::TIMES[turn % 6]);
+                let kinds = if turn % 3 == 0 { vec!["text".to_owned()] } else { Vec::new() };
+                let since = times[turn % 3];
+                queries.push(MessageQuery { unexpired_at, kinds, since, ..plain.clone() });
+                queries.push(MessageQuery { unexpired_at, before: anchors[1 + turn % 3], ..plain.clone() });
+                queries.push(MessageQuery { unexpired_at, from_seq: number(turn / 2), ..plain.clone() });
                 queries.push(MessageQuery {
                     before: anchors[1 + turn % 3],
                     kinds: vec!["text".to_owned()],
@@ -242,6 +253,16 @@ fn message_queries(model: &Memory, instance: usize, conversation: &str) -> Vec<M
         }
     }
     queries
+}
+
+fn find_queries(conversation: &str) -> [FindQuery; 3] {
+    let conversation = Some(conversation.to_owned());
+    let client_ids = history::KEYS.map(str::to_owned).to_vec();
+    [
+        FindQuery { conversation: conversation.clone(), seqs: vec![1, 4, 7, 2], limit: 3, ..FindQuery::default() },
+        FindQuery { conversation, seqs: vec![3], client_ids: client_ids[..1].to_vec(), limit: 1000 },
+        FindQuery { client_ids, limit: 4, ..FindQuery::default() },
+    ]
 }
 
 fn list_queries(person: &str) -> Vec<ConversationQuery> {
