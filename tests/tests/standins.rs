@@ -10,6 +10,7 @@ use stele_tests::{
     standin::{
         DirectoryStandin, Reply,
         gateway::{GREETING, GatewayStandin, Sent, Version, msgid, token},
+        wukongim::{self, Say, WukongimStandin},
     },
 };
 use tokio::{
@@ -262,5 +263,142 @@ async fn the_gateway_answers_like_quick_im() -> Result<()> {
     ensure!(post("/-%20get_conversation_last_30_msg").await?.status() == 404, "an odd path");
     standin.script.push("/send_msg", Reply::Errcode(10_002), 1);
     ensure!(gateway(&standin, "/send_msg", this).await?["code"] == 10_002, "as scripted");
+    Ok(())
+}
+
+async fn wukongim(standin: &WukongimStandin, path: &str, body: Value) -> Result<Value> {
+    let base = if path.starts_with("/manager") { standin.manager_url() } else { standin.url() };
+    let http = stele_tests::client::http();
+    let request = match body {
+        Value::Null => http.get(format!("{base}{path}")),
+        body => http.post(format!("{base}{path}")).json(&body),
+    };
+    let text = request.send().await?.text().await?;
+    serde_json::from_str(&text).with_context(|| format!("{path} answered {text}"))
+}
+
+fn seqs(answer: &Value, list: &str) -> Vec<u64> {
+    answer[list].as_array().into_iter().flatten().filter_map(|row| row["message_seq"].as_u64()).collect()
+}
+
+#[tokio::test]
+async fn wukongim_v2_reads_as_it_does() -> Result<()> {
+    let standin = WukongimStandin::start(wukongim::Version::V2).await?;
+    for _ in 0..5 {
+        standin.say(2, "g", &Say { from: "alice", payload: b"hi", red_dot: 1, ..Say::default() });
+    }
+    let sync = async |start: u64, end: u64, limit: i64, mode: u8| {
+        let body = json!({
+            "login_uid": "x", "channel_id": "g", "channel_type": 2, "start_message_seq": start,
+            "end_message_seq": end, "limit": limit, "pull_mode": mode,
+        });
+        let answer = wukongim(&standin, "/channel/messagesync", body).await?;
+        anyhow::Ok((seqs(&answer, "messages"), answer["more"] == 1, answer))
+    };
+    let check = async |[start, end]: [u64; 2], limit: i64, mode: u8, rows: &[u64], more: bool| {
+        let (found, is_more, _) = sync(start, end, limit, mode).await?;
+        ensure!((found.as_slice(), is_more) == (rows, more), "{start} {end} {limit} {mode}: {found:?} {is_more}");
+        Ok(())
+    };
+    check([0, 0], 2, 0, &[4, 5], true).await?;
+    check([2, 0], 2, 1, &[2, 3], true).await?;
+    check([4, 0], 2, 1, &[4, 5], true).await?;
+    check([4, 0], 3, 1, &[4, 5], false).await?;
+    check([3, 0], 2, 0, &[2, 3], true).await?;
+    check([4, 1], 10, 0, &[2, 3, 4], false).await?;
+    check([2, 4], 10, 0, &[], false).await?;
+    check([0, 3], 10, 1, &[1, 2], false).await?;
+    check([0, 0], 0, 0, &[], true).await?;
+    check([2, 0], 0, 1, &[2, 3, 4, 5], false).await?;
+    let dots = async |mode: u8| {
+        let (_, _, answer) = sync(3, 0, 2, mode).await?;
+        let dots =
+            answer["messages"].as_array().context("messages")?.iter().map(|row| row["header"]["red_dot"].clone());
+        anyhow::Ok(dots.collect::<Vec<_>>())
+    };
+    ensure!((dots(1).await?, dots(0).await?) == (vec![json!(0), json!(1)], vec![json!(1), json!(1)]), "flags are lost");
+    let one = json!({ "login_uid": "x", "channel_id": "g", "channel_type": 2, "message_seqs": [9, 2] });
+    ensure!(seqs(&wukongim(&standin, "/messages", one).await?, "messages") == [2], "an object, the missing left out");
+    let none = wukongim(&standin, "/message", json!({ "channel_id": "g", "channel_type": 2, "message_id": 1 })).await?;
+    ensure!(none == json!({ "status": 404 }), "{none}");
+    let max = async |id: &str| {
+        wukongim(&standin, &format!("/channel/max_message_seq?channel_id={id}&channel_type=2"), Value::Null).await
+    };
+    ensure!(max("g").await?["message_seq"] == 5 && max("nowhere").await?["status"] == 400);
+    let nowhere = json!({ "login_uid": "x", "channel_id": "nowhere", "channel_type": 2, "limit": 1 });
+    wukongim(&standin, "/channel/messagesync", nowhere).await?;
+    ensure!(max("nowhere").await?["message_seq"] == 0, "it exists because it was read");
+    let listing = wukongim(&standin, "/cluster/nodes/1/channels?limit=1", Value::Null).await?;
+    ensure!(listing["data"][0]["channel_id"] == "nowhere" && listing["more"] == 1, "newest first: {listing}");
+    let path = format!("/cluster/nodes/1/channels?offset_created_at={}", listing["data"][0]["created_at"]);
+    let listing = wukongim(&standin, &path, Value::Null).await?;
+    ensure!(listing["data"][0]["last_message_seq"] == 5 && listing["more"] == 0, "{listing}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn wukongim_v2_sends_as_it_does() -> Result<()> {
+    let standin = WukongimStandin::start(wukongim::Version::V2).await?;
+    let message = json!({
+        "from_uid": "alice", "channel_id": "bob", "channel_type": 1, "payload": "aGk=", "client_msg_no": "n1",
+    });
+    let send = async |message: &Value| wukongim(&standin, "/message/send", message.clone()).await;
+    let first = send(&message).await?;
+    ensure!(first["data"]["client_msg_no"] == "n1" && first["data"].get("message_seq").is_none(), "{first}");
+    ensure!(send(&message).await?["data"]["message_id"] != first["data"]["message_id"], "it does not know repeats");
+    standin.set(|switches| switches.lose_sends = 1);
+    ensure!(send(&message).await?["status"] == 200, "answered, not stored");
+    let key = (1, "bob@alice".to_owned());
+    ensure!(standin.channels()[&key].len() == 2, "two of three");
+    standin.set(|switches| switches.late_reads = 1);
+    send(&message).await?;
+    let read = json!({ "login_uid": "alice", "channel_id": "bob", "channel_type": 1, "limit": 9 });
+    for expected in [2, 3] {
+        let answer = wukongim(&standin, "/channel/messagesync", read.clone()).await?;
+        ensure!(seqs(&answer, "messages").len() == expected, "{answer}");
+        ensure!(answer["messages"][0]["channel_id"] == "bob", "the recipient");
+    }
+    for (name, value) in [("payload", json!("")), ("channel_id", json!("a@b")), ("channel_type", json!("1"))] {
+        let mut wrong = message.clone();
+        wrong[name] = value;
+        ensure!(send(&wrong).await?["status"] == 400, "{wrong}");
+    }
+    standin.set(|switches| switches.token = Some("secret".into()));
+    let status = stele_tests::client::http().get(format!("{}/health", standin.url())).send().await?.status();
+    ensure!(status == 401, "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn wukongim_v3_answers_as_it_does() -> Result<()> {
+    let standin = WukongimStandin::start(wukongim::Version::V3).await?;
+    let message = |client: &str, payload: &str| {
+        json!({
+            "from_uid": "alice", "channel_id": "g", "channel_type": 2, "payload": payload, "client_msg_no": client,
+        })
+    };
+    let send = async |message: Value| wukongim(&standin, "/message/send", message).await;
+    let first = send(message("n1", "aGk=")).await?;
+    ensure!(first["message_seq"] == 1 && first["reason"] == 1, "{first}");
+    ensure!(send(message("n1", "aGk=")).await? == first && send(message("n1", "aGo=")).await?["error"].is_string());
+    for number in 2..=5 {
+        send(message(&format!("n{number}"), "aGk=")).await?;
+    }
+    let path = "/manager/messages?channel_id=g&channel_type=2&limit=3";
+    let page = wukongim(&standin, path, Value::Null).await?;
+    ensure!(seqs(&page, "items") == [5, 4, 3] && page["items"][0]["message_id"].is_string(), "{page}");
+    let next = page["next_cursor"].as_str().context("a cursor")?;
+    let page = wukongim(&standin, &format!("{path}&cursor={next}"), Value::Null).await?;
+    ensure!(seqs(&page, "items") == [2, 1] && page["has_more"] == false, "{page}");
+    let path = "/manager/channel-runtime-meta?limit=200&include_max_message_seq=true";
+    let metas = wukongim(&standin, path, Value::Null).await?;
+    ensure!(metas["items"][0]["max_message_seq"] == 5 && metas["has_more"] == false, "{metas}");
+    standin.set(|switches| switches.manager = Some(("admin".into(), "password".into())));
+    ensure!(wukongim(&standin, path, Value::Null).await?["error"] == "unauthorized");
+    let login = json!({ "username": "admin", "password": "password" });
+    let token =
+        wukongim(&standin, "/manager/login", login).await?["access_token"].as_str().context("a token")?.to_owned();
+    let request = stele_tests::client::http().get(format!("{}{path}", standin.manager_url())).bearer_auth(token);
+    ensure!(request.send().await?.status() == 200);
     Ok(())
 }

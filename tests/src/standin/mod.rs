@@ -6,6 +6,7 @@ mod archive;
 mod directory;
 pub mod gateway;
 mod script;
+pub mod wukongim;
 
 pub use archive::{ArchiveStandin, Envelope, Seen};
 pub use directory::DirectoryStandin;
