@@ -59,6 +59,11 @@ impl Site {
         Ok(Self { dir, settings, http: crate::client::http() })
     }
 
+    /// A site of these sections, e.g. instances, and nothing else.
+    pub fn of(sections: String) -> Result<Self> {
+        Self::new(|_| Ok(Settings { sections, ..Settings::empty() }))
+    }
+
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.dir.path().join("steled.toml")

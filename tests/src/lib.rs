@@ -6,6 +6,7 @@
 //! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
 //! * [`client`]: requests of contract 000, signed like its sample clients.
 //! * [`gateway`]: instances, tokens and callers of the gateway; [`live`]: its listeners.
+//! * [`wukongim`]: instances and callers of WuKongIM's message API.
 //! * [`scenario`]: HTTP scenarios kept as data.
 //! * [`fetch`]: the real vendor library, and real text.
 //! * [`mod@skip`]: tests that cannot run say so.
@@ -23,6 +24,7 @@ pub mod scenario;
 pub mod settings;
 pub mod skip;
 pub mod standin;
+pub mod wukongim;
 
 use std::path::Path;
 

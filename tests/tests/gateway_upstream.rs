@@ -9,7 +9,6 @@ use stele_tests::{
     daemon::{Site, free_address, wait_for},
     live::{Call, Carrier, Listener},
     places,
-    settings::Settings,
     standin::{
         Reply,
         gateway::{GREETING, GatewayStandin, Sent, Version, token},
@@ -54,7 +53,7 @@ impl Rig {
              [instance.config]\njwt_keys = [\"{KEY}\"]\n\
              [instance.config.upstream]\nurl = \"{url}\"\nsessions = [\"alice\"]\n{upstream}\n"
         );
-        let site = Site::new(|_| Ok(Settings { sections, ..Settings::empty() }))?;
+        let site = Site::of(sections)?;
         Ok(Self { standin, site, listen, rng: StdRng::seed_from_u64(7), at: BEGIN })
     }
 

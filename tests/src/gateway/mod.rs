@@ -6,10 +6,7 @@ mod token;
 pub use api::{Api, Reply, Sent};
 pub use token::{Claims, jwt, sign, token};
 
-use crate::{
-    daemon::{Site, free_address},
-    settings::Settings,
-};
+use crate::daemon::{Site, free_address};
 use anyhow::Result;
 
 /// Signs the tokens of every test.
@@ -56,9 +53,5 @@ impl Gateway {
 /// A daemon with these gateways and nothing else; `sections` are more of its file, e.g. `[live]`.
 pub fn site(gateways: &[Gateway], sections: &str) -> Result<Site> {
     let instances: Vec<_> = gateways.iter().map(Gateway::toml).collect();
-    Site::new(|_| {
-        let mut settings = Settings::empty();
-        settings.sections = format!("{sections}\n{}", instances.join("\n"));
-        Ok(settings)
-    })
+    Site::of(format!("{sections}\n{}", instances.join("\n")))
 }

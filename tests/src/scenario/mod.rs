@@ -8,7 +8,7 @@ mod pattern;
 mod run;
 
 pub use pattern::{Shape, Shapes, Variables};
-pub use run::Runner;
+pub use run::run_all;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -48,6 +48,13 @@ pub struct Suite {
     /// Other ways to them.
     #[serde(default)]
     pub aliases: BTreeSet<String>,
+}
+
+impl Suite {
+    /// `[instance.config]` of each profile.
+    pub fn configs(&self) -> impl Iterator<Item = (&String, String)> {
+        self.profiles.iter().map(|(name, profile)| (name, [&self.config[..], &profile.config].concat().join("\n")))
+    }
 }
 
 /// A configuration.

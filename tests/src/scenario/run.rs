@@ -4,20 +4,54 @@ use super::{
     Ends, Expect, Hear, Open, Request, Scenario, Shapes, Step, Suite, Variables,
     pattern::{compare, fill, fill_json},
 };
-use crate::live::{Call, Carrier, End, Listener};
+use crate::{
+    live::{Call, Carrier, End, Listener},
+    report::Report,
+};
 use anyhow::{Context, Result, bail, ensure};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Runs every scenario in each profile it holds in. `addresses` are those of the instances, by profile. What the documents list
+/// must be what was answered as documented, in every default profile.
+pub async fn run_all(
+    suite: &Suite,
+    scenarios: &BTreeMap<String, Scenario>,
+    addresses: &BTreeMap<String, String>,
+    report: &mut Report,
+) -> Result<()> {
+    for (profile, address) in addresses {
+        let mut runner = Runner::new(suite, profile, address)?;
+        for (name, scenario) in scenarios {
+            if scenario.profiles.as_ref().unwrap_or(&suite.default_profiles).contains(profile) {
+                report.check(&format!("{name} ({profile})"), runner.run(name, scenario)).await;
+            }
+        }
+        if suite.default_profiles.contains(profile) {
+            let listed = suite.endpoints.union(&suite.aliases).cloned().collect();
+            report.add(&format!("endpoints ({profile})"), same(&runner.covered, &listed));
+        }
+    }
+    Ok(())
+}
+
+/// What the documents list is what was answered as documented.
+fn same(covered: &BTreeSet<String>, listed: &BTreeSet<String>) -> Result<()> {
+    let untold: Vec<_> = covered.difference(listed).collect();
+    let unproved: Vec<_> = listed.difference(covered).collect();
+    ensure!(untold.is_empty() && unproved.is_empty(), "not listed: {untold:?}; not shown: {unproved:?}");
+    Ok(())
+}
+
 /// Runs the scenarios of a suite in one of its profiles.
-pub struct Runner<'a> {
+struct Runner<'a> {
     suite: &'a Suite,
     shapes: Shapes,
     address: String,
     http: reqwest::Client,
     /// Endpoints that were answered as documented: method and path, and the carrier of what stayed open.
-    pub covered: BTreeSet<String>,
+    covered: BTreeSet<String>,
 }
 
 /// Where a scenario is.
@@ -29,7 +63,7 @@ struct State {
 
 impl<'a> Runner<'a> {
     /// For the instance of this profile, at this address.
-    pub fn new(suite: &'a Suite, profile: &str, address: &str) -> Result<Self> {
+    fn new(suite: &'a Suite, profile: &str, address: &str) -> Result<Self> {
         let profile = suite.profiles.get(profile).with_context(|| format!("no profile is called {profile}"))?;
         let mut shapes = suite.shapes.clone();
         shapes.extend(profile.shapes.clone());
@@ -38,7 +72,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs a scenario; its name is the variable `scenario`.
-    pub async fn run(&mut self, name: &str, scenario: &Scenario) -> Result<()> {
+    async fn run(&mut self, name: &str, scenario: &Scenario) -> Result<()> {
         let mut state = State::default();
         state.variables.extend(self.suite.variables.clone());
         state.variables.insert("scenario".into(), name.into());
