@@ -2,7 +2,7 @@
 //!
 //! JSON stands for itself: the same members in the same order, the same values. In texts:
 //!
-//! * `"${name}"` is the value of a variable, also within a text.
+//! * `"${name}"` is the value of a variable, also within a text; `"${${name}}"` that of the variable whose name it is.
 //! * `"<Shape>"` is any value of that shape, and `"<Shape as name>"` also keeps its text as a variable.
 //! * `"<Shape of ${name}>"` is the same value of that shape wherever it is said in a scenario: what one thing always has.
 //! * `["<for i in 6..35>", item]` is an array of these thirty items; `35..6` runs backwards.
@@ -88,13 +88,28 @@ fn text_of(value: &Value) -> String {
 pub fn fill(text: &str, variables: &Variables) -> Result<String> {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').with_context(|| format!("an open variable: {text}"))?;
-        let value = variables.get(name).with_context(|| format!("no variable is called {name}: {text}"))?;
+        let end = end_of_name(after).with_context(|| format!("an open variable: {text}"))?;
+        let (name, after) = (fill(&after[..end], variables)?, &after[end + 1..]);
+        let value = variables.get(&name).with_context(|| format!("no variable is called {name}: {text}"))?;
         filled.push_str(before);
         filled.push_str(value);
         rest = after;
     }
     Ok(filled + rest)
+}
+
+/// Where the `}` is that ends a name, which may have variables in it.
+fn end_of_name(text: &str) -> Option<usize> {
+    let mut open = 0;
+    text.bytes().position(|byte| {
+        match byte {
+            b'{' => open += 1,
+            b'}' if open == 0 => return true,
+            b'}' => open -= 1,
+            _ => {}
+        }
+        false
+    })
 }
 
 /// The same within JSON. A whole text `${name}` in the form `"#${name}"` becomes a number.
@@ -173,7 +188,8 @@ fn expand(items: &[Value]) -> Result<Vec<Value>> {
     let (from, to): (u32, u32) = (from.parse()?, to.parse()?);
     let numbers: Vec<u32> = if from <= to { (from..=to).collect() } else { (to..=from).rev().collect() };
     let item = item.to_string();
-    numbers.into_iter().map(|i| Ok(serde_json::from_str(&item.replace("${i}", &i.to_string()))?)).collect()
+    let written = |i: u32| item.replace("\"#${i}\"", &i.to_string()).replace("${i}", &i.to_string());
+    numbers.into_iter().map(|i| Ok(serde_json::from_str(&written(i))?)).collect()
 }
 
 #[cfg(test)]
@@ -188,7 +204,8 @@ mod tests {
             "Micros": { "type": "integer", "now": "micros" },
             "Text": { "type": "string", "now": "rfc3339" },
         }))?;
-        let mut variables = Variables::from([("x".to_owned(), "7".to_owned())]);
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut variables = Variables::from([variable("x", "7"), variable("y", "x")]);
         compare(expected, found, &shapes, &mut variables)?;
         Ok(variables)
     }
@@ -199,8 +216,12 @@ mod tests {
             (json!({ "a": 1, "b": null }), json!({ "a": 1, "b": null })),
             (json!(["<Id>", "<Int>", "<any>"]), json!(["q", -5, { "c": 1 }])),
             (json!("m${x}"), json!("m7")),
+            (json!("${${y}} ${x}"), json!("7 7")),
             (json!("#${x}"), json!(7)),
-            (json!(["<for i in 3..1>", { "n": "k${i}" }]), json!([{ "n": "k3" }, { "n": "k2" }, { "n": "k1" }])),
+            (
+                json!(["<for i in 2..1>", { "n": "k${i}", "i": "#${i}" }]),
+                json!([{ "n": "k2", "i": 2 }, { "n": "k1", "i": 1 }]),
+            ),
         ];
         for (expected, found) in same {
             check(&expected, &found).unwrap_or_else(|error| panic!("{expected} {found}: {error:#}"));
@@ -219,7 +240,7 @@ mod tests {
             (json!("<Int>"), json!("5")),
             (json!("<Int>"), json!(5.5)),
             (json!("#${x}"), json!("7")),
-            (json!("${y}"), json!("")),
+            (json!("${z}"), json!("")),
             (json!("<Micros>"), json!(0)),
             (json!("<Text>"), json!("now")),
         ];
