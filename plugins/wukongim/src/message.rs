@@ -138,6 +138,13 @@ pub struct Readable {
     pub text: String,
 }
 
+impl Readable {
+    /// It is a JSON object, whose texts and numbers are lines.
+    pub fn is_object(&self) -> bool {
+        self.kind != TEXT && self.kind != BINARY
+    }
+}
+
 /// What is readable in a payload: of a JSON object its texts and numbers, a line each, but not the `type` that says what it is;
 /// of other text all of it.
 pub fn readable(payload: &[u8]) -> Readable {

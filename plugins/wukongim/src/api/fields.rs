@@ -4,6 +4,7 @@
 //! as texts, since large numbers are inexact to some. Base64 may lack its padding. Errors name the field.
 
 use super::reply::ApiError;
+use crate::channel::Channel;
 use crate::message::BASE64;
 use base64::Engine;
 use percent_encoding::percent_decode_str;
@@ -12,6 +13,8 @@ use stele_plugin_api::ops::HttpRequest;
 
 /// Longest uid, channel id or id of a sender, in bytes.
 pub const MAX_NAME: usize = 256;
+/// Longest id of a channel that is read: a pair of uids, and that of its commands.
+const MAX_CHANNEL: usize = 2 * MAX_NAME + 16;
 /// Longest payload, in bytes: a real server cannot read a longer one again (reference/wukongim.md §3).
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
@@ -98,6 +101,20 @@ impl Fields {
             Some(0) => Err(self.wrong("channel_type", "must not be 0")),
             Some(channel_type) => Ok(channel_type),
         }
+    }
+
+    /// The channel a reader means.
+    pub fn channel(&self, login_uid: &str) -> Result<Channel, ApiError> {
+        let id = self.text("channel_id")?;
+        if id.is_empty() {
+            return Err(self.wrong("channel_id", "is missing"));
+        }
+        if id.len() > MAX_CHANNEL {
+            return Err(self.wrong("channel_id", &format!("must have at most {MAX_CHANNEL} bytes")));
+        }
+        let channel = Channel::of_reader(self.channel_type()?, &id, login_uid);
+        channel
+            .ok_or_else(|| self.wrong("channel_id", "names two people: give login_uid and the other one, or the pair"))
     }
 
     /// A whole number up to this one.

@@ -4,11 +4,16 @@
 //! Errors are `{"msg": "...", "status": N}` with N as the HTTP status: 400 the request is wrong, 401 the token is missing, 404
 //! there is no such thing, 405 not with this method, 429 too much at once, 500 and 503 it was not done.
 
+mod answer;
 mod auth;
+mod cluster;
 mod docs;
 pub mod fields;
+mod lookup;
+mod messagesync;
 pub mod reply;
 pub mod router;
+mod rows;
 
 use crate::config::Config;
 use crate::{CALL, Clock};
@@ -34,12 +39,13 @@ pub struct Api {
     host: Host,
     clock: Clock,
     config: Config,
+    room: answer::Room,
 }
 
 impl Api {
     /// The API of an instance with this configuration.
     pub fn new(host: Host, config: Config, clock: Clock) -> Self {
-        Self { host, clock, config }
+        Self { host, clock, config, room: answer::Room::default() }
     }
 
     /// Answers a request of the instance's listener.
@@ -60,12 +66,14 @@ impl Api {
     ///
     /// As [`ApiError::failed`] has them.
     pub async fn call<O: Op>(&self, request: O::Request) -> Result<O::Reply, ApiError> {
-        let failed = |error: Error| {
-            let fields = [("op", O::NAME), ("error", &error.to_string())];
-            self.host.log_from("api", Level::Warn, "a call of the daemon failed", &fields);
-            ApiError::failed(&error)
-        };
-        self.host.call_within::<O>(request, CALL).await.map_err(failed)
+        self.host.call_within::<O>(request, CALL).await.map_err(|error| self.failed(O::NAME, &error))
+    }
+
+    /// What the caller may know of a failed call of the daemon; it is logged.
+    fn failed(&self, op: &str, error: &Error) -> ApiError {
+        let fields = [("op", op), ("error", &error.to_string())];
+        self.host.log_from("api", Level::Warn, "a call of the daemon failed", &fields);
+        ApiError::failed(error)
     }
 
     /// What time it is.

@@ -34,10 +34,20 @@ impl ApiError {
         Self { status: 404, message: message.into() }
     }
 
+    /// Too much is asked for at this time.
+    pub fn too_much() -> Self {
+        Self { status: 429, message: "too much is asked at once".to_owned() }
+    }
+
+    /// What is asked for does not fit into an answer.
+    pub fn too_large() -> Self {
+        Self::bad("the messages are too large for one answer, ask for fewer")
+    }
+
     /// What is told of an error of the daemon: whether trying again may help, and no more.
     pub fn failed(error: &Error) -> Self {
         let (status, message) = match error.code {
-            ErrorCode::RateLimited => (429, "too much is asked at once"),
+            ErrorCode::RateLimited => return Self::too_much(),
             ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::Cancelled => (503, "the archive does not answer"),
             _ => (500, "the archive failed"),
         };

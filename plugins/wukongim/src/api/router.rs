@@ -28,8 +28,87 @@ pub struct Endpoint {
     pub answer: Answer,
 }
 
+const CHANNEL_ID: (&str, &str) = ("channel_id", "the channel; of two people the other one, or the pair");
+const CHANNEL_TYPE: (&str, &str) =
+    ("channel_type", "1 two people, 2 a group, 3 customer service, 4 a community, and so on");
+const LOGIN_UID: (&str, &str) = ("login_uid", "who reads: needed where channel_id is the other one of two");
+
 /// All of them, as `/docs` lists them.
 pub const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        method: "POST",
+        path: "/messages",
+        open: false,
+        about: "Messages of a channel by number, id or client_msg_no, newest first; at least one of the three lists.",
+        fields: &[
+            CHANNEL_ID,
+            CHANNEL_TYPE,
+            LOGIN_UID,
+            ("message_seqs", "numbers; all lists together at most 1000"),
+            ("message_ids", "ids, as numbers or texts"),
+            ("client_msg_nos", "the senders' own ids"),
+        ],
+        answer: |api, request| Box::pin(api.messages(request)),
+    },
+    Endpoint {
+        method: "POST",
+        path: "/message",
+        open: false,
+        about: "One message of a channel; 404 where there is none.",
+        fields: &[
+            CHANNEL_ID,
+            CHANNEL_TYPE,
+            LOGIN_UID,
+            ("message_id", "its id, as a number or a text"),
+            ("client_msg_no", "the sender's own id of it; the latest, where several have it"),
+        ],
+        answer: |api, request| Box::pin(api.message(request)),
+    },
+    Endpoint {
+        method: "POST",
+        path: "/channel/messagesync",
+        open: false,
+        about: "Messages of a channel by range of numbers, ascending.",
+        fields: &[
+            CHANNEL_ID,
+            CHANNEL_TYPE,
+            ("login_uid", "who reads"),
+            ("start_message_seq", "the range begins with this number; 0: with the first one"),
+            ("end_message_seq", "the range ends before this number; 0: with the last one"),
+            ("limit", "messages wanted: 100 when 0 or missing, at most 10000"),
+            ("pull_mode", "0: from the beginning of the range; 1: from its end; without a range its end in any case"),
+            ("stream_v2", "1: with what streams say"),
+        ],
+        answer: |api, request| Box::pin(api.messagesync(request)),
+    },
+    Endpoint {
+        method: "GET",
+        path: "/channel/max_message_seq",
+        open: false,
+        about: "The number of the last message of a channel; 0 where there is none.",
+        fields: &[CHANNEL_ID, CHANNEL_TYPE, LOGIN_UID],
+        answer: |api, request| Box::pin(api.max_message_seq(request)),
+    },
+    Endpoint {
+        method: "GET",
+        path: "/cluster/messages",
+        open: false,
+        about: "Messages of all channels, newest first, and how many there are in all. What is given must all hold.",
+        fields: &[
+            ("node_id", "0, or the one of this instance"),
+            ("from_uid", "who sent it"),
+            ("channel_id", "its channel; of two people the pair, in either order"),
+            ("channel_type", "type of the channel"),
+            ("message_id", "its id"),
+            ("client_msg_no", "the sender's own id of it"),
+            ("payload", "base64 of a text that is in the payload, letter case aside"),
+            ("limit", "messages wanted: 20 when 0 or missing, at most 10000"),
+            ("offset_message_id", "only older ones than this"),
+            ("offset_message_seq", "the same by number, within a channel"),
+            ("pre", "1: newer ones than the offset, the nearest; without an offset the first ones"),
+        ],
+        answer: |api, request| Box::pin(api.cluster_messages(request)),
+    },
     Endpoint {
         method: "POST",
         path: "/message/sync",

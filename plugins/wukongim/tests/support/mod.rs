@@ -1,6 +1,9 @@
 //! An instance in front of an archive that fits into a test.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod archive;
+
+use base64::Engine;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -56,6 +59,11 @@ pub fn request(method: &str, path: &str, body: &str) -> HttpRequest {
 
 pub fn header<'r>(reply: &'r HttpReply, name: &str) -> Option<&'r str> {
     reply.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// A payload as it travels.
+pub fn base64(payload: &[u8]) -> String {
+    stele_wukongim::message::BASE64.encode(payload)
 }
 
 /// The body of an answer.
