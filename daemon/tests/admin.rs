@@ -101,8 +101,10 @@ async fn bad_requests_are_told_why() {
     );
     let (status, body) = site.post("/health").await;
     assert_eq!((status, body["error"].as_str()), (405, Some("not with this method")));
-    let (status, body) = site.get("/api/v1/archive/search").await;
-    assert_eq!(status, 400, "{body}");
+    for nothing in ["/api/v1/archive/search", "/api/v1/archive/search?q="] {
+        let (status, body) = site.get(nothing).await;
+        assert_eq!((status, body["error"].as_str()), (400, Some("nothing to search for")), "{nothing}");
+    }
     site.app.stop().await;
 }
 

@@ -1,5 +1,5 @@
-//! What plugins ask of the daemon: who is a member, who there is, messages by their names and numbers, and how far partitions
-//! are archived.
+//! What plugins ask of the daemon: who is a member, who there is, messages by their names, numbers and kinds, and how far
+//! partitions are archived.
 
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -7,9 +7,9 @@ use std::path::Path;
 use stele_archive::model::{Conversation, Message, Page, Reached};
 use stele_host::{Incoming, Services};
 use stele_plugin_api::ops::{
-    ArchiveAppend, ArchiveFind, ArchiveGet, ArchiveQuery, ByIds, ConversationJoined, ConversationMembership, FindQuery,
-    JoinedQuery, MAX_IDS, MAX_ROWS, MessageQuery, MessageView, Op, Participation, PartitionKeys, PartitionReached,
-    PersonList, PersonQuery, Repeated,
+    ArchiveAppend, ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationJoined,
+    ConversationMembership, FindQuery, JoinedQuery, MAX_IDS, MAX_ROWS, MessageQuery, MessageView, Op, Participation,
+    PartitionKeys, PartitionReached, PersonList, PersonQuery, Place, Repeated, SearchQuery,
 };
 use stele_plugin_api::{Encoding, Error, ErrorCode, typed};
 use steled::config::Config;
@@ -167,5 +167,53 @@ async fn members_people_and_messages_are_found() {
         );
     }
     assert_eq!(ask::<ArchiveQuery>(&app, "hq", query(2)).await.unwrap().rows.len(), 2);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_found_without_a_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path()).await;
+    let message = |at: i64, sender: &str, kind: &str, text: &str| Message {
+        native_id: format!("m{at}"),
+        conversation: "c".into(),
+        sender: sender.into(),
+        kind: kind.into(),
+        text: text.into(),
+        sent_at: at,
+        expires_at: (at == 3).then_some(50),
+        ..Message::default()
+    };
+    let messages = vec![
+        message(1, "ann", "text", "hello"),
+        message(2, "bob", "image", ""),
+        message(3, "ann", "text", "hello again"),
+        message(4, "ann", "part", ""),
+    ];
+    ask::<ArchiveAppend>(&app, "hq", Page { messages, ..Page::default() }).await.unwrap();
+    let all = SearchQuery { limit: 10, ..SearchQuery::default() };
+    let first = ask::<ArchiveSearch>(&app, "hq", all.clone()).await.unwrap().rows.pop().unwrap();
+    assert!(first.highlights.is_empty());
+    let place = Place { sent_at: first.sent_at, id: first.id };
+    for (query, ids, total) in [
+        (all.clone(), "m4 m3 m2 m1", 4),
+        (SearchQuery { oldest_first: true, limit: 2, ..all.clone() }, "m1 m2", 4),
+        (SearchQuery { oldest_first: true, beyond: Some(place), limit: 2, ..all.clone() }, "m2 m3", 4),
+        (SearchQuery { beyond: Some(place), ..all.clone() }, "", 4),
+        (SearchQuery { sender: Some("ann".into()), except_kinds: vec!["part".into()], ..all.clone() }, "m3 m1", 2),
+        (SearchQuery { unexpired_at: Some(49), ..all.clone() }, "m4 m3 m2 m1", 4),
+        (SearchQuery { unexpired_at: Some(50), ..all.clone() }, "m4 m2 m1", 3),
+        (SearchQuery { unexpired_at: Some(50), text: "hello".into(), ..all.clone() }, "m1", 1),
+        (SearchQuery { limit: 0, ..all.clone() }, "", 4),
+    ] {
+        // Not indexed yet, or indexed: it is the same.
+        for _ in 0..2 {
+            let found = ask::<ArchiveSearch>(&app, "hq", query.clone()).await.unwrap();
+            let natives: Vec<&str> = found.rows.iter().map(|row| row.native_id.as_str()).collect();
+            assert_eq!((natives.join(" ").as_str(), found.total), (ids, total), "{query:?}");
+            app.parts().tailer.catch_up().await.unwrap();
+        }
+    }
+    assert_eq!(ask::<ArchiveSearch>(&app, "branch", all).await.unwrap().total, 0);
     app.stop().await;
 }

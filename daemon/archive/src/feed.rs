@@ -1,6 +1,6 @@
 //! Following the archive: what the search tailer reads.
 
-use crate::{ConversationId, InstanceId, MessageId, PersonId, Result, Rev};
+use crate::{ConversationId, InstanceId, MessageId, PersonId, Result, Rev, StoredMessage};
 use async_trait::async_trait;
 use stele_plugin_api::model::Micros;
 
@@ -21,8 +21,26 @@ pub struct FeedRow {
     pub kind: String,
     /// When it was sent.
     pub sent_at: Micros,
+    /// When the source lets it expire.
+    pub expires_at: Option<Micros>,
     /// What search sees; empty when there is nothing to find.
     pub text: String,
+}
+
+impl From<&StoredMessage> for FeedRow {
+    fn from(message: &StoredMessage) -> Self {
+        Self {
+            rev: message.rev,
+            id: message.id,
+            instance: message.instance,
+            conversation: message.conversation,
+            sender: message.sender,
+            kind: message.kind.clone(),
+            sent_at: message.sent_at,
+            expires_at: message.expires_at,
+            text: message.text.clone(),
+        }
+    }
 }
 
 /// Number of messages of one UTC day (days since 1970-01-01) that have a text.

@@ -98,6 +98,7 @@ impl Corpus {
             sender: Some(PersonId(conversation * 10 + self.numbers.below(10) as i64)),
             kind: "text".into(),
             sent_at: self.made * PACE + self.numbers.below(60_000_000) as i64,
+            expires_at: None,
             text,
         }
     }
@@ -183,8 +184,8 @@ async fn measure(wanted: usize, folder: &Path) {
         "page of 20 and exact total", "p50 ms", "p99 ms", "max ms", "hits (mean)"
     );
     for sort in [Sort::Newest, Sort::Relevance] {
-        for scope in ["conversation", "instance, last third", "everything"] {
-            for length in [1, 2, 4] {
+        for scope in ["conversation", "instance", "instance, last third", "everything"] {
+            for length in [0, 1, 2, 4] {
                 row(&index, &samples, &mut corpus.numbers, wanted, sort, scope, length).await;
             }
         }
@@ -213,6 +214,7 @@ async fn row(
         query.phrase = text[from..from + length].iter().collect();
         match scope {
             "conversation" => query.conversation = Some(sample.conversation),
+            "instance" => query.instances = vec![sample.instance],
             "everything" => {}
             _ => {
                 query.instances = vec![sample.instance];

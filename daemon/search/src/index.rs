@@ -5,6 +5,7 @@ use crate::rank::Rank;
 use async_trait::async_trait;
 use serde::Serialize;
 use stele_archive::model::Micros;
+use stele_archive::ops::Place;
 use stele_archive::{ConversationId, DayCount, FeedRow, InstanceId, PersonId, Rev};
 use tokio::sync::watch;
 
@@ -26,9 +27,12 @@ impl Watermark {
 
     /// FNV-1a over what never changes of a row. It is stored, so it must not depend on the build.
     pub fn fingerprint(row: &FeedRow) -> u64 {
-        let numbers = [row.rev.0, row.id.0, row.instance.0, row.conversation.0, row.sent_at];
-        let bytes = numbers.iter().flat_map(|n| n.to_le_bytes());
+        let sender = row.sender.map_or(0, |sender| sender.0);
+        let expires_at = row.expires_at.unwrap_or(i64::MAX);
+        let ids = [row.rev.0, row.id.0, row.instance.0, row.conversation.0, sender];
+        let bytes = ids.into_iter().chain([row.sent_at, expires_at]).flat_map(i64::to_le_bytes);
         bytes
+            .chain(row.kind.bytes())
             .chain(row.text.bytes())
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
@@ -41,6 +45,8 @@ pub enum Sort {
     /// Latest sent first.
     #[default]
     Newest,
+    /// Earliest sent first; among those sent at the same time the one that arrived first.
+    Oldest,
     /// [Most relevant](crate::relevance) first.
     Relevance,
 }
@@ -48,7 +54,7 @@ pub enum Sort {
 /// What an index is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexQuery {
-    /// The folded query: 1 to [`MAX_QUERY_CHARS`](crate::fold::MAX_QUERY_CHARS) characters.
+    /// The folded query: up to [`MAX_QUERY_CHARS`](crate::fold::MAX_QUERY_CHARS) characters; empty for every message.
     pub phrase: String,
     /// Only of these instances; empty means all.
     pub instances: Vec<InstanceId>,
@@ -58,12 +64,18 @@ pub struct IndexQuery {
     pub sender: Option<PersonId>,
     /// Only of these kinds; empty means all.
     pub kinds: Vec<String>,
+    /// Not of these kinds.
+    pub except_kinds: Vec<String>,
     /// Sent at or after.
     pub since: Option<Micros>,
     /// Sent before.
     pub until: Option<Micros>,
+    /// Only what has not expired by then.
+    pub unexpired_at: Option<Micros>,
     /// Order of the hits.
     pub sort: Sort,
+    /// Only hits that come after this place; not with [`Sort::Relevance`]. The total is that of all.
+    pub beyond: Option<Place>,
     /// Hits to pass over.
     pub offset: usize,
     /// Hits wanted.
@@ -72,20 +84,20 @@ pub struct IndexQuery {
 
 impl IndexQuery {
     /// Whether a message passes the filters; its text is another matter.
-    pub fn admits(
-        &self,
-        instance: InstanceId,
-        conversation: ConversationId,
-        sender: Option<PersonId>,
-        kind: &str,
-        sent_at: Micros,
-    ) -> bool {
-        (self.instances.is_empty() || self.instances.contains(&instance))
-            && self.conversation.is_none_or(|wanted| wanted == conversation)
-            && self.sender.is_none_or(|wanted| sender == Some(wanted))
-            && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
-            && self.since.is_none_or(|since| sent_at >= since)
-            && self.until.is_none_or(|until| sent_at < until)
+    pub fn admits(&self, row: &FeedRow) -> bool {
+        (self.instances.is_empty() || self.instances.contains(&row.instance))
+            && self.conversation.is_none_or(|wanted| wanted == row.conversation)
+            && self.sender.is_none_or(|wanted| row.sender == Some(wanted))
+            && (self.kinds.is_empty() || self.kinds.contains(&row.kind))
+            && !self.except_kinds.contains(&row.kind)
+            && self.since.is_none_or(|since| row.sent_at >= since)
+            && self.until.is_none_or(|until| row.sent_at < until)
+            && self.unexpired_at.is_none_or(|at| row.expires_at.is_none_or(|end| end > at))
+    }
+
+    /// How many of the first hits an engine has to find, those passed over included.
+    pub(crate) fn window(&self) -> usize {
+        if self.limit == 0 { 0 } else { self.offset.saturating_add(self.limit) }
     }
 }
 
@@ -122,8 +134,9 @@ pub struct IndexHealth {
 ///   they are fed again.
 /// - **A search answers from exactly the rows up to the watermark it reports**, never from half a batch. That is what
 ///   makes the sum of indexed and not yet indexed hits exact.
-/// - Rows with an empty text are never hits and never counted, but move the watermark.
-/// - Texts are matched as [`fold`](crate::fold) defines, orders are those of [`Rank`].
+/// - A query with an empty phrase finds every row that passes its filters; one with a phrase never finds a row with an empty
+///   text.
+/// - Texts are matched as [`fold`](crate::fold) defines, orders are those of [`Sort::compare`].
 #[async_trait]
 pub trait SearchIndex: Send + Sync {
     /// Name of the engine.
@@ -142,7 +155,7 @@ pub trait SearchIndex: Send + Sync {
     /// Finds messages.
     async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError>;
 
-    /// Indexed messages per UTC day they were sent, days ascending, and the watermark they were counted at.
+    /// Indexed messages with a text per UTC day they were sent, days ascending, and the watermark they were counted at.
     async fn day_counts(&self) -> Result<(Rev, Vec<DayCount>), IndexError>;
 
     /// Forgets everything: the watermark is 0 afterwards. This is how a damaged index begins anew.

@@ -13,11 +13,10 @@
 
 use crate::fold::fold;
 use crate::index::IndexQuery;
-use crate::rank::{Rank, rank};
+use crate::rank::{Rank, Top, rank};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use stele_archive::model::Micros;
-use stele_archive::{ConversationId, Feed, FeedRow, InstanceId, MessageId, PersonId, Result, Rev};
+use stele_archive::{Feed, FeedRow, Result, Rev};
 use tokio::sync::Mutex;
 
 /// Most messages that are looked through without an index.
@@ -29,33 +28,9 @@ pub(crate) const MAX_BYTES: usize = 32 << 20;
 /// Rows fetched at once.
 const PAGE_ROWS: u32 = 4_096;
 
-/// A message that is not indexed yet.
+/// A message that is not indexed yet; its text is folded.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    rev: Rev,
-    id: MessageId,
-    instance: InstanceId,
-    conversation: ConversationId,
-    sender: Option<PersonId>,
-    kind: String,
-    sent_at: Micros,
-    folded: String,
-}
-
-impl Waiting {
-    fn new(row: FeedRow) -> Self {
-        Self {
-            rev: row.rev,
-            id: row.id,
-            instance: row.instance,
-            conversation: row.conversation,
-            sender: row.sender,
-            folded: fold(&row.text),
-            kind: row.kind,
-            sent_at: row.sent_at,
-        }
-    }
-}
+pub(crate) struct Waiting(FeedRow);
 
 /// Messages after a watermark, up to the end of the archive.
 #[derive(Debug, Default)]
@@ -67,7 +42,7 @@ pub(crate) struct Overlay {
 struct State {
     /// Everything after this revision...
     from: Rev,
-    /// ...up to this one is here, rows without a text excepted.
+    /// ...up to this one is here.
     upto: Rev,
     rows: VecDeque<Arc<Waiting>>,
     bytes: usize,
@@ -83,8 +58,8 @@ impl State {
         if watermark < self.from || watermark >= self.upto {
             self.restart(watermark);
         }
-        while let Some(row) = self.rows.pop_front_if(|row| row.rev <= watermark) {
-            self.bytes -= row.folded.len();
+        while let Some(row) = self.rows.pop_front_if(|row| row.0.rev <= watermark) {
+            self.bytes -= row.0.text.len();
         }
         self.from = watermark;
     }
@@ -115,10 +90,10 @@ impl Overlay {
             if let Some(last) = page.last() {
                 state.upto = last.rev;
             }
-            for row in page.into_iter().filter(|row| !row.text.is_empty()) {
-                let waiting = Waiting::new(row);
-                state.bytes += waiting.folded.len();
-                state.rows.push_back(Arc::new(waiting));
+            for mut row in page {
+                row.text = fold(&row.text);
+                state.bytes += row.text.len();
+                state.rows.push_back(Arc::new(Waiting(row)));
             }
             if read < PAGE_ROWS as usize {
                 return Ok(Backlog::Rows(state.rows.iter().cloned().collect()));
@@ -128,17 +103,14 @@ impl Overlay {
     }
 }
 
-/// The hits among rows after `watermark`, in order.
-pub(crate) fn hits(rows: &[Arc<Waiting>], query: &IndexQuery, watermark: Rev) -> Vec<Rank> {
-    let mut hits: Vec<Rank> = rows
-        .iter()
-        .filter(|row| {
-            row.rev > watermark
-                && query.admits(row.instance, row.conversation, row.sender, &row.kind, row.sent_at)
-                && row.folded.contains(&query.phrase)
-        })
-        .map(|row| rank(query.sort, &row.folded, &query.phrase, row.sent_at, row.id))
-        .collect();
-    hits.sort_unstable_by(|a, b| b.cmp(a));
-    hits
+/// The hits among rows after `watermark` that are beyond the place asked for, in order, and the number of all.
+pub(crate) fn hits(rows: &[Arc<Waiting>], query: &IndexQuery, watermark: Rev) -> (Vec<Rank>, u64) {
+    let mut top = Top::new(query.sort, query.beyond, rows.len());
+    for Waiting(row) in rows.iter().map(|row| &**row) {
+        if row.rev > watermark && query.admits(row) && row.text.contains(&query.phrase) {
+            top.count(1);
+            top.keep(rank(query.sort, &row.text, &query.phrase, row.sent_at, row.id));
+        }
+    }
+    top.finish()
 }

@@ -7,7 +7,7 @@
 //! asked (the watermark only grows meanwhile; should the index begin anew, the search starts over). Rows at or below `w` are left out of the latter. So each message is
 //! considered exactly once, the totals add up, and a commit in between does no harm.
 //!
-//! The two ordered lists are merged by [`Rank`]. To cut the page `[offset, offset + limit)` out of the merged list it is
+//! The two ordered lists are merged by [`Sort::compare`]. To cut the page `[offset, offset + limit)` out of the merged list it is
 //! not needed to know where the waiting hits go: at most as many of them as there are can come before a hit of the index,
 //! so the hits of the index from `offset` less that number on are enough.
 
@@ -20,9 +20,9 @@ use crate::rank::{Rank, Top, rank};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stele_archive::model::Micros;
-use stele_archive::ops::{MAX_ROWS, MessageOrder, MessageQuery};
+use stele_archive::ops::{MAX_ROWS, MessageOrder, MessageQuery, Place};
 use stele_archive::{
-    Archive, ArchiveError, ConversationId, Feed, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage,
+    Archive, ArchiveError, ConversationId, Feed, FeedRow, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage,
 };
 
 /// Deepest row that can be asked for, `offset + limit`. Deeper ones would cost memory for rows nobody looks at; a
@@ -58,7 +58,7 @@ pub struct Within {
 /// What is searched for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchRequest {
-    /// The text, taken literally: quotes, `*` and `AND` are characters. Not empty.
+    /// The text, taken literally: quotes, `*` and `AND` are characters. Empty for every message.
     pub text: String,
     /// Only of these instances; empty means all.
     pub instances: Vec<InstanceId>,
@@ -68,12 +68,18 @@ pub struct SearchRequest {
     pub sender: Option<PersonId>,
     /// Only of these kinds; empty means all.
     pub kinds: Vec<String>,
+    /// Not of these kinds.
+    pub except_kinds: Vec<String>,
     /// Sent at or after.
     pub since: Option<Micros>,
     /// Sent before.
     pub until: Option<Micros>,
+    /// Only what has not expired by then.
+    pub unexpired_at: Option<Micros>,
     /// Order of the rows.
     pub sort: Sort,
+    /// Only rows that come after this place; not with [`Sort::Relevance`].
+    pub beyond: Option<Place>,
     /// Rows to pass over.
     pub offset: u64,
     /// Rows wanted, at most [`MAX_ROWS`]; with 0 only the total is counted.
@@ -173,8 +179,8 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
                 // The index began anew in between, so there is more to wait for than was read.
                 continue;
             }
-            let waiting = waiting_hits(waiting, query, indexed.watermark).await;
-            let total = indexed.total + waiting.len() as u64;
+            let (waiting, found) = waiting_hits(waiting, query, indexed.watermark).await;
+            let total = indexed.total + found;
             return Ok((cut(&indexed.hits, &waiting, index_query.offset, query), total));
         }
         Err(SearchError::Unavailable { reason: "the index keeps beginning anew".into(), retry_after: RETRY_AFTER })
@@ -207,7 +213,7 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
         conversation: &Within,
         reason: &str,
     ) -> Result<(Vec<Rank>, u64), SearchError> {
-        let mut top = Top::new(if query.limit == 0 { 0 } else { query.offset + query.limit });
+        let mut top = Top::new(query.sort, query.beyond, query.window());
         let (mut before, mut limit) = (None, MAX_ROWS);
         if !query.instances.is_empty() && !query.instances.contains(&conversation.instance) {
             return Ok((Vec::new(), 0));
@@ -237,8 +243,9 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
             }
             for message in &messages.rows {
                 let folded = fold(&message.text);
-                if query.sender.is_none_or(|sender| message.sender == Some(sender)) && folded.contains(&query.phrase) {
-                    top.push(rank(query.sort, &folded, &query.phrase, message.sent_at, message.id));
+                if query.admits(&FeedRow::from(message)) && folded.contains(&query.phrase) {
+                    top.count(1);
+                    top.keep(rank(query.sort, &folded, &query.phrase, message.sent_at, message.id));
                 }
             }
             before = messages.rows.last().map(|message| message.id.0);
@@ -258,7 +265,7 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
         let rows: Vec<SearchHit> = messages
             .into_iter()
             .map(|message| SearchHit { highlights: highlights(&message.text, &query.phrase), message })
-            .filter(|hit| !hit.highlights.is_empty())
+            .filter(|hit| query.phrase.is_empty() || !hit.highlights.is_empty())
             .collect();
         // Cannot happen with a sound index, see `fold`. What is no hit is never shown.
         let wrong = (ids.len() - rows.len()) as u64;
@@ -283,9 +290,6 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
 fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
     let phrase = fold(&request.text);
     let length = phrase.chars().count();
-    if length == 0 {
-        return Err(SearchError::Invalid("nothing to search for".into()));
-    }
     if length > MAX_QUERY_CHARS {
         return Err(SearchError::Invalid(format!(
             "the text has {length} characters, at most {MAX_QUERY_CHARS} can be searched for"
@@ -294,15 +298,21 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
     if request.limit > MAX_ROWS {
         return Err(SearchError::Invalid(format!("at most {MAX_ROWS} rows can be asked for at once")));
     }
+    if request.beyond.is_some() && request.sort == Sort::Relevance {
+        return Err(SearchError::Invalid("a place in the order of time means nothing in that of relevance".into()));
+    }
     Ok(IndexQuery {
         phrase,
         instances: request.instances.clone(),
         conversation: request.conversation.as_ref().map(|conversation| conversation.id),
         sender: request.sender,
         kinds: request.kinds.clone(),
+        except_kinds: request.except_kinds.clone(),
         since: request.since,
         until: request.until,
+        unexpired_at: request.unexpired_at,
         sort: request.sort,
+        beyond: request.beyond,
         offset: usize::try_from(request.offset).unwrap_or(usize::MAX),
         limit: request.limit as usize,
     })
@@ -312,7 +322,7 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
 fn cut(indexed: &[Rank], waiting: &[Rank], first: usize, query: &IndexQuery) -> Vec<Rank> {
     let (mut indexed, mut waiting) = (indexed.iter().peekable(), waiting.iter().peekable());
     std::iter::from_fn(|| match (indexed.peek(), waiting.peek()) {
-        (Some(a), Some(b)) if a < b => waiting.next(),
+        (Some(a), Some(b)) if query.sort.compare(b, a).is_lt() => waiting.next(),
         (Some(_), _) => indexed.next(),
         (None, _) => waiting.next(),
     })
@@ -322,7 +332,7 @@ fn cut(indexed: &[Rank], waiting: &[Rank], first: usize, query: &IndexQuery) -> 
     .collect()
 }
 
-async fn waiting_hits(waiting: Vec<Arc<Waiting>>, query: &IndexQuery, watermark: Rev) -> Vec<Rank> {
+async fn waiting_hits(waiting: Vec<Arc<Waiting>>, query: &IndexQuery, watermark: Rev) -> (Vec<Rank>, u64) {
     if waiting.len() <= SCANNED_INLINE {
         return overlay::hits(&waiting, query, watermark);
     }

@@ -6,6 +6,7 @@ use common::{files, open, request, scan, tailer};
 use proptest::prelude::*;
 use std::fs;
 use std::sync::Arc;
+use stele_archive::ops::Place;
 use stele_archive::{ConversationId, InstanceId, PersonId, Rev, StoredMessage};
 use stele_search::contract::{MemoryArchive, text};
 use stele_search::{SearchIndex, SearchRequest, Searcher, Sort, Tailer};
@@ -31,19 +32,21 @@ enum Step {
     Damage { file: prop::sample::Index, at: prop::sample::Index, cut: bool },
     /// The index is built anew.
     Reindex,
-    /// A backup of the archive is restored, and life goes on differently.
+    /// A backup of the archive is restored while nothing runs, and life goes on differently.
     Restore(prop::sample::Index, Vec<StoredMessage>),
 }
 
 fn messages() -> impl Strategy<Value = Vec<StoredMessage>> {
-    let message = (1i64..3, 1i64..4, prop::option::of(1i64..3), any::<bool>(), -30i64..30, text(0..=8)).prop_map(
-        |(instance, conversation, sender, image, hour, text)| StoredMessage {
+    let times = (-30i64..30, prop::option::weighted(0.1, -30i64..30));
+    let message = (1i64..3, 1i64..4, prop::option::of(1i64..3), any::<bool>(), times, text(0..=8)).prop_map(
+        |(instance, conversation, sender, image, (hour, expires), text)| StoredMessage {
             instance: InstanceId(instance),
             // A conversation belongs to one instance.
             conversation: ConversationId(instance * 10 + conversation),
             sender: sender.map(PersonId),
             kind: if image { "image" } else { "text" }.into(),
             sent_at: hour * HOUR,
+            expires_at: expires.map(|hour| hour * HOUR),
             text,
             ..StoredMessage::default()
         },
@@ -68,29 +71,37 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn query() -> impl Strategy<Value = SearchRequest> {
     (
-        text(1..=2),
+        text(0..=2),
         prop::collection::vec((1i64..3).prop_map(InstanceId), 0..2),
         prop::option::of((1i64..3, 1i64..4)),
         prop::option::of((1i64..3).prop_map(PersonId)),
-        any::<bool>(),
-        (prop::option::of(-30i64..30), prop::option::of(-30i64..30)),
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
+        [(); 3].map(|()| prop::option::of(-30i64..30)),
+        prop::sample::select(&[Sort::Newest, Sort::Oldest, Sort::Relevance][..]),
+        prop::option::of((-30i64..30, 0i64..100)),
         (0u64..20, 0u32..20),
     )
-        .prop_map(|(text, instances, conversation, sender, image, (since, until), newest, (offset, limit))| {
-            SearchRequest {
-                instances,
-                conversation: conversation.map(|(instance, n)| common::within(instance, instance * 10 + n)),
-                sender,
-                kinds: if image { vec!["image".into()] } else { vec![] },
-                since: since.map(|hour| hour * HOUR),
-                until: until.map(|hour| hour * HOUR),
-                sort: if newest { Sort::Newest } else { Sort::Relevance },
-                offset,
-                limit,
-                ..request(&text)
-            }
-        })
+        .prop_map(
+            |(text, instances, conversation, sender, (image, no_text), times, sort, beyond, (offset, limit))| {
+                let [since, until, unexpired_at] = times.map(|hour| hour.map(|hour| hour * HOUR));
+                let beyond = beyond.filter(|_| sort != Sort::Relevance);
+                SearchRequest {
+                    instances,
+                    conversation: conversation.map(|(instance, n)| common::within(instance, instance * 10 + n)),
+                    sender,
+                    kinds: if image { vec!["image".into()] } else { vec![] },
+                    except_kinds: if no_text { vec!["text".into()] } else { vec![] },
+                    since,
+                    until,
+                    unexpired_at,
+                    sort,
+                    beyond: beyond.map(|(hour, id)| Place { sent_at: hour * HOUR, id }),
+                    offset,
+                    limit,
+                    ..request(&text)
+                }
+            },
+        )
 }
 
 /// A daemon's search, and what outlives the daemon.
@@ -179,9 +190,11 @@ impl World {
             }
             Step::Reindex => drop(self.tailer().reindex(|_| {}).await.expect("nothing keeps it from being rebuilt")),
             Step::Restore(upto, messages) => {
+                self.running = None;
                 let rows = self.archive.rows();
                 self.archive.truncate(Rev(upto.index(rows.len() + 1) as i64));
                 self.commit(messages);
+                self.start().await;
                 self.catch_up().await;
             }
         }
@@ -192,7 +205,7 @@ impl World {
         let page = searcher.search(request).await.map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!((common::ids(&page), page.total), scan(&self.archive, request), "{:?}", request);
         for hit in &page.rows {
-            prop_assert!(!hit.highlights.is_empty());
+            prop_assert_eq!(hit.highlights.is_empty(), request.text.is_empty());
             for (start, end) in &hit.highlights {
                 prop_assert!(hit.message.text.get(*start as usize..*end as usize).is_some_and(|part| !part.is_empty()));
             }

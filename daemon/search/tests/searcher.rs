@@ -6,6 +6,7 @@ use common::{Moody, add, ids, message, open, request, scan, tailer, within};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use stele_archive::ops::Place;
 use stele_archive::{ArchiveError, ConversationId, InstanceId, PersonId, StoredMessage};
 use stele_search::contract::MemoryArchive;
 use stele_search::{IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer};
@@ -53,7 +54,7 @@ async fn pages_of_two_sources_are_cut_as_one() {
             world.tailer.catch_up().await.unwrap();
         }
     }
-    for sort in [Sort::Newest, Sort::Relevance] {
+    for sort in [Sort::Newest, Sort::Oldest, Sort::Relevance] {
         for limit in [1, 7, 60, 100] {
             for offset in 0..62 {
                 let request = SearchRequest { sort, offset, limit, ..request("合同") };
@@ -119,9 +120,12 @@ async fn what_cannot_be_answered_is_refused() {
     let world = world().await;
     add(&world.archive, &["a"]);
     for (request, reason) in [
-        (request(""), "nothing to search for"),
         (request(&"长".repeat(1_001)), "1001 characters"),
         (SearchRequest { limit: 1_001, ..request("a") }, "at most 1000 rows"),
+        (
+            SearchRequest { sort: Sort::Relevance, beyond: Some(Place::default()), ..request("a") },
+            "means nothing in that of relevance",
+        ),
     ] {
         let error = world.searcher.search(&request).await.unwrap_err();
         assert!(matches!(&error, SearchError::Invalid(text) if text.contains(reason)), "{error}");
@@ -165,6 +169,7 @@ async fn while_the_engine_is_down() {
         message.conversation = ConversationId(10 + n % 2);
         message.sender = Some(PersonId(n % 5));
         message.kind = if n % 4 == 0 { "image" } else { "text" }.into();
+        message.expires_at = (n % 7 == 0).then_some(n);
         world.archive.add(message);
     }
     world.moody.down.store(true, SeqCst);
@@ -184,6 +189,14 @@ async fn while_the_engine_is_down() {
             since: Some(100),
             until: Some(2_000),
             ..request("合同")
+        },
+        SearchRequest {
+            conversation: Some(within(1, 10)),
+            except_kinds: vec!["image".into()],
+            unexpired_at: Some(1_000),
+            sort: Sort::Oldest,
+            beyond: Some(Place { sent_at: 500, id: 0 }),
+            ..request("")
         },
         SearchRequest { conversation: Some(within(1, 10)), instances: vec![InstanceId(2)], ..request("合同") },
         SearchRequest { conversation: Some(within(1, 99)), ..request("合同") },

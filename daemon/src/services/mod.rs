@@ -109,9 +109,12 @@ impl DaemonServices {
             conversation: None,
             sender: None,
             kinds: query.kinds,
+            except_kinds: query.except_kinds,
             since: query.since,
             until: query.until,
-            sort: Sort::Newest,
+            unexpired_at: query.unexpired_at,
+            sort: if query.oldest_first { Sort::Oldest } else { Sort::Newest },
+            beyond: query.beyond,
             offset: query.offset,
             limit: query.limit.min(ops::MAX_ROWS),
         };

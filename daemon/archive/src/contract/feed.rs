@@ -21,7 +21,12 @@ pub(super) async fn revisions_ascend(backend: &mut dyn Backend) {
     put(
         &*archive,
         branch,
-        &page([Message { kind: "image".to_owned(), text: String::new(), ..text("n1", "c", "", &[], 5) }]),
+        &page([Message {
+            kind: "image".to_owned(),
+            text: String::new(),
+            expires_at: Some(6),
+            ..text("n1", "c", "", &[], 5)
+        }]),
     )
     .await;
     put(&*archive, hq, &page([text("m10", "c", "a", &["b"], NEW_YEAR), text("l1", "c", "a", &["b"], NEW_YEAR)])).await;
@@ -46,17 +51,7 @@ pub(super) async fn revisions_ascend(backend: &mut dyn Backend) {
     }
     let ids: Vec<_> = whole.iter().map(|row| row.id).collect();
     for (row, message) in whole.iter().zip(archive.messages_by_id(&ids).await.unwrap()) {
-        let expected = FeedRow {
-            rev: message.rev,
-            id: message.id,
-            instance: message.instance,
-            conversation: message.conversation,
-            sender: message.sender,
-            kind: message.kind,
-            sent_at: message.sent_at,
-            text: message.text,
-        };
-        assert_eq!(row, &expected);
+        assert_eq!(row, &FeedRow::from(&message));
     }
 }
 

@@ -7,10 +7,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::sync::Arc;
+use stele_archive::ops::Place;
 use stele_archive::{ConversationId, FeedRow, InstanceId, MessageId, PersonId, Rev};
 
 /// Longest substring that is asked for.
 const LONGEST: usize = 20;
+
+/// Microseconds of an hour.
+const HOUR: i64 = 3_600_000_000;
 
 fn row(rev: i64, text: &str) -> FeedRow {
     FeedRow {
@@ -21,6 +25,7 @@ fn row(rev: i64, text: &str) -> FeedRow {
         sender: Some(PersonId(1)),
         kind: "text".into(),
         sent_at: rev * 1_000_000,
+        expires_at: None,
         text: text.into(),
     }
 }
@@ -53,6 +58,7 @@ pub async fn begins_empty(fixture: &dyn Fixture) {
     assert_eq!(index.watermark().await.unwrap(), Watermark::default());
     assert_eq!(find(&*index, &ask("a")).await, IndexPage::default());
     assert_eq!(find(&*index, &ask("合同")).await, IndexPage::default());
+    assert_eq!(find(&*index, &ask("")).await, IndexPage::default());
     assert_eq!(index.day_counts().await.unwrap(), (Rev(0), vec![]));
     index.settle().await.unwrap();
     index.verify().await.unwrap();
@@ -89,8 +95,8 @@ pub async fn passes_over_what_it_has(fixture: &dyn Fixture) {
     assert_eq!(index.day_counts().await.unwrap(), (Rev(4), day_counts(&all)));
 }
 
-/// Rows without a text only move the watermark.
-pub async fn ignores_empty_texts(fixture: &dyn Fixture) {
+/// Rows without a text are found by a query without a text, and by no other; no day counts them.
+pub async fn takes_in_empty_texts(fixture: &dyn Fixture) {
     let all = rows(&["", "a", "", ""]);
     let index = fixture.open().await;
     feed(&*index, &all[..1]).await;
@@ -98,23 +104,27 @@ pub async fn ignores_empty_texts(fixture: &dyn Fixture) {
     feed(&*index, &all[1..]).await;
     assert_eq!(index.watermark().await.unwrap(), Watermark::at(&all[3]));
     assert_eq!(ids(&*index, &ask("a")).await, [2]);
+    assert_eq!(ids(&*index, &ask("")).await, [4, 3, 2, 1]);
     assert_eq!(index.day_counts().await.unwrap(), (Rev(4), day_counts(&all)));
+    assert_eq!(day_counts(&all).iter().map(|day| day.messages).sum::<u64>(), 1);
 }
 
-/// Each filter alone, together, and with what nothing has.
+/// Each filter alone, together, and with what nothing has; with a text of one token and of several, and without one.
 pub async fn filters(fixture: &dyn Fixture) {
-    let mut all = rows(&["找我"; 12]);
+    let mut all = rows(&["来找我"; 12]);
+    all[10].text.clear();
     for (row, n) in all.iter_mut().zip(0i64..) {
         row.instance = InstanceId(1 + n % 2);
         row.conversation = ConversationId(10 + n % 3);
         row.sender = (n % 4 != 0).then_some(PersonId(20 + n % 4));
-        row.kind = ["text", "image", ""][(n % 3) as usize].into();
+        row.kind = ["text", "image", "", &"长".repeat(30_000)][(n % 4) as usize].into();
+        row.expires_at = (n % 5 == 0).then_some(n * 1_000_000);
     }
     let index = fixture.open().await;
     feed(&*index, &all[..7]).await;
     feed(&*index, &all[7..]).await;
 
-    let base = ask("找我");
+    let base = IndexQuery::default();
     let kinds = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>();
     let queries = [
         base.clone(),
@@ -128,6 +138,16 @@ pub async fn filters(fixture: &dyn Fixture) {
         IndexQuery { kinds: kinds(&["image"]), ..base.clone() },
         IndexQuery { kinds: kinds(&["", "text"]), ..base.clone() },
         IndexQuery { kinds: kinds(&["video"]), ..base.clone() },
+        IndexQuery { kinds: vec!["长".repeat(30_000), "text".into()], ..base.clone() },
+        IndexQuery { kinds: kinds(&["text", "image", "text"]), except_kinds: kinds(&["text"]), ..base.clone() },
+        IndexQuery { kinds: kinds(&["text"]), except_kinds: kinds(&["text"]), ..base.clone() },
+        IndexQuery { except_kinds: kinds(&["text", "video", "text"]), ..base.clone() },
+        IndexQuery { except_kinds: kinds(&["", "image"]), sender: Some(PersonId(23)), ..base.clone() },
+        IndexQuery { unexpired_at: Some(-1), ..base.clone() },
+        IndexQuery { unexpired_at: Some(0), ..base.clone() },
+        IndexQuery { unexpired_at: Some(4_999_999), ..base.clone() },
+        IndexQuery { unexpired_at: Some(5_000_000), kinds: kinds(&["image", "text"]), ..base.clone() },
+        IndexQuery { unexpired_at: Some(i64::MAX), ..base.clone() },
         IndexQuery { since: Some(4_000_000), ..base.clone() },
         IndexQuery { until: Some(4_000_000), ..base.clone() },
         IndexQuery { since: Some(4_000_000), until: Some(4_000_001), ..base.clone() },
@@ -142,25 +162,33 @@ pub async fn filters(fixture: &dyn Fixture) {
             ..base.clone()
         },
     ];
-    for query in queries {
-        assert_eq!(find(&*index, &query).await, expected(&all, &query), "{query:?}");
+    for text in ["", "找", "找我", "来找我"] {
+        for sort in [Sort::Newest, Sort::Oldest, Sort::Relevance] {
+            for limit in [100, 0] {
+                for query in &queries {
+                    let query = IndexQuery { sort, limit, phrase: fold(text), ..query.clone() };
+                    assert_eq!(find(&*index, &query).await, expected(&all, &query), "{query:?}");
+                }
+            }
+        }
     }
 }
 
-/// Both orders, ties included, across commits; pages partition the whole, whatever their size.
+/// All orders, ties included, across commits; pages partition the whole, whatever their size.
 pub async fn orders_and_pages(fixture: &dyn Fixture) {
     let mut all: Vec<FeedRow> = (1..=60).map(|rev| row(rev, &"关键 ".repeat(1 + rev as usize % 3))).collect();
     for row in &mut all {
         // Out of order in time, with many ties, and before 1970.
         row.sent_at = (row.rev.0 * 7 % 5 - 2) * 86_400_000_000;
         row.text += &"长".repeat(row.rev.0 as usize % 4);
+        row.kind = ["text", "image"][row.rev.0 as usize % 2].into();
     }
     let index = fixture.open().await;
     for batch in all.chunks(9) {
         feed(&*index, batch).await;
     }
-    for sort in [Sort::Newest, Sort::Relevance] {
-        for word in ["关键", "键", "关键 "] {
+    for sort in [Sort::Newest, Sort::Oldest, Sort::Relevance] {
+        for word in ["关键", "键", "关键 ", ""] {
             let base = IndexQuery { sort, ..ask(word) };
             for (offset, limit) in
                 [(0, 100), (0, 1), (0, 7), (7, 7), (59, 7), (60, 7), (500, 3), (0, 0), (30, 0), (13, 29)]
@@ -170,7 +198,63 @@ pub async fn orders_and_pages(fixture: &dyn Fixture) {
             }
         }
     }
+    for sort in [Sort::Newest, Sort::Oldest] {
+        for word in ["关键", "关键 ", ""] {
+            // From every hit on, and from where there is none.
+            let places = all.iter().map(|row| Place { sent_at: row.sent_at, id: row.id.0 });
+            let edges = [(i64::MIN, i64::MIN), (i64::MAX, i64::MAX), (0, i64::MIN), (0, i64::MAX), (1, 0)];
+            for place in places.chain(edges.map(|(sent_at, id)| Place { sent_at, id })) {
+                for (limit, offset) in [(100, 0), (3, 0), (3, 2), (0, 0)] {
+                    let except_kinds = if limit == 3 { vec!["image".into()] } else { vec![] };
+                    let query = IndexQuery { sort, beyond: Some(place), limit, offset, except_kinds, ..ask(word) };
+                    assert_eq!(find(&*index, &query).await, expected(&all, &query), "{query:?}");
+                }
+            }
+        }
+    }
     assert_eq!(index.day_counts().await.unwrap(), (Rev(60), day_counts(&all)));
+}
+
+/// Of many rows that came about in the order of time the first ones, whatever they are told by; and their number.
+pub async fn finds_the_first_of_many(fixture: &dyn Fixture) {
+    let all: Vec<FeedRow> = (1..=20_000)
+        .map(|rev: i64| FeedRow {
+            // Some came an hour late, and now and then one is much older.
+            sent_at: if rev % 997 == 0 { rev } else { rev * 1_000_000 + rev * 7_919 % 3_600 * 1_000_000 },
+            instance: InstanceId(1 + rev % 2),
+            sender: (rev % 3 == 0).then_some(PersonId(rev / 5_000)),
+            kind: ["text", "image", "text", "part"][(rev / 3 % 4) as usize].into(),
+            ..row(rev, if rev % 5 == 0 { "好" } else { "" })
+        })
+        .collect();
+    let index = fixture.open().await;
+    for batch in all.chunks(15_000) {
+        feed(&*index, batch).await;
+    }
+    let kinds = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>();
+    let place = |rev: i64| Some(Place { sent_at: rev * 1_000_000, id: 0 });
+    let queries = [
+        IndexQuery::default(),
+        IndexQuery { instances: vec![InstanceId(1)], ..IndexQuery::default() },
+        IndexQuery { instances: vec![InstanceId(1), InstanceId(2)], ..IndexQuery::default() },
+        IndexQuery { sender: Some(PersonId(1)), ..IndexQuery::default() },
+        IndexQuery { kinds: kinds(&["part", "image"]), ..IndexQuery::default() },
+        IndexQuery { except_kinds: kinds(&["part", "image"]), ..IndexQuery::default() },
+        IndexQuery { except_kinds: kinds(&["part"]), instances: vec![InstanceId(2)], ..IndexQuery::default() },
+        IndexQuery { since: Some(10_000_000_000), ..IndexQuery::default() },
+        ask("好"),
+    ];
+    for query in queries {
+        for sort in [Sort::Newest, Sort::Oldest, Sort::Relevance] {
+            let places = if sort == Sort::Relevance { vec![None] } else { vec![None, place(3_000), place(14_000)] };
+            for beyond in places {
+                for (offset, limit) in [(0, 20), (4_000, 5), (0, 0)] {
+                    let query = IndexQuery { sort, beyond, offset, limit, ..query.clone() };
+                    assert_eq!(find(&*index, &query).await, expected(&all, &query), "{query:?}");
+                }
+            }
+        }
+    }
 }
 
 /// Real questions with known answers; nothing in them is syntax.
@@ -264,39 +348,58 @@ pub async fn finds_every_substring(fixture: &dyn Fixture) {
     }
 }
 
-fn any_row() -> impl Strategy<Value = (i64, i64, Option<i64>, usize, i64, String)> {
-    let sender = prop::option::of(1i64..4);
-    (1i64..4, 1i64..6, sender, 0usize..3, -5i64..40, text(0..=10))
+fn any_row() -> impl Strategy<Value = FeedRow> {
+    let (sender, expires) = (prop::option::of(1i64..4), prop::option::weighted(0.1, -5i64..40));
+    (1i64..4, 1i64..6, sender, 0usize..3, (-5i64..40, expires), text(0..=10)).prop_map(
+        |(instance, conversation, sender, kind, (hour, expires), text)| FeedRow {
+            instance: InstanceId(instance),
+            conversation: ConversationId(conversation),
+            sender: sender.map(PersonId),
+            kind: ["text", "image", "file"][kind].into(),
+            sent_at: hour * HOUR,
+            expires_at: expires.map(|hour| hour * HOUR),
+            ..row(0, &text)
+        },
+    )
 }
 
 fn any_query() -> impl Strategy<Value = IndexQuery> {
     (
-        text(1..=3),
+        text(0..=3),
         prop::collection::vec((1i64..4).prop_map(InstanceId), 0..3),
         prop::option::of((1i64..6).prop_map(ConversationId)),
         prop::option::of((1i64..4).prop_map(PersonId)),
-        prop::collection::vec(
-            prop::sample::select(&["text", "image", "file", "none"][..]).prop_map(str::to_owned),
-            0..3,
-        ),
-        (prop::option::of(-5i64..40), prop::option::of(-5i64..40)),
-        any::<bool>(),
+        (any_kinds(), any_kinds()),
+        [(); 3].map(|()| prop::option::of(-5i64..40)),
+        prop::sample::select(&[Sort::Newest, Sort::Oldest, Sort::Relevance][..]),
+        prop::option::of((-5i64..40, 1_000i64..1_200)),
         (0usize..12, 0usize..12),
     )
-        .prop_map(|(text, instances, conversation, sender, kinds, (since, until), newest, (offset, limit))| {
-            IndexQuery {
-                phrase: fold(&text),
-                instances,
-                conversation,
-                sender,
-                kinds,
-                since: since.map(|hours| hours * 3_600_000_000),
-                until: until.map(|hours| hours * 3_600_000_000),
-                sort: if newest { Sort::Newest } else { Sort::Relevance },
-                offset,
-                limit,
-            }
-        })
+        .prop_map(
+            |(text, instances, conversation, sender, (kinds, except_kinds), times, sort, beyond, (offset, limit))| {
+                let [since, until, unexpired_at] = times.map(|hour| hour.map(|hour| hour * HOUR));
+                let beyond = beyond.filter(|_| sort != Sort::Relevance);
+                IndexQuery {
+                    phrase: fold(&text),
+                    instances,
+                    conversation,
+                    sender,
+                    kinds,
+                    except_kinds,
+                    since,
+                    until,
+                    unexpired_at,
+                    sort,
+                    beyond: beyond.map(|(hour, id)| Place { sent_at: hour * HOUR, id }),
+                    offset,
+                    limit,
+                }
+            },
+        )
+}
+
+fn any_kinds() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(prop::sample::select(&["text", "image", "file", "none"][..]).prop_map(str::to_owned), 0..3)
 }
 
 /// Random rows and random questions with all filters, orders and pages, restarts in between.
@@ -307,17 +410,9 @@ pub async fn agrees_with_a_scan(fixture: &dyn Fixture) {
     let mut all: Vec<FeedRow> = Vec::new();
     for round in 0..fixture.rounds() {
         let first = all.len();
-        for (instance, conversation, sender, kind, hour, text) in
-            batches.new_tree(&mut runner).expect("rows can be made").current()
-        {
-            all.push(FeedRow {
-                instance: InstanceId(instance),
-                conversation: ConversationId(conversation),
-                sender: sender.map(PersonId),
-                kind: ["text", "image", "file"][kind].into(),
-                sent_at: hour * 3_600_000_000,
-                ..row(all.len() as i64 + 1, &text)
-            });
+        for made in batches.new_tree(&mut runner).expect("rows can be made").current() {
+            let FeedRow { rev, id, .. } = row(all.len() as i64 + 1, "");
+            all.push(FeedRow { rev, id, ..made });
         }
         feed(&*index, &all[first..]).await;
         if round % 5 == 4 {
@@ -414,7 +509,7 @@ pub async fn is_sound_and_can_be_condemned(fixture: &dyn Fixture) {
     feed(&*index, &all).await;
     index.verify().await.unwrap();
     let health = index.health();
-    assert_eq!((health.documents, health.problem, health.condemned), (2, None, None));
+    assert_eq!((health.documents, health.problem, health.condemned), (3, None, None));
     index.condemn("first");
     index.condemn("second");
     assert_eq!(index.health().condemned.as_deref(), Some("first"));

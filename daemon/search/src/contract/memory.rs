@@ -39,7 +39,7 @@ impl MemoryArchive {
 
     /// All rows of the feed.
     pub fn rows(&self) -> Vec<FeedRow> {
-        self.lock().iter().map(row).collect()
+        self.lock().iter().map(FeedRow::from).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<StoredMessage>> {
@@ -47,23 +47,10 @@ impl MemoryArchive {
     }
 }
 
-fn row(message: &StoredMessage) -> FeedRow {
-    FeedRow {
-        rev: message.rev,
-        id: message.id,
-        instance: message.instance,
-        conversation: message.conversation,
-        sender: message.sender,
-        kind: message.kind.clone(),
-        sent_at: message.sent_at,
-        text: message.text.clone(),
-    }
-}
-
 #[async_trait]
 impl Feed for MemoryArchive {
     async fn feed(&self, after: Rev, limit: u32) -> Result<Vec<FeedRow>> {
-        Ok(self.lock().iter().filter(|message| message.rev > after).take(limit as usize).map(row).collect())
+        Ok(self.lock().iter().filter(|message| message.rev > after).take(limit as usize).map(FeedRow::from).collect())
     }
 
     async fn last_rev(&self) -> Result<Rev> {
@@ -71,7 +58,7 @@ impl Feed for MemoryArchive {
     }
 
     async fn day_counts(&self, upto: Rev) -> Result<Vec<DayCount>> {
-        let rows: Vec<FeedRow> = self.lock().iter().filter(|message| message.rev <= upto).map(row).collect();
+        let rows: Vec<FeedRow> = self.lock().iter().filter(|message| message.rev <= upto).map(FeedRow::from).collect();
         Ok(model::day_counts(&rows))
     }
 }
@@ -136,6 +123,7 @@ impl Queries for MemoryArchive {
             .filter(|message| query.kinds.is_empty() || query.kinds.contains(&message.kind))
             .filter(|message| query.since.is_none_or(|since| message.sent_at >= since))
             .filter(|message| query.until.is_none_or(|until| message.sent_at < until))
+            .filter(|message| query.unexpired_at.is_none_or(|at| message.expires_at.is_none_or(|end| end > at)))
             .cloned()
             .collect();
         let total = rows.len() as u64;

@@ -3,14 +3,16 @@
 use super::EmbeddedOptions;
 use super::failure::classify;
 use super::schema::{FORMAT, Fields, register_tokenizers};
+use super::spans::Spans;
 use crate::error::IndexError;
 use crate::index::Watermark;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use stele_archive::FeedRow;
+use tantivy::index::SegmentId;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy, UserOperation};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader};
 
 /// Documents handed to a worker thread at once. A commit of fewer makes one segment and leaves the other threads alone.
 const HAND_OVER_ROWS: usize = 256;
@@ -28,6 +30,24 @@ const LARGE_SEGMENT: usize = 5_000_000;
 pub(super) struct View {
     pub searcher: Searcher,
     pub watermark: Watermark,
+    /// Those of each segment of the searcher, in its order.
+    spans: Vec<Arc<Spans>>,
+}
+
+impl View {
+    /// What is known of the segments that were seen before is kept.
+    fn new(searcher: Searcher, watermark: Watermark, before: Option<&Self>) -> Self {
+        let seen: BTreeMap<SegmentId, &Arc<Spans>> =
+            before.into_iter().flat_map(Self::segments).map(|(segment, spans)| (segment.segment_id(), spans)).collect();
+        let known = |segment: &SegmentReader| seen.get(&segment.segment_id()).copied().cloned().unwrap_or_default();
+        let spans = searcher.segment_readers().iter().map(known).collect();
+        Self { searcher, watermark, spans }
+    }
+
+    /// The segments.
+    pub fn segments(&self) -> impl Iterator<Item = (&SegmentReader, &Arc<Spans>)> {
+        self.searcher.segment_readers().iter().zip(&self.spans)
+    }
 }
 
 pub(super) struct Generation {
@@ -83,7 +103,7 @@ impl Generation {
             let (present, documents) = (searcher.num_docs(), payload.documents);
             return Err(IndexError::Corrupt(format!("it has {present} of {documents} documents")));
         }
-        let view = Mutex::new(Arc::new(View { searcher, watermark: payload.watermark }));
+        let view = Mutex::new(Arc::new(View::new(searcher, payload.watermark, None)));
         let options = options.clone();
         Ok(Self { number, fields, folder, index, reader, options, writer: Mutex::new(None), view })
     }
@@ -130,7 +150,7 @@ impl Generation {
         for chunk in rows.chunks(HAND_OVER_ROWS) {
             let additions: Vec<UserOperation> = chunk
                 .iter()
-                .filter(|row| row.rev > present.watermark.rev && !row.text.is_empty())
+                .filter(|row| row.rev > present.watermark.rev)
                 .map(|row| UserOperation::Add(self.fields.document(row)))
                 .collect();
             documents += additions.len() as u64;
@@ -169,7 +189,7 @@ impl Generation {
 
     fn refresh(&self, watermark: Watermark) -> Result<(), IndexError> {
         self.reader.reload().map_err(classify)?;
-        let view = Arc::new(View { searcher: self.reader.searcher(), watermark });
+        let view = Arc::new(View::new(self.reader.searcher(), watermark, Some(&self.view())));
         *self.view.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = view;
         Ok(())
     }

@@ -1,260 +1,168 @@
 //! Finding the messages of a segment that contain a phrase.
 //!
 //! Evaluated here and not by tantivy's query tree for three reasons: the number of occurrences must come out exactly (it
-//! is the relevance, see [`relevance`]), and tantivy folds it into a score; the cheap filters on columns
-//! must run before the dear look at positions; and hits of a large window need no id to be turned down.
+//! is the relevance, see [`relevance`]), and tantivy folds it into a score; the cheap filters must run before the dear look at
+//! positions; and hits of a large window need no id to be turned down.
+//!
+//! Where neither positions nor columns decide, as in a search without a text, hits are counted by their postings alone, and
+//! only those stretches of the segment are looked at whose times may be among the first (see [`Span`]).
 
+use super::candidates::{Candidates, Kinds};
 use super::schema::{self, Fields};
-use crate::fold::covering_pairs;
+use super::spans::Span;
 use crate::index::{IndexQuery, Sort};
 use crate::rank::{Rank, Top, relevance};
 use std::sync::Arc;
 use stele_archive::MessageId;
 use tantivy::columnar::{ColumnIndex, ColumnValues};
 use tantivy::fastfield::Column;
-use tantivy::postings::{Postings, SegmentPostings};
-use tantivy::schema::IndexRecordOption;
-use tantivy::{DocId, DocSet, SegmentReader, TERMINATED, Term};
+use tantivy::{DocId, SegmentReader, TERMINATED};
 
 type Values<T> = Arc<dyn ColumnValues<T>>;
 
 /// The values of a column by document. Every document has exactly one, so the look into which ones do can be spared; it
 /// would cost more than the value.
-fn values<T: PartialOrd + Copy + std::fmt::Debug + Send + Sync + 'static>(column: Column<T>, missing: T) -> Values<T> {
+pub(super) fn values<T>(column: Column<T>, missing: T) -> Values<T>
+where
+    T: PartialOrd + Copy + std::fmt::Debug + Send + Sync + 'static,
+{
     match column.index {
         ColumnIndex::Full => column.values,
         _ => column.first_or_default_col(missing),
     }
 }
 
-/// Adds the hits of a segment to `top`.
-pub(super) fn collect(
-    segment: &SegmentReader,
-    fields: &Fields,
-    query: &IndexQuery,
-    top: &mut Top,
-) -> tantivy::Result<()> {
-    let Some(filters) = Filters::open(segment, query)? else { return Ok(()) };
-    let Some(mut candidates) = Candidates::open(segment, fields, query)? else { return Ok(()) };
-    let ids = values(segment.fast_fields().i64(schema::ID)?, 0);
-    let lengths = match query.sort {
-        Sort::Newest => None,
-        Sort::Relevance => Some(values(segment.fast_fields().u64(schema::LENGTH)?, 0)),
-    };
-    let alive = segment.alive_bitset();
+/// A segment, what its messages are found by, and what is asked.
+pub(super) struct Search<'s> {
+    pub segment: &'s SegmentReader,
+    pub fields: &'s Fields,
+    pub query: &'s IndexQuery,
+}
 
-    let mut doc = candidates.first();
-    while doc != TERMINATED {
-        if alive.is_none_or(|alive| alive.is_alive(doc))
-            && let Some(sent_at) = filters.admit(doc)
-        {
-            let occurrences = candidates.occurrences();
-            if occurrences > 0 {
+impl Search<'_> {
+    /// Adds the hits of the segment to `top`. `spans` tells its stretches; it is asked for only where they help.
+    pub fn collect<'a>(
+        &self,
+        spans: impl FnOnce() -> tantivy::Result<&'a [Span]>,
+        top: &mut Top,
+    ) -> tantivy::Result<()> {
+        let Some(times) = Times::open(self.segment, self.query)? else { return Ok(()) };
+        let Some(mut candidates) = self.candidates(Kinds::Asked)? else { return Ok(()) };
+        let is_scored = self.query.sort == Sort::Relevance && !self.query.phrase.is_empty();
+        let ids = values(self.segment.fast_fields().i64(schema::ID)?, 0);
+        if times.all_pass() && candidates.are_hits() && !is_scored {
+            top.count(self.count()?);
+            return self.pick(spans()?, &times, &ids, top);
+        }
+        let lengths = match is_scored {
+            false => None,
+            true => Some(values(self.segment.fast_fields().u64(schema::LENGTH)?, 0)),
+        };
+        let mut doc = candidates.seek(0);
+        while doc != TERMINATED {
+            if let Some(sent_at) = times.admit(doc)
+                && let Some(occurrences) = candidates.occurrences()
+            {
+                top.count(1);
                 let score = lengths.as_ref().map_or(0, |lengths| relevance(occurrences, lengths.get_val(doc)));
-                if top.could_enter(score, sent_at) {
-                    top.push(Rank { score, sent_at, id: MessageId(ids.get_val(doc)) });
-                } else {
-                    top.count();
+                if top.could_keep(score, sent_at..=sent_at) {
+                    top.keep(Rank { score, sent_at, id: MessageId(ids.get_val(doc)) });
                 }
             }
+            doc = candidates.next();
         }
-        doc = candidates.next();
+        Ok(())
     }
-    Ok(())
+
+    fn candidates(&self, kinds: Kinds) -> tantivy::Result<Option<Candidates>> {
+        Candidates::open(self.segment, self.fields, self.query, kinds)
+    }
+
+    /// How many candidates there are.
+    fn count(&self) -> tantivy::Result<u64> {
+        let count = |kinds| Ok(self.candidates(kinds)?.map_or(0, Candidates::count));
+        if !self.query.kinds.is_empty() || self.query.except_kinds.is_empty() {
+            return count(Kinds::Asked);
+        }
+        // A message has one kind, so these add up.
+        let (all, excepted): (u64, u64) = (count(Kinds::All)?, count(Kinds::Excepted)?);
+        Ok(all - excepted)
+    }
+
+    /// Keeps the first of the candidates, which have been counted. Stretches are looked at in the order in which they may come,
+    /// twice as many each time, so that it costs no more than twice a walk through all candidates.
+    fn pick(&self, spans: &[Span], times: &Times, ids: &Values<i64>, top: &mut Top) -> tantivy::Result<()> {
+        let mut spans: Vec<&Span> = spans.iter().filter(|span| top.could_keep(0, span.sent.clone())).collect();
+        spans.sort_by(|a, b| self.query.sort.compare_spans(&a.sent, &b.sent));
+        let mut many = 1;
+        while !spans.is_empty() {
+            let later = spans.split_off(many.min(spans.len()));
+            spans.retain(|span| top.could_keep(0, span.sent.clone()));
+            if spans.is_empty() {
+                break;
+            }
+            spans.sort_by_key(|span| span.docs.start);
+            let Some(mut candidates) = self.candidates(Kinds::Asked)? else { break };
+            for span in &spans {
+                let mut doc = candidates.seek(span.docs.start);
+                while doc < span.docs.end {
+                    let sent_at = times.sent_at(doc);
+                    if top.could_keep(0, sent_at..=sent_at) {
+                        top.keep(Rank { score: 0, sent_at, id: MessageId(ids.get_val(doc)) });
+                    }
+                    doc = candidates.next();
+                }
+            }
+            (spans, many) = (later, many * 2);
+        }
+        Ok(())
+    }
 }
 
-/// What is only compared once a message is a candidate.
-struct Filters {
+/// When messages were sent and when they expire: what is only compared once one is a candidate.
+struct Times {
     sent_at: Values<i64>,
-    since: i64,
+    /// What is asked for, where not all of the segment is.
+    since: Option<i64>,
     until: Option<i64>,
-    instances: Option<(Values<i64>, Vec<i64>)>,
-    kinds: Option<(Column<u64>, Vec<u64>)>,
+    /// Where something has expired.
+    expired: Option<(Column<i64>, i64)>,
 }
 
-impl Filters {
+impl Times {
     /// `None` when no message of the segment can pass.
     fn open(segment: &SegmentReader, query: &IndexQuery) -> tantivy::Result<Option<Self>> {
         let columns = segment.fast_fields();
         let sent_at = values(columns.i64(schema::SENT_AT)?, 0);
-        let since = query.since.unwrap_or(i64::MIN);
-        if sent_at.max_value() < since || query.until.is_some_and(|until| sent_at.min_value() >= until) {
+        let (first, last) = (sent_at.min_value(), sent_at.max_value());
+        if query.since.is_some_and(|since| last < since) || query.until.is_some_and(|until| first >= until) {
             return Ok(None);
         }
-        let instances = if query.instances.is_empty() {
-            None
-        } else {
-            let wanted = query.instances.iter().map(|instance| instance.0).collect();
-            Some((values(columns.i64(schema::INSTANCE)?, 0), wanted))
-        };
-        let kinds = if query.kinds.is_empty() {
-            None
-        } else {
-            let Some(column) = columns.str(schema::KIND)? else { return Ok(None) };
-            let mut wanted = Vec::with_capacity(query.kinds.len());
-            for kind in &query.kinds {
-                wanted.extend(column.dictionary().term_ord(kind)?);
+        let expired = match query.unexpired_at {
+            None => None,
+            Some(at) => {
+                columns.column_opt(schema::EXPIRES_AT)?.filter(|ends| ends.min_value() <= at).map(|ends| (ends, at))
             }
-            if wanted.is_empty() {
-                return Ok(None);
-            }
-            Some((column.ords().clone(), wanted))
         };
-        Ok(Some(Self { sent_at, since, until: query.until, instances, kinds }))
+        let since = query.since.filter(|since| first < *since);
+        let until = query.until.filter(|until| last >= *until);
+        Ok(Some(Self { sent_at, since, until, expired }))
+    }
+
+    fn all_pass(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.expired.is_none()
+    }
+
+    fn sent_at(&self, doc: DocId) -> i64 {
+        self.sent_at.get_val(doc)
     }
 
     /// When the message was sent, if it passes.
     fn admit(&self, doc: DocId) -> Option<i64> {
-        let sent_at = self.sent_at.get_val(doc);
-        let passes = sent_at >= self.since
+        let sent_at = self.sent_at(doc);
+        let passes = self.since.is_none_or(|since| sent_at >= since)
             && self.until.is_none_or(|until| sent_at < until)
-            && self.instances.as_ref().is_none_or(|(column, wanted)| wanted.contains(&column.get_val(doc)))
-            && self
-                .kinds
-                .as_ref()
-                .is_none_or(|(column, wanted)| column.first(doc).is_some_and(|kind| wanted.contains(&kind)));
+            && self.expired.as_ref().is_none_or(|(ends, at)| ends.first(doc).is_none_or(|end| end > *at));
         passes.then_some(sent_at)
-    }
-}
-
-/// Messages in which all tokens of the phrase occur and that are of the conversation and sender asked for.
-struct Candidates {
-    /// The rarest first: it is walked, the others are sought in.
-    lists: Vec<List>,
-    /// Positions of the phrase so far, and those of one more token.
-    positions: (Vec<u32>, Vec<u32>),
-}
-
-struct List {
-    postings: SegmentPostings,
-    role: Role,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
-    /// Restricts the candidates.
-    Filter,
-    /// The whole phrase is this token.
-    Phrase,
-    /// A token of the phrase; added to its positions this gives the same number for all tokens of one occurrence.
-    Part(u32),
-}
-
-impl Candidates {
-    /// `None` when no message of the segment can be a hit.
-    fn open(segment: &SegmentReader, fields: &Fields, query: &IndexQuery) -> tantivy::Result<Option<Self>> {
-        let frequencies = match query.sort {
-            Sort::Newest => IndexRecordOption::Basic,
-            Sort::Relevance => IndexRecordOption::WithFreqs,
-        };
-        let pairs = covering_pairs(&query.phrase);
-        let mut wanted = Vec::with_capacity(pairs.len() + 2);
-        match pairs.as_slice() {
-            [] => wanted.push((Term::from_field_text(fields.chars, &query.phrase), frequencies, Role::Phrase)),
-            [(_, pair)] => wanted.push((Term::from_field_text(fields.pairs, pair), frequencies, Role::Phrase)),
-            [.., (last, _)] => wanted.extend(pairs.iter().map(|(at, pair)| {
-                let term = Term::from_field_text(fields.pairs, pair);
-                (term, IndexRecordOption::WithFreqsAndPositions, Role::Part(last - at))
-            })),
-        }
-        if let Some(conversation) = query.conversation {
-            let term = Term::from_field_i64(fields.conversation, conversation.0);
-            wanted.push((term, IndexRecordOption::Basic, Role::Filter));
-        }
-        if let Some(sender) = query.sender {
-            wanted.push((Term::from_field_i64(fields.sender, sender.0), IndexRecordOption::Basic, Role::Filter));
-        }
-
-        let mut lists = Vec::with_capacity(wanted.len());
-        for (term, option, role) in wanted {
-            let Some(postings) = segment.inverted_index(term.field())?.read_postings(&term, option)? else {
-                return Ok(None);
-            };
-            lists.push(List { postings, role });
-        }
-        lists.sort_by_key(|list| list.postings.doc_freq());
-        Ok(Some(Self { lists, positions: Default::default() }))
-    }
-
-    fn first(&mut self) -> DocId {
-        let doc = self.lists[0].postings.doc();
-        self.settle(doc)
-    }
-
-    fn next(&mut self) -> DocId {
-        let doc = self.lists[0].postings.advance();
-        self.settle(doc)
-    }
-
-    /// The first message from `doc` on, where the rarest list stands, that is in all lists.
-    fn settle(&mut self, mut doc: DocId) -> DocId {
-        let (rarest, others) = self.lists.split_first_mut().expect("a phrase has at least one token");
-        'candidates: while doc != TERMINATED {
-            for other in others.iter_mut() {
-                let mut at = other.postings.doc();
-                if at < doc {
-                    at = other.postings.seek(doc);
-                }
-                if at > doc {
-                    doc = rarest.postings.seek(at);
-                    continue 'candidates;
-                }
-            }
-            break;
-        }
-        doc
-    }
-
-    /// How often the phrase occurs in the present message. Where it consists of one token and nobody asked for
-    /// frequencies this is 1.
-    fn occurrences(&mut self) -> u64 {
-        let (found, next) = &mut self.positions;
-        let mut first = true;
-        for list in &mut self.lists {
-            match list.role {
-                Role::Filter => {}
-                Role::Phrase => return u64::from(list.postings.term_freq()),
-                Role::Part(shift) if first => {
-                    list.postings.positions_with_offset(shift, found);
-                    first = false;
-                }
-                Role::Part(shift) => {
-                    list.postings.positions_with_offset(shift, next);
-                    keep_common(found, next);
-                }
-            }
-            if !first && found.is_empty() {
-                return 0;
-            }
-        }
-        found.len() as u64
-    }
-}
-
-/// Keeps what is in both of two ascending lists.
-fn keep_common(found: &mut Vec<u32>, other: &[u32]) {
-    let mut other = other.iter().peekable();
-    found.retain(|position| {
-        while other.next_if(|next| *next < position).is_some() {}
-        other.peek() == Some(&position)
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn common_positions() {
-        for (found, other, expected) in [
-            (vec![], vec![1], vec![]),
-            (vec![1, 3, 5, 7], vec![3, 4, 7, 9], vec![3, 7]),
-            (vec![1, 2], vec![], vec![]),
-            (vec![4], vec![4], vec![4]),
-        ] {
-            let mut kept = found.clone();
-            keep_common(&mut kept, &other);
-            assert_eq!(kept, expected, "{found:?} and {other:?}");
-        }
     }
 }

@@ -22,16 +22,19 @@
 //! then finds the watermark at 0 and fills it again. Damage that shows later (a panic while reading, a vanished folder, a
 //! wrong checksum) is reported as [`IndexError::Corrupt`], upon which the tailer calls `clear`.
 
+mod candidates;
 mod failure;
 mod generation;
 mod matches;
 mod schema;
+mod spans;
 
 use crate::error::IndexError;
 use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Watermark};
 use crate::rank::Top;
 use async_trait::async_trait;
 use generation::Generation;
+use matches::{Search, values};
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -213,9 +216,10 @@ impl SearchIndex for EmbeddedIndex {
         self.blocking(move |inner| {
             let generation = inner.current();
             let view = generation.view();
-            let mut top = Top::new(if query.limit == 0 { 0 } else { query.offset.saturating_add(query.limit) });
-            for segment in view.searcher.segment_readers() {
-                matches::collect(segment, &generation.fields, &query, &mut top).map_err(failure::classify)?;
+            let mut top = Top::new(query.sort, query.beyond, query.window());
+            for (segment, spans) in view.segments() {
+                let search = Search { segment, fields: &generation.fields, query: &query };
+                search.collect(|| spans.of(segment), &mut top).map_err(failure::classify)?;
             }
             let (mut hits, total) = top.finish();
             hits.drain(..query.offset.min(hits.len()));
@@ -229,9 +233,10 @@ impl SearchIndex for EmbeddedIndex {
             let view = inner.current().view();
             let mut days: BTreeMap<i64, u64> = BTreeMap::new();
             for segment in view.searcher.segment_readers() {
-                let sent_at =
-                    segment.fast_fields().column_first_or_default::<i64>(schema::SENT_AT).map_err(failure::classify)?;
-                for doc in segment.doc_ids_alive() {
+                let columns = segment.fast_fields();
+                let sent_at = values(columns.i64(schema::SENT_AT).map_err(failure::classify)?, 0);
+                let lengths = values(columns.u64(schema::LENGTH).map_err(failure::classify)?, 0);
+                for doc in (0..segment.max_doc()).filter(|doc| lengths.get_val(*doc) > 0) {
                     *days.entry(sent_at.get_val(doc).div_euclid(DAY)).or_default() += 1;
                 }
             }

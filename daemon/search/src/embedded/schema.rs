@@ -1,13 +1,13 @@
 //! Fields and tokens of the embedded index.
 
 use crate::fold::{FOLD_VERSION, fold};
-use stele_archive::FeedRow;
+use stele_archive::{ConversationId, FeedRow, InstanceId, PersonId};
 use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager};
-use tantivy::{Index, TantivyDocument};
+use tantivy::{Index, TantivyDocument, Term};
 
 /// Version of fields and layout; the version of tokens is part of it.
-pub(super) const FORMAT: u64 = 1_000 * FOLD_VERSION as u64 + 1;
+pub(super) const FORMAT: u64 = 1_000 * FOLD_VERSION as u64 + 2;
 
 /// Number of characters per token, as the tokenizers are called in the schema.
 const PAIRS: &str = "stele_pairs";
@@ -15,23 +15,26 @@ const CHARS: &str = "stele_chars";
 
 /// Fast fields are read by name.
 pub(super) const ID: &str = "id";
-pub(super) const INSTANCE: &str = "instance";
 pub(super) const SENT_AT: &str = "sent_at";
-pub(super) const KIND: &str = "kind";
+pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const LENGTH: &str = "length";
 
-/// The fields. What narrows a search to few messages (conversation, sender) has postings; what is only compared, once a
-/// message is a candidate (instance, kind, time), is a column; nothing is stored, since rows are shown from the archive.
+/// Longest kind that is told from others, in bytes: a token must not be much longer.
+const LONGEST_KIND: usize = 60_000;
+
+/// The fields. What is one of a few has postings, so that it can be counted without looking at messages (instance,
+/// conversation, sender, kind); times are columns; nothing is stored, since rows are shown from the archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields {
     pub pairs: Field,
     pub chars: Field,
-    pub conversation: Field,
-    pub sender: Field,
-    id: Field,
     instance: Field,
-    sent_at: Field,
+    conversation: Field,
+    sender: Field,
     kind: Field,
+    id: Field,
+    sent_at: Field,
+    expires_at: Field,
     length: Field,
 }
 
@@ -48,12 +51,13 @@ impl Fields {
         let fields = Self {
             pairs: schema.add_text_field("pairs", tokens(PAIRS, IndexRecordOption::WithFreqsAndPositions)),
             chars: schema.add_text_field("chars", tokens(CHARS, IndexRecordOption::WithFreqs)),
+            instance: schema.add_i64_field("instance", postings.clone()),
             conversation: schema.add_i64_field("conversation", postings.clone()),
             sender: schema.add_i64_field("sender", postings),
+            kind: schema.add_text_field("kind", tokens("raw", IndexRecordOption::Basic)),
             id: schema.add_i64_field(ID, column.clone()),
-            instance: schema.add_i64_field(INSTANCE, column.clone()),
             sent_at: schema.add_i64_field(SENT_AT, column.clone()),
-            kind: schema.add_text_field(KIND, TextOptions::default().set_fast("raw")),
+            expires_at: schema.add_i64_field(EXPIRES_AT, column.clone()),
             length: schema.add_u64_field(LENGTH, column),
         };
         (schema.build(), fields)
@@ -64,17 +68,41 @@ impl Fields {
         let mut document = TantivyDocument::default();
         document.add_text(self.pairs, &folded);
         document.add_text(self.chars, &folded);
+        document.add_i64(self.instance, row.instance.0);
         document.add_i64(self.conversation, row.conversation.0);
         if let Some(sender) = row.sender {
             document.add_i64(self.sender, sender.0);
         }
+        document.add_text(self.kind, told(&row.kind));
         document.add_i64(self.id, row.id.0);
-        document.add_i64(self.instance, row.instance.0);
         document.add_i64(self.sent_at, row.sent_at);
-        document.add_text(self.kind, &row.kind);
+        if let Some(expires_at) = row.expires_at {
+            document.add_i64(self.expires_at, expires_at);
+        }
         document.add_u64(self.length, folded.chars().count() as u64);
         document
     }
+
+    pub fn instance(&self, id: InstanceId) -> Term {
+        Term::from_field_i64(self.instance, id.0)
+    }
+
+    pub fn conversation(&self, id: ConversationId) -> Term {
+        Term::from_field_i64(self.conversation, id.0)
+    }
+
+    pub fn sender(&self, id: PersonId) -> Term {
+        Term::from_field_i64(self.sender, id.0)
+    }
+
+    pub fn kind(&self, kind: &str) -> Term {
+        Term::from_field_text(self.kind, told(kind))
+    }
+}
+
+/// As much of a kind as is told from others.
+fn told(kind: &str) -> &str {
+    &kind[..kind.floor_char_boundary(LONGEST_KIND)]
 }
 
 /// Makes the tokenizers of the schema known to an index.

@@ -86,6 +86,9 @@ async fn request_of(
             _ => return Err(Failure::bad(format!("unknown parameter {key:?}"))),
         }
     }
+    if request.text.is_empty() {
+        return Err(Failure::bad("nothing to search for"));
+    }
     if conversation.is_none() && sender.is_none() {
         return Ok(request);
     }

@@ -12,11 +12,11 @@ use stele_archive::{ConversationId, DayCount, Feed, FeedRow, InstanceId, Message
 
 /// Messages readable at once, by revision. Parameters: revision, limit.
 pub(super) const PROMPT: &str = "SELECT m.id, m.id AS rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, \
-    m.text FROM message AS m CROSS JOIN word AS w ON w.id = m.kind WHERE m.id > ? AND m.late IS NULL \
+    m.text, m.expires_at FROM message AS m CROSS JOIN word AS w ON w.id = m.kind WHERE m.id > ? AND m.late IS NULL \
     ORDER BY m.id LIMIT ?";
 /// Recovered messages, by revision. Parameters: revision, limit.
 pub(super) const LATE: &str = "SELECT m.id, m.late AS rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, \
-    m.text FROM message AS m INDEXED BY message_late CROSS JOIN word AS w ON w.id = m.kind WHERE m.late > ? \
+    m.text, m.expires_at FROM message AS m INDEXED BY message_late CROSS JOIN word AS w ON w.id = m.kind WHERE m.late > ? \
     ORDER BY m.late LIMIT ?";
 
 #[async_trait]
@@ -35,6 +35,7 @@ impl Feed for SqliteArchive {
                 kind: row.get(5),
                 sent_at: row.get(6),
                 text: row.get(7),
+                expires_at: row.get(8),
             }));
         }
         // Two ascending runs.
