@@ -3,6 +3,7 @@
 //! The SDK gives the plugin a runtime of its own, speaks the protocol of the boundary, keeps panics inside, and passes logs
 //! and metrics on. The runtime has timers but no sockets: connections belong to the daemon (`http.fetch`).
 
+pub mod commit;
 mod config;
 pub mod entry;
 mod hook;

@@ -1,41 +1,28 @@
-//! Sends, committed together.
-//!
-//! One task takes all messages that wait, gives them ids in order, and makes one `archive.append` of them; what is sent
-//! meanwhile waits for the next. So the order of ids is the order of commit and of delivery, and how many messages a second
-//! are stored does not depend on how long the disk takes for one. A message is answered when it is stored.
-//!
-//! A caller that goes away changes nothing: its message is committed all the same. A message that waited too long is dropped,
-//! since its caller is about to give up, and would send it again. An append whose outcome is unknown is not tried again,
-//! since the message might be stored twice; its callers are told that it failed.
+//! Sends, committed together ([`commit`]): ids are given in order, so the order of ids is the order of commit and of delivery. A
+//! message is answered when it is stored. An append whose outcome is unknown is not tried again, since the message might be stored
+//! twice; its callers are told that it failed.
 
 use crate::message::{self, JOINED, Shown, Times};
 use crate::msgid::{Numbers, Series};
 use crate::{CALL, Clock};
 use bytes::Bytes;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
+use stele_plugin_api::commit::{self, Outcome, Store};
 use stele_plugin_api::model::{Conversation, Message, Micros, Page};
-use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
-use stele_plugin_api::{Error, ErrorCode, Host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
+use stele_plugin_api::{Error, Host};
 
-/// Most messages that wait.
-const MAX_WAITING: usize = 4096;
-/// Most bytes that wait, of content and of names of members.
-const MAX_WAITING_BYTES: usize = 64 << 20;
-/// A message that waited so long is not begun. Its caller waits as long as a call may take; the rest is for the append.
-const MAX_WAIT: Duration = Duration::from_secs(CALL.as_secs() / 2);
-/// Most messages of one append.
-const MAX_BATCH: usize = 1000;
-/// Bytes after which an append takes no further message; content is in it twice, as text and in its body.
-const MAX_BATCH_BYTES: usize = 4 << 20;
 /// What a member weighs beside the name, in bytes: it is a row.
 const MEMBER_BYTES: usize = 64;
-/// How often a message whose id is taken gets another.
-const MAX_IDS: u32 = 4;
+
+/// Takes messages to commit, and answers with their ids.
+pub type Committer = commit::Committer<Numbering>;
+
+/// Starts the task that commits, on the current runtime. It ends when nobody can send any more.
+pub fn start(host: Host, clock: Clock) -> Committer {
+    Committer::start(host.clone(), Numbering { host, clock, numbers: Numbers::default() }, CALL)
+}
 
 /// A message without id and time.
 #[derive(Clone, Debug)]
@@ -91,153 +78,49 @@ impl Draft {
     }
 }
 
-struct Waiting {
-    draft: Draft,
-    since: Instant,
-    answer: oneshot::Sender<Result<String, Error>>,
-    _share: OwnedSemaphorePermit,
-}
-
-/// Takes messages to commit.
-pub struct Committer {
-    host: Host,
-    queue: mpsc::Sender<Waiting>,
-    bytes: Arc<Semaphore>,
-}
-
-impl Committer {
-    /// Starts the task, on the current runtime. It ends when nobody can send any more.
-    pub fn start(host: Host, clock: Clock) -> Self {
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        tokio::spawn(Task { host: host.clone(), clock, numbers: Numbers::default() }.run(waiting));
-        Self { host, queue, bytes: Arc::new(Semaphore::new(MAX_WAITING_BYTES)) }
-    }
-
-    /// Commits a message, and says its id.
-    ///
-    /// # Errors
-    ///
-    /// `rate_limited` when too many wait, or it waited too long (nothing was done); `deadline`; the archive's error.
-    pub async fn commit(&self, draft: Draft) -> Result<String, Error> {
-        let full = || {
-            let error = Error::new(ErrorCode::RateLimited, "too many messages wait to be stored");
-            log_refused(&self.host, 1, &error);
-            error
-        };
-        let bytes = u32::try_from(draft.bytes().clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| full())?;
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { draft, since: Instant::now(), answer, _share: share };
-        self.queue.try_send(waiting).map_err(|_| full())?;
-        match tokio::time::timeout(CALL, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Error::internal("the committer is gone")),
-            Err(_) => Err(Error::new(ErrorCode::Deadline, "the message was not stored in time")),
-        }
-    }
-}
-
-struct Task {
+/// Gives messages their ids, and appends them.
+pub struct Numbering {
     host: Host,
     clock: Clock,
     numbers: Numbers,
 }
 
-impl Task {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
-        while let Some(first) = waiting.recv().await {
-            let mut bytes = first.draft.bytes();
-            let mut batch = vec![first];
-            while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
-                let Ok(next) = waiting.try_recv() else { break };
-                bytes += next.draft.bytes();
-                batch.push(next);
-            }
-            self.commit(batch).await;
-        }
+impl Store for Numbering {
+    type Item = Draft;
+    type Answer = String;
+
+    fn bytes(draft: &Draft) -> usize {
+        draft.bytes()
     }
 
-    async fn commit(&mut self, batch: Vec<Waiting>) {
-        let Err((error, batch)) = self.append(batch).await else { return };
-        if batch.len() == 1 || !is_of_the_content(&error) {
-            return self.refuse(batch, &error);
-        }
-        // Nothing of it was stored. It may be the fault of one: the others shall not suffer.
-        let mut rest = batch.into_iter();
-        while let Some(one) = rest.next() {
-            let Err((error, mut refused)) = self.append(vec![one]).await else { continue };
-            if !is_of_the_content(&error) {
-                refused.extend(rest.by_ref());
-            }
-            self.refuse(refused, &error);
-        }
-    }
-
-    /// Appends all of them; a message whose id the archive knows already gets another one.
-    async fn append(&mut self, mut batch: Vec<Waiting>) -> Result<(), (Error, Vec<Waiting>)> {
-        for _ in 0..MAX_IDS {
-            let (begun, messages) = self.begin(batch);
-            if begun.is_empty() {
-                return Ok(());
-            }
-            let ids: Vec<_> = messages.iter().map(|message| message.native_id.clone()).collect();
-            let conversations = begun.iter().filter_map(|waiting| waiting.draft.opens.clone()).collect();
-            let page = Page { messages, conversations, ..Page::default() };
-            let stored = match self.host.call_within::<ArchiveAppend>(page, CALL - MAX_WAIT).await {
-                Ok(report) => report.stored,
-                Err(error) => return Err((error, begun)),
-            };
-            let stored: HashSet<_> = stored.into_iter().map(|message| message.native_id).collect();
-            batch = Vec::new();
-            for (waiting, id) in begun.into_iter().zip(ids) {
-                if stored.contains(&id) {
-                    // Who does not wait any more needs no answer.
-                    let _ = waiting.answer.send(Ok(id));
-                } else {
-                    batch.push(waiting);
-                }
-            }
-        }
-        if batch.is_empty() { Ok(()) } else { Err((Error::internal("every id was taken"), batch)) }
-    }
-
-    /// Gives ids to all that did not wait too long.
-    fn begin(&mut self, batch: Vec<Waiting>) -> (Vec<Waiting>, Vec<Message>) {
+    /// A message whose id the archive knows already comes again, and gets another one.
+    async fn store(&mut self, drafts: Vec<&Draft>, within: Duration) -> Result<Vec<Outcome<String>>, Error> {
         let now = (self.clock)();
-        let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.since.elapsed() >= MAX_WAIT);
-        self.refuse(late, &Error::new(ErrorCode::RateLimited, "they waited too long to be stored"));
-        let (mut begun, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for waiting in batch {
-            let Draft { conversation, kind, above, .. } = &waiting.draft;
-            if let Some(number) = self.numbers.next(conversation, now, *above) {
-                let id = Series::of(conversation, *kind).id(number);
-                messages.push(waiting.draft.message(id.as_str(), number, now));
-                begun.push(waiting);
-            } else {
-                self.refuse(vec![waiting], &Error::internal("the newest message of the conversation has the last id"));
-            }
+        let messages: Vec<_> = drafts.iter().map(|draft| self.message(draft, now)).collect();
+        let ids: Vec<_> =
+            messages.iter().map(|message| message.as_ref().map(|message| message.native_id.clone())).collect();
+        let messages: Vec<_> = messages.into_iter().flatten().collect();
+        let mut stored = HashSet::new();
+        if !messages.is_empty() {
+            let conversations = drafts.iter().filter_map(|draft| draft.opens.clone()).collect();
+            let page = Page { messages, conversations, ..Page::default() };
+            let report = self.host.call_within::<ArchiveAppend>(page, within).await?;
+            stored.extend(report.stored.into_iter().map(|message| message.native_id));
         }
-        (begun, messages)
-    }
-
-    fn refuse(&self, batch: Vec<Waiting>, error: &Error) {
-        if batch.is_empty() {
-            return;
-        }
-        log_refused(&self.host, batch.len(), error);
-        for waiting in batch {
-            let _ = waiting.answer.send(Err(error.clone()));
-        }
+        let outcome = |id| match id {
+            Some(id) if stored.contains(&id) => Outcome::Stored(id),
+            Some(_) => Outcome::Again,
+            None => Outcome::Refused(Error::internal("the newest message of the conversation has the last id")),
+        };
+        Ok(ids.into_iter().map(outcome).collect())
     }
 }
 
-/// Callers learn no more than that it failed.
-fn log_refused(host: &Host, messages: usize, error: &Error) {
-    let (count, reason) = (messages.to_string(), error.to_string());
-    host.log_from("send", Level::Warn, "messages were not stored", &[("messages", &count), ("error", &reason)]);
-}
-
-/// Whether an append was refused for what is in it.
-pub fn is_of_the_content(error: &Error) -> bool {
-    matches!(error.code, ErrorCode::Invalid | ErrorCode::TooLarge)
+impl Numbering {
+    /// The message with the next id of its conversation; `None` when there is none left.
+    fn message(&mut self, draft: &Draft, now: Micros) -> Option<Message> {
+        let number = self.numbers.next(&draft.conversation, now, draft.above)?;
+        let id = Series::of(&draft.conversation, draft.kind).id(number);
+        Some(draft.message(id.as_str(), number, now))
+    }
 }

@@ -23,7 +23,7 @@ mod reply;
 mod router;
 mod send;
 
-use crate::commit::Committer;
+use crate::commit::{self, Committer};
 use crate::config::Config;
 use crate::message::{JOINED, MIXED_UP, Shown, Times};
 use crate::token::Tokens;
@@ -75,7 +75,7 @@ impl Api {
     pub fn new(host: Host, config: Config, clock: Clock, upstream: Option<Arc<Upstream>>) -> Self {
         Self {
             tokens: Tokens::of(&config),
-            committer: Committer::start(host.clone(), clock.clone()),
+            committer: commit::start(host.clone(), clock.clone()),
             times: Times::of(&config),
             inner_callers: config.inner_callers(),
             room: history::Room::default(),

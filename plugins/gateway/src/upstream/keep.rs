@@ -9,10 +9,10 @@
 
 use super::apart::tell_apart;
 use crate::CALL;
-use crate::commit::is_of_the_content;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use stele_plugin_api::commit::is_of_the_content;
 use stele_plugin_api::model::{Message, Page};
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
