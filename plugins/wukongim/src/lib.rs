@@ -4,7 +4,9 @@
 
 pub mod api;
 pub mod channel;
+mod commit;
 pub mod config;
+pub mod draft;
 pub mod id;
 pub mod message;
 mod plugin;

@@ -14,7 +14,10 @@ mod messagesync;
 pub mod reply;
 pub mod router;
 mod rows;
+mod send;
+mod stream;
 
+use crate::commit::{self, Committer, Numbering};
 use crate::config::Config;
 use crate::{CALL, Clock};
 use reply::ApiError;
@@ -40,12 +43,22 @@ pub struct Api {
     clock: Clock,
     config: Config,
     room: answer::Room,
+    numbering: Numbering,
+    committer: Committer,
 }
 
 impl Api {
-    /// The API of an instance with this configuration.
+    /// The API of an instance with this configuration. Starts the committer on the current runtime.
     pub fn new(host: Host, config: Config, clock: Clock) -> Self {
-        Self { host, clock, config, room: answer::Room::default() }
+        let numbering = Numbering::new(config.node_id, clock.clone());
+        Self {
+            committer: commit::start(host.clone(), numbering.clone()),
+            numbering,
+            host,
+            clock,
+            config,
+            room: answer::Room::default(),
+        }
     }
 
     /// Answers a request of the instance's listener.

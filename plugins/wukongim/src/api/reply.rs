@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use stele_plugin_api::ops::HttpReply;
 use stele_plugin_api::{Error, ErrorCode};
 
@@ -54,9 +54,14 @@ impl ApiError {
         Self { status, message: message.to_owned() }
     }
 
+    /// How it is told.
+    pub fn body(&self) -> Value {
+        json!({ "msg": self.message, "status": self.status })
+    }
+
     /// The answer.
     pub fn reply(&self) -> HttpReply {
-        json(self.status, &json!({ "msg": self.message, "status": self.status }))
+        json(self.status, &self.body())
     }
 }
 

@@ -33,8 +33,64 @@ const CHANNEL_TYPE: (&str, &str) =
     ("channel_type", "1 two people, 2 a group, 3 customer service, 4 a community, and so on");
 const LOGIN_UID: (&str, &str) = ("login_uid", "who reads: needed where channel_id is the other one of two");
 
+/// What is said of a message that is sent.
+const MESSAGE: &[(&str, &str)] = &[
+    (
+        "header",
+        "an object with no_persist (1: it is not stored, and has no number), red_dot and sync_once (1: it goes to the channel \
+         of commands), 0 or 1 each",
+    ),
+    (
+        "client_msg_no",
+        "the sender's own id of it: sent again with the same payload, it is stored once, and answered as the first time; with \
+         another payload it is refused. Made here where it is missing",
+    ),
+    ("stream_no", "the stream it is an item of, from /stream/open"),
+    ("from_uid", "who sends; ____system where it is missing"),
+    ("channel_id", "the channel; with channel_type 1 the uid of the other one. Without @, # and &"),
+    ("channel_type", "1 person, 2 group, 3 customer service, 4 community, or any other up to 255"),
+    ("expire", "seconds after which it is not shown any more; 0 for never"),
+    ("subscribers", "whom it is for; without a channel_id they make a channel of their own. At most 1000"),
+    ("payload", "what it says, in base64; at most 1 MiB"),
+    ("tag_key", "a label"),
+];
+
 /// All of them, as `/docs` lists them.
 pub const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        method: "POST",
+        path: "/message/send",
+        open: false,
+        about: "Sends a message. It is stored when it is answered, with its message_id and message_seq.",
+        fields: MESSAGE,
+        answer: |api, request| Box::pin(api.message_send(request)),
+    },
+    Endpoint {
+        method: "POST",
+        path: "/message/sendbatch",
+        open: false,
+        about: "Sends a list of up to 1000 messages, each as for /message/send, and answers with a list. Or, as an object with \
+                header, from_uid, subscribers and payload, one message to each of up to 1000 people, and answers with \
+                fail_uids and reason.",
+        fields: MESSAGE,
+        answer: |api, request| Box::pin(api.message_sendbatch(request)),
+    },
+    Endpoint {
+        method: "POST",
+        path: "/stream/open",
+        open: false,
+        about: "Begins a stream with a message, whose payload may be missing, and answers with its stream_no.",
+        fields: MESSAGE,
+        answer: |api, request| Box::pin(api.stream_open(request)),
+    },
+    Endpoint {
+        method: "POST",
+        path: "/stream/close",
+        open: false,
+        about: "Ends a stream; there are no items of it from then on.",
+        fields: &[("stream_no", "the stream")],
+        answer: |api, request| Box::pin(api.stream_close(request)),
+    },
     Endpoint {
         method: "POST",
         path: "/messages",

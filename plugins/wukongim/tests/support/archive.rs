@@ -41,17 +41,20 @@ impl Rows {
             })
     }
 
-    fn query(&self, query: &MessageQuery) -> Result<MessagePage, Error> {
+    pub fn query(&self, query: &MessageQuery) -> Result<MessagePage, Error> {
         assert!(query.from_seq.is_some() && query.to_seq.is_some(), "one bound alone takes the nearest rows");
         let range = query.from_seq.unwrap()..=query.to_seq.unwrap();
         let mut rows = self.filtered(|row| {
-            row.conversation == query.conversation && range.contains(&row.seq) && good(row, query.unexpired_at)
+            row.conversation == query.conversation
+                && (query.kinds.is_empty() || query.kinds.contains(&row.kind))
+                && range.contains(&row.seq)
+                && good(row, query.unexpired_at)
         });
         rows.sort_by_key(|row| row.seq);
         self.page(rows, query.descending, query.limit)
     }
 
-    fn get(&self, by: &ByIds) -> Result<Messages, Error> {
+    pub fn get(&self, by: &ByIds) -> Result<Messages, Error> {
         let rows = by.native_ids.iter().filter_map(|id| self.messages.iter().find(|row| row.native_id == *id));
         let rows: Vec<_> = rows.cloned().collect();
         self.fits(&rows)?;
