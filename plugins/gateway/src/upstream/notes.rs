@@ -20,6 +20,10 @@ pub struct Notes {
     /// Why, and which.
     unreadable: Vec<(&'static str, Window)>,
     more_unreadable: usize,
+    /// What is looked through later.
+    leapt: Vec<Window>,
+    /// What was passed where others were leapt over: how many windows, the first and the last of them.
+    searched: Option<(usize, Window, Window)>,
 }
 
 impl Notes {
@@ -45,6 +49,17 @@ impl Notes {
         }
     }
 
+    /// A stretch that was leapt over.
+    pub fn leapt(&mut self, window: Window) {
+        self.leapt.push(window);
+    }
+
+    /// A window that was passed while a stretch that had been leapt over was looked through.
+    pub fn searched(&mut self, window: Window) {
+        let (count, first, _) = self.searched.unwrap_or((0, window, window));
+        self.searched = Some((count + 1, first, window));
+    }
+
     /// As notices.
     pub fn told(&self) -> Vec<Notice> {
         let mut notices = Vec::new();
@@ -52,6 +67,15 @@ impl Notes {
         for (reason, window) in &self.unreadable {
             let to = window.to.unwrap_or(window.from);
             tell("unreadable", format!("from {} to {} nothing can be read: {reason}", time(window.from), time(to + 1)));
+        }
+        for window in &self.leapt {
+            let to = window.to.unwrap_or(window.from);
+            let (from, to) = (time(window.from), time(to + 1));
+            tell("unreadable", format!("from {from} to {to} not everything can be read; later runs look for what can"));
+        }
+        if let Some((count, first, last)) = self.searched {
+            let (from, to) = (time(first.from), time(last.to.unwrap_or(last.from) + 1));
+            tell("unreadable", format!("from {from} to {to} {count} milliseconds cannot be read; the others were"));
         }
         if self.more_unreadable > 0 {
             tell("unreadable", format!("so it is with {} more stretches", self.more_unreadable));

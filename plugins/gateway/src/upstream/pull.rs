@@ -2,7 +2,8 @@
 //!
 //! What cannot be read is told from what does not work now by asking for a range in which nothing can be: when that is answered,
 //! the trouble is in the window. It is halved until the millisecond in the way stands alone; that one is asked for again, and
-//! then noted and passed. After some of them with nothing between them wider windows are passed ([`super::window`]).
+//! then noted and passed. After some of them with nothing between them wider windows are leapt over, and looked through by
+//! later runs ([`super::window`]).
 
 use super::apart::tell_apart;
 use super::client::{CallError, Device, FAILED};
@@ -60,8 +61,8 @@ impl Upstream {
             if position.is_trying() {
                 match self.can_be_read(id, window, &mut works).await {
                     Ok(can_be_read) => {
-                        let lost = position.tried(window, now, can_be_read);
-                        lost.into_iter().for_each(|lost| notes.unreadable(BROKEN, lost));
+                        let leapt = position.tried(window, now, can_be_read);
+                        leapt.into_iter().for_each(|leapt| notes.leapt(leapt));
                     }
                     Err(_) if position != begun => break,
                     Err(error) => return Err(error),
@@ -71,15 +72,16 @@ impl Upstream {
                 }
                 continue;
             }
+            let is_searching = position.is_searching();
             match self.try_window(id, window, &mut works).await {
                 Ok(Ok(found)) => {
                     if self.take(&mut page, &mut notes, &mut position, window, found, limit) {
                         position.caught_up(now, self.overlap);
-                        page.caught_up = true;
                     }
                 }
                 Ok(Err(trouble)) => match self.give_way(id, &mut position, window, now, trouble).await {
                     Ok(None) => {}
+                    Ok(Some(BROKEN)) if is_searching => notes.searched(window),
                     Ok(Some(lost)) => notes.unreadable(lost, window),
                     // What was learned so far is kept.
                     Err(_) if position != begun => break,
@@ -88,12 +90,17 @@ impl Upstream {
                 Err(_) if position != begun => break,
                 Err(error) => return Err(error),
             }
+            if is_searching {
+                position.searched();
+            }
+            page.caught_up = position.is_caught_up();
             if page.caught_up || !page.messages.is_empty() || Instant::now() >= until {
                 break;
             }
         }
         let collisions = tell_apart(&self.host, &mut page.messages).await?;
-        let news = |place: &&usize| page.messages[**place].seq.is_some_and(|number| number > begun.newest());
+        let told = begun.told();
+        let news = |place: &&usize| page.messages[**place].seq.is_some_and(|number| number > told);
         notes.collisions(collisions.iter().filter(news).count());
         page.notices = notes.told();
         page.cursor = Some(position.write());
@@ -112,7 +119,7 @@ impl Upstream {
     ) -> bool {
         found.sort_by(|a, b| (a.message.seq, &a.message.native_id).cmp(&(b.message.seq, &b.message.native_id)));
         let numbers: Vec<i64> = found.iter().filter_map(|decoded| decoded.number).collect();
-        let newest = position.newest();
+        let told = position.told();
         let last = limit.checked_sub(1).and_then(|last| numbers.get(last)).filter(|_| numbers.len() > limit).copied();
         match last {
             // What has no number is taken at once: who knows in which window it is found again.
@@ -123,7 +130,7 @@ impl Upstream {
             None => position.passed(window, numbers.len(), numbers.last().copied(), limit),
         }
         // What a run reads again it has told of already.
-        let news = found.iter().filter(|decoded| decoded.message.seq.is_some_and(|seq| seq > newest));
+        let news = found.iter().filter(|decoded| decoded.message.seq.is_some_and(|seq| seq > told));
         news.for_each(|decoded| notes.note(decoded));
         if let Some(first) = found.first() {
             let kind = found

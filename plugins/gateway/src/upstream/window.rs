@@ -7,7 +7,11 @@
 //! After an upgrade of the original everything of before is unreadable, row by row (reference/gateway.md §9). So where nothing but
 //! such rows is found, whole windows are leapt over: each is half as wide as all that before it together, until one can be read;
 //! then the edge is looked for in the last one, by halves. That takes a number of requests that grows with the logarithm of the
-//! time, and passes what can be read only where it lies between rows of one leap that cannot.
+//! time.
+//!
+//! What lies between rows of one leap may be readable, and no answer tells that nothing is. So what was leapt over is owed: when
+//! a run has read everything new it looks through some of that, as thoroughly as there were no leaps, and the next run goes on
+//! there. What is new never waits for it, a run takes a bounded number of requests, and what can be read is found in the end.
 //!
 //! The last window has no end. So it does not matter what the upstream's clock says; and a conversation that has been read to
 //! its end costs one request a run. That begins some minutes before the newest message known, since the original stores
@@ -16,6 +20,7 @@
 use crate::msgid::{COUNTER_BITS, NUMBER_BITS, span};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::mem;
 use stele_plugin_api::Error;
 
 /// A bound that comes after every id.
@@ -32,6 +37,8 @@ const VERSION: u32 = 1;
 const MAX_BARREN: u32 = 8;
 /// Windows given up in a run, after which is leapt whatever is between them.
 const MAX_GIVEN_UP: u32 = 64;
+/// Windows a run reads, or fails to, of what was leapt over.
+const MAX_SEARCHED: u32 = 64;
 
 /// A range of numbers, both ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +77,8 @@ enum Mode {
     Leaping,
     /// One can; what cannot be read ends in the window before it.
     Edging,
+    /// Everything new was read; what was leapt over is looked through.
+    Searching,
 }
 
 /// What is known of a part in which nothing can be read.
@@ -93,6 +102,25 @@ impl Barren {
     }
 }
 
+/// What was leapt over and not looked through yet. While it is, `next` and `width` have changed places with those of the position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Owed {
+    /// Where its next window begins.
+    next: i64,
+    /// How wide it is.
+    width: i64,
+    /// Its end. What was read between two leaps is in it as well.
+    to: i64,
+    /// Windows left to this run.
+    left: u32,
+}
+
+impl Owed {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where the reading of a conversation stands: its cursor, as JSON. Numbers are those of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -111,6 +139,8 @@ pub struct Position {
     since: i64,
     #[serde(default, skip_serializing_if = "Barren::is_none")]
     barren: Barren,
+    #[serde(default, skip_serializing_if = "Owed::is_none")]
+    owed: Owed,
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -118,7 +148,7 @@ fn is_zero(number: &i64) -> bool {
 }
 
 impl Position {
-    /// Reads a cursor; none is the beginning, at this number.
+    /// Reads a cursor; none is the beginning, at this number. What is before it is owed no longer.
     pub fn read(cursor: Option<&Bytes>, start: i64) -> Result<Self, Error> {
         let Some(cursor) = cursor else {
             return Ok(Self {
@@ -130,6 +160,7 @@ impl Position {
                 floor: start,
                 since: 0,
                 barren: Barren::default(),
+                owed: Owed::default(),
             });
         };
         let read = serde_json::from_slice(cursor).ok();
@@ -140,9 +171,18 @@ impl Position {
                 && [position.next, position.width, position.newest, position.floor, position.since]
                     .into_iter()
                     .chain([position.barren.from, position.barren.leapt, position.barren.low])
+                    .chain([position.owed.next, position.owed.width, position.owed.to])
                     .all(|number| numbers.contains(&number))
+                && (position.owed.is_none() || position.owed.width > 0)
+                && (position.mode != Mode::Searching || !position.owed.is_none())
         };
-        read.filter(is_sound).ok_or_else(|| Error::invalid("the stored cursor is not one of the gateway plugin"))
+        let read = read.filter(is_sound);
+        let mut position = read.ok_or_else(|| Error::invalid("the stored cursor is not one of the gateway plugin"))?;
+        let searched = if position.mode == Mode::Searching { &mut position.next } else { &mut position.owed.next };
+        if position.owed.to > 0 {
+            *searched = start.max(*searched);
+        }
+        Ok(position)
     }
 
     /// For the daemon to store.
@@ -150,9 +190,9 @@ impl Position {
         Bytes::from(serde_json::to_vec(self).expect("numbers can be written"))
     }
 
-    /// The newest message read so far.
-    pub fn newest(&self) -> i64 {
-        self.newest
+    /// What has a number up to this has been told of: the newest message read so far, unless older ones are looked for.
+    pub fn told(&self) -> i64 {
+        if self.is_searching() { 0 } else { self.newest }
     }
 
     /// The window to read next, when ids are made with this number.
@@ -162,6 +202,9 @@ impl Position {
             return Window { from: self.middle(), to: Some(self.next - 1) };
         }
         let mut end = whole(from, from.saturating_add(self.width)).min(ALL);
+        if self.mode == Mode::Searching {
+            end = end.min(self.owed.to).max(from + 1);
+        }
         if self.mode == Mode::Leaping {
             // What is not yet is not passed.
             end = end.min(now.max(from + MILLISECOND)).min(ALL);
@@ -169,7 +212,7 @@ impl Position {
         let is_open = match self.mode {
             Mode::CaughtUp => true,
             Mode::Reading => end > now,
-            Mode::Wary | Mode::Leaping | Mode::Edging => false,
+            Mode::Wary | Mode::Leaping | Mode::Edging | Mode::Searching => false,
         };
         Window { from, to: (!is_open).then_some(end - 1) }
     }
@@ -179,7 +222,7 @@ impl Position {
         self.found(newest);
         if let Some(to) = window.to {
             self.next = to + 1;
-            self.mode = Mode::Reading;
+            self.read_on();
             if found.saturating_mul(2) <= limit {
                 self.width = self.width.saturating_mul(2).min(ALL);
             }
@@ -188,6 +231,7 @@ impl Position {
 
     /// Everything was read, the window without an end as the last. The next run begins `overlap` before the newest message,
     /// or before now where that comes from a clock that is ahead; and at it when that has been the newest for twice the overlap.
+    /// This one goes on with what is owed.
     pub fn caught_up(&mut self, now: i64, overlap: i64) {
         self.mode = Mode::CaughtUp;
         self.barren = Barren::default();
@@ -197,12 +241,38 @@ impl Position {
             let is_settled = now - self.since > overlap.saturating_mul(2);
             self.next = (if is_settled { newest } else { newest - overlap }).max(self.floor);
         }
+        if !self.owed.is_none() {
+            self.swap();
+            self.mode = Mode::Searching;
+            self.owed.left = MAX_SEARCHED;
+        }
+    }
+
+    /// Whether the run has nothing left to do.
+    pub fn is_caught_up(&self) -> bool {
+        self.mode == Mode::CaughtUp
+    }
+
+    /// Whether what was leapt over is being looked through.
+    pub fn is_searching(&self) -> bool {
+        self.mode == Mode::Searching
+    }
+
+    /// A window of what was leapt over was read, or was not. When it was the last, or the last of this run, the run ends.
+    pub fn searched(&mut self) {
+        self.owed.left = self.owed.left.saturating_sub(1);
+        let is_done = self.next >= self.owed.to;
+        if is_done || self.owed.left == 0 {
+            self.swap();
+            self.mode = Mode::CaughtUp;
+            self.owed = if is_done { Owed::default() } else { self.owed };
+        }
     }
 
     /// Of the messages in this window only those up to this number were taken.
     pub fn cut(&mut self, window: Window, last: i64) {
         self.found(Some(last));
-        self.mode = Mode::Reading;
+        self.read_on();
         self.next = last + 1;
         self.width = last - window.from + 1;
     }
@@ -231,6 +301,9 @@ impl Position {
     pub fn give_up(&mut self, window: Window) {
         let Some(to) = window.to else { return };
         self.next = to + 1;
+        if self.mode == Mode::Searching {
+            return;
+        }
         self.floor = to + 1;
         self.mode = Mode::Reading;
         let barren = &mut self.barren;
@@ -248,7 +321,7 @@ impl Position {
         matches!(self.mode, Mode::Leaping | Mode::Edging)
     }
 
-    /// The window was tried. Returns what is passed when that is known.
+    /// The window was tried. Returns what is leapt over, and owed, when that is known.
     pub fn tried(&mut self, window: Window, now: i64, can_be_read: bool) -> Option<Window> {
         let end = window.to.map_or(ALL, |to| to + 1);
         match (self.mode, can_be_read) {
@@ -274,6 +347,10 @@ impl Position {
         }
         self.mode = Mode::Reading;
         self.floor = self.next;
+        if self.owed.is_none() {
+            self.owed = Owed { next: self.barren.leapt, width: FIRST_WIDTH, ..Owed::default() };
+        }
+        self.owed.to = self.next;
         Some(Window { from: self.barren.leapt, to: Some(self.next - 1) })
     }
 
@@ -286,6 +363,19 @@ impl Position {
         if self.barren.run < MAX_GIVEN_UP {
             self.barren = Barren { run: self.barren.run, ..Barren::default() };
         }
+    }
+
+    /// Reading goes on, here as there.
+    fn read_on(&mut self) {
+        if self.mode != Mode::Searching {
+            self.mode = Mode::Reading;
+        }
+    }
+
+    /// From what is new to what is owed, or back.
+    fn swap(&mut self) {
+        mem::swap(&mut self.next, &mut self.owed.next);
+        mem::swap(&mut self.width, &mut self.owed.width);
     }
 
     /// What is tried next is half as wide as what cannot be read.
@@ -324,6 +414,12 @@ mod tests {
             .replace(":5}", r#":5,"since":9,"barren":{"count":8,"run":9,"from":1,"leapt":3,"low":4}}"#);
         let position = Position::read(Some(&Bytes::from(leaping.clone())), START).unwrap();
         assert_eq!(position.write(), leaping);
+        let searching = stored
+            .replace("caught_up", "searching")
+            .replace(":5}", r#":5,"owed":{"next":6,"width":8,"to":6963200000000001,"left":3}}"#);
+        let read = |start| Position::read(Some(&Bytes::from(searching.clone())), start).unwrap();
+        assert_eq!(read(START / 1000).write(), searching);
+        assert!(read(START).window(START).from >= START, "what is before the start is not looked through");
         let begin = Position::read(None, START).unwrap();
         assert_eq!(Position::read(Some(&begin.write()), 0), Ok(begin));
         for wrong in
@@ -341,7 +437,7 @@ mod tests {
         assert_eq!(Window { to: None, ..window }.bounds().1, END);
     }
 
-    /// A made-up history, of which some numbers cannot be read: reads it whole as a run does, and counts the requests.
+    /// A made-up history, of which some numbers cannot be read: reads it as the first run does, and counts the requests.
     fn read_all(
         held: &[i64],
         unreadable: &[i64],
@@ -350,6 +446,18 @@ mod tests {
         now: i64,
     ) -> (Vec<i64>, Vec<Window>, usize) {
         let mut position = Position::read(None, START).unwrap();
+        read_more(&mut position, held, unreadable, limit, most, now)
+    }
+
+    /// The next run.
+    fn read_more(
+        position: &mut Position,
+        held: &[i64],
+        unreadable: &[i64],
+        limit: usize,
+        most: usize,
+        now: i64,
+    ) -> (Vec<i64>, Vec<Window>, usize) {
         let (mut found, mut given_up) = (Vec::new(), Vec::new());
         for requests in 1.. {
             assert!(requests < 20_000, "it does not end: {position:?}");
@@ -366,23 +474,27 @@ mod tests {
                 given_up.extend(position.tried(window, now, can_be_read));
                 continue;
             }
+            let is_searching = position.is_searching();
             let is_large = inside.len() > most;
             if is_large || !range(unreadable).is_empty() {
                 if !position.narrow(window, now, if is_large { 1 } else { MILLISECOND }) {
                     given_up.push(window);
                     position.give_up(window);
                 }
-                continue;
-            }
-            if inside.len() > limit {
+            } else if inside.len() > limit {
                 found.extend(&inside[..limit]);
                 position.cut(window, inside[limit - 1]);
-                continue;
+            } else {
+                position.passed(window, inside.len(), inside.last().copied(), limit);
+                found.extend(&inside);
+                if window.to.is_none() {
+                    position.caught_up(now, 600_000 * MILLISECOND);
+                }
             }
-            position.passed(window, inside.len(), inside.last().copied(), limit);
-            found.extend(&inside);
-            if window.to.is_none() {
-                position.caught_up(now, 600_000 * MILLISECOND);
+            if is_searching {
+                position.searched();
+            }
+            if position.is_caught_up() {
                 return (found, given_up, requests);
             }
         }
@@ -469,18 +581,36 @@ mod tests {
     }
 
     #[test]
-    fn scattered_rows_that_cannot_be_read_are_passed_alone_up_to_a_bound() {
+    fn rows_between_scattered_ones_that_cannot_be_read_are_found_in_the_end() {
         let row = |number: i64| START + number * 600_000 * MILLISECOND + 1;
-        for (scattered, is_whole) in [(60, true), (5_000, false)] {
+        for (scattered, most_runs) in [(60, 1), (200, 150)] {
             let numbers = 0..scattered * 2;
             let (old, held): (Vec<_>, Vec<_>) = numbers.partition(|number| number % 2 == 0);
             let old: Vec<_> = old.into_iter().map(row).collect();
             let held: Vec<_> = held.into_iter().chain(scattered * 2..scattered * 2 + 100).map(row).collect();
             let now = row(scattered * 2 + 1000);
-            let (found, _, requests) = read_all(&held, &old, 1000, 5000, now);
+            let mut position = Position::read(None, START).unwrap();
+            let (mut found, _, requests) = read_more(&mut position, &held, &old, 1000, 5000, now);
             assert!(requests < 60 * 64, "{requests}");
-            assert_eq!(found == held, is_whole);
-            assert_eq!(found[found.len() - 100..], held[held.len() - 100..], "what is new comes in the same run");
+            assert!(
+                held[held.len() - 100..].iter().all(|new| found.contains(new)),
+                "what is new comes in the same run"
+            );
+            let mut runs = 1;
+            while !position.owed.is_none() {
+                position = Position::read(Some(&position.write()), START).unwrap();
+                let (more, given_up, requests) = read_more(&mut position, &held, &old, 1000, 5000, now);
+                assert!(requests <= 1 + MAX_SEARCHED as usize, "{requests}");
+                assert!(given_up.iter().all(|window| window.to.unwrap() - window.from < MILLISECOND));
+                found.extend(more);
+                runs += 1;
+                assert!(runs <= most_runs, "{position:?}");
+            }
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found, held);
+            let (_, given_up, requests) = read_more(&mut position, &held, &old, 1000, 5000, now);
+            assert_eq!((given_up.len(), requests), (0, 1), "nothing is looked through again");
         }
     }
 
