@@ -193,8 +193,8 @@ impl Shared {
         match self.script.take("CONNECT") {
             Some(Reply::Close) => return Ok(()),
             Some(Reply::Silence) => std::future::pending().await,
-            Some(Reply::Delay(time)) => tokio::time::sleep(time).await,
-            _ => {}
+            Some(late) => late.wait().await,
+            None => {}
         }
         if let Some(credentials) = &self.credentials {
             use base64::{Engine, engine::general_purpose::STANDARD};
@@ -267,8 +267,8 @@ async fn reply(
         Some(Reply::Body(text)) => (200, text),
         Some(Reply::Status(status)) => (status, "<html><body>nginx</body></html>".to_owned()),
         Some(Reply::Truncated) => (200, truth.chars().take(truth.chars().count() / 2).collect()),
-        Some(Reply::Delay(time)) => {
-            tokio::time::sleep(time).await;
+        Some(late @ (Reply::Delay(_) | Reply::Held(_))) => {
+            late.wait().await;
             (200, truth)
         }
         Some(Reply::Close) => return Ok(()),

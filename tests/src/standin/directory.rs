@@ -120,8 +120,8 @@ async fn handle(
             (status, "<html><body>nginx</body></html>").into_response()
         }
         Some(Reply::Truncated) => as_json(truth.chars().take(truth.chars().count() / 2).collect()),
-        Some(Reply::Delay(time)) => {
-            tokio::time::sleep(time).await;
+        Some(late @ (Reply::Delay(_) | Reply::Held(_))) => {
+            late.wait().await;
             as_json(truth)
         }
         Some(Reply::Close) => {

@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 /// A scripted reply.
 #[derive(Clone, Debug)]
@@ -19,10 +20,23 @@ pub enum Reply {
     Truncated,
     /// The true reply after this time.
     Delay(Duration),
+    /// The true reply when the test says so.
+    Held(Arc<Notify>),
     /// The connection is closed before anything is answered.
     Close,
     /// Never answered; the connection stays open.
     Silence,
+}
+
+impl Reply {
+    /// Returns when a reply that is to be late may go.
+    pub(super) async fn wait(&self) {
+        match self {
+            Self::Delay(time) => tokio::time::sleep(*time).await,
+            Self::Held(go) => go.notified().await,
+            _ => {}
+        }
+    }
 }
 
 /// Scripted replies per path; the first one left is used up by the next request of its path.

@@ -109,6 +109,13 @@ impl Rig {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The texts of the messages it keeps, sorted.
+    pub fn texts(&self) -> Vec<String> {
+        let mut texts: Vec<_> = self.kept().messages.values().map(|message| message.text.clone()).collect();
+        texts.sort_unstable();
+        texts
+    }
+
     /// The plugin after a restart.
     pub fn reopen(&mut self) -> Result<()> {
         self.gateway = open(&self.kept, &self.config)?;

@@ -233,7 +233,59 @@ fn log_lost(host: &Host, messages: usize, error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stele_plugin_api::ops::{AppendReport, AppendedMessage};
     use stele_plugin_api::testing::MockHost;
+
+    /// A keeper, and the ids of what it archived in that order.
+    fn keeper() -> (Keeper, mpsc::UnboundedReceiver<String>) {
+        let (told, archived) = mpsc::unbounded_channel();
+        let host = MockHost::new().on::<ArchiveAppend>(move |page: Page| {
+            let mut report = AppendReport::default();
+            for (id, message) in (1..).zip(page.messages) {
+                told.send(message.native_id.clone()).expect("somebody listens");
+                report.stored.push(AppendedMessage { id, native_id: message.native_id, seq: id });
+            }
+            Ok(report)
+        });
+        (Keeper::start(host.host()), archived)
+    }
+
+    /// It comes back under this number.
+    fn back(away: Away, number: i64) -> tokio::task::JoinHandle<()> {
+        let message = Message { native_id: number.to_string(), ..Message::default() };
+        tokio::spawn(away.back(number, message))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_back_waits_for_what_began_before_it() {
+        let (keeper, mut archived) = keeper();
+        let begin = || keeper.begin("a conversation", 0).unwrap();
+        let (first, second) = (begin(), begin());
+        let second = back(second, 2);
+        tokio::time::sleep(HOLD - Duration::from_millis(1)).await;
+        assert!(archived.try_recv().is_err(), "the first may have a lesser id");
+        let later = begin();
+        back(first, 1).await.unwrap();
+        second.await.unwrap();
+        assert_eq!([archived.recv().await, archived.recv().await].map(Option::unwrap), ["1", "2"]);
+        // One that fails holds nothing back any more, and neither does one of another conversation.
+        let _other = keeper.begin("another", 0).unwrap();
+        let last = back(begin(), 4);
+        drop(later);
+        last.await.unwrap();
+        assert_eq!(archived.try_recv().unwrap(), "4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_holds_others_back_for_so_long_only() {
+        let (keeper, mut archived) = keeper();
+        let hangs = keeper.begin("a conversation", 0).unwrap();
+        let began = Instant::now();
+        back(keeper.begin("a conversation", 0).unwrap(), 2).await.unwrap();
+        assert!((HOLD..HOLD + Duration::from_millis(10)).contains(&began.elapsed()), "{:?}", began.elapsed());
+        back(hangs, 1).await.unwrap();
+        assert_eq!([archived.recv().await, archived.recv().await].map(Option::unwrap), ["2", "1"]);
+    }
 
     #[tokio::test]
     async fn only_so_much_is_away_and_nothing_is_left_of_it() {

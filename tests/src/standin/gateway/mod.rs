@@ -273,8 +273,8 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             (status, "<html><body>nginx</body></html>").into_response()
         }
         Some(Reply::Truncated) => answered(status, text.chars().take(text.chars().count() / 2).collect()),
-        Some(Reply::Delay(time)) => {
-            tokio::time::sleep(time).await;
+        Some(late @ (Reply::Delay(_) | Reply::Held(_))) => {
+            late.wait().await;
             answered(status, text)
         }
         Some(Reply::Close) => {

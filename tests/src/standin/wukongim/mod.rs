@@ -265,8 +265,8 @@ async fn handle(State((shared, is_manager)): State<(Arc<Shared>, bool)>, request
             (status, "<html><body>nginx</body></html>").into_response()
         }
         Some(Reply::Truncated) => answered((status, text.chars().take(text.chars().count() / 2).collect())),
-        Some(Reply::Delay(time)) => {
-            tokio::time::sleep(time).await;
+        Some(late @ (Reply::Delay(_) | Reply::Held(_))) => {
+            late.wait().await;
             answered((status, text))
         }
         Some(Reply::Close) => {
