@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use rustls::pki_types::CertificateDer;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -377,7 +377,10 @@ async fn who_never_reads_its_answer_keeps_no_slot() {
 #[tokio::test]
 async fn large_answers_on_their_way_share_a_bound() {
     let http = Http { header_timeout_seconds: 600, ..http() };
-    let site = site_with(http, |bounds| bounds.max_unsent_bytes = LARGE + LARGE / 2, None).await;
+    let room = |bounds: &mut Bounds| {
+        (bounds.max_unsent_bytes, bounds.max_unsent_bytes_per_caller) = (LARGE + LARGE / 2, 2 * LARGE);
+    };
+    let site = site_with(http, room, None).await;
     let mut deaf = TcpStream::connect(site.running.address()).await.unwrap();
     deaf.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let mut status = [0; 12];
@@ -401,6 +404,36 @@ async fn large_answers_on_their_way_share_a_bound() {
         let answer = site.client.get(site.url("/large")).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.content_length()), (200, Some(LARGE as u64)));
         assert_eq!(answer.bytes().await.unwrap().len(), LARGE);
+    }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_large_answers_is_not_in_the_way_of_others() {
+    let http = Http { header_timeout_seconds: 600, ..http() };
+    for (per_caller, deaf) in [(LARGE / 2, 1), (2 * LARGE, 2)] {
+        let bound = |bounds: &mut Bounds| {
+            (bounds.max_unsent_bytes, bounds.max_unsent_bytes_per_caller) = (4 * LARGE, per_caller);
+        };
+        let site = site_with(http.clone(), bound, None).await;
+        let mut held = Vec::new();
+        for _ in 0..deaf {
+            let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
+            stream.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.unwrap();
+            assert_eq!(&status, b"HTTP/1.1 200");
+            held.push(stream);
+        }
+        // Its part is taken: one answer, however large, or as many as go into it. Small ones are there all the same.
+        let refused = site.check("/large", 503, r#"{"errcode":503,"errmsg":"too busy"}"#).await;
+        assert_eq!(refused.headers()["retry-after"], "1");
+        site.check("/", 200, "/").await;
+        let other = reqwest::Client::builder().local_address(IpAddr::from([127, 0, 0, 2])).no_proxy();
+        let answer = other.build().unwrap().get(site.url("/large")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "another address has a part of its own");
+        assert_eq!(answer.bytes().await.unwrap().len(), LARGE);
+        drop(held);
+        while site.client.get(site.url("/large")).send().await.unwrap().status() != 200 {}
     }
 }
 

@@ -78,6 +78,8 @@ section! {
         /// Most bytes of answers of one instance that wait for their clients to take them; what exceeds them is answered
         /// 503. One larger answer goes alone; answers of up to 64 KiB do not count.
         pub max_unsent_bytes: usize = 256 << 20, within(1 << 20..=1 << 31);
+        /// Most of them that go to one address, or to one /64 of IPv6; one answer always may.
+        pub max_unsent_bytes_per_caller: usize = 64 << 20, within(1 << 20..=1 << 31);
         /// Seconds requests in flight get to finish when the daemon stops.
         pub drain_seconds: u64 = 20, within(0..=3600);
     }

@@ -1,4 +1,4 @@
-//! How often a caller may ask.
+//! Who counts as one caller, and how often it may ask.
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -48,7 +48,7 @@ impl CallerRates {
 }
 
 /// What counts as one caller: an IPv4 address, or the /64 an IPv6 host picks its addresses from.
-fn key(caller: IpAddr) -> IpAddr {
+pub(super) fn key(caller: IpAddr) -> IpAddr {
     match caller.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & (u128::MAX << 64);

@@ -54,6 +54,8 @@ pub struct Bounds {
     pub max_in_flight: usize,
     /// Most bytes of large answers that wait for their clients to take them.
     pub max_unsent_bytes: usize,
+    /// Most of them that are for one caller.
+    pub max_unsent_bytes_per_caller: usize,
     /// Requests a second of one caller; 0 for any number, `None` for what the plugin recommends.
     pub rate_limit: Option<u32>,
     /// Address clients use, for links in answers; `None` for the `Host` they sent.
@@ -67,6 +69,7 @@ impl From<&Http> for Bounds {
             request_timeout: http.request_timeout(),
             max_in_flight: http.max_in_flight,
             max_unsent_bytes: http.max_unsent_bytes,
+            max_unsent_bytes_per_caller: http.max_unsent_bytes_per_caller,
             rate_limit: None,
             public_url: None,
         }
@@ -102,7 +105,7 @@ impl Front {
         let in_flight = Semaphore::new(bounds.max_in_flight);
         let body_bytes = bounds.max_in_flight.saturating_mul(bounds.max_body_bytes).min(Semaphore::MAX_PERMITS);
         let body_bytes = Arc::new(Semaphore::new(body_bytes));
-        let unsent = Unsent::new(bounds.max_unsent_bytes);
+        let unsent = Unsent::new(bounds.max_unsent_bytes, bounds.max_unsent_bytes_per_caller);
         let (name, manner) = (name.to_owned(), RwLock::default());
         let front = Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, unsent, manner };
         front.describe(&Description::default());
@@ -191,7 +194,7 @@ impl Front {
             .map_err(|_| Refusal::TooLate)??;
         let subscription = reply.subscription.take();
         let (mut reply, body) = response_of(reply).ok_or(Refusal::BadReply)?;
-        *reply.body_mut() = self.unsent.body(body).ok_or(Refusal::TooBusy)?;
+        *reply.body_mut() = self.unsent.body(body, peer.remote.ip()).ok_or(Refusal::TooBusy)?;
         Ok(match subscription {
             None => Answer::Whole(reply),
             Some(subscription) => Answer::Live(Box::new(Asked { head, subscription, reply })),
