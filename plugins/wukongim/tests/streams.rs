@@ -108,3 +108,24 @@ async fn what_a_stream_says_is_bounded() {
     let end = site.messages(&format!("stream/{no}")).pop().unwrap();
     assert_eq!((end.kind.as_str(), end.text.len()), ("end", (1 << 20) - 1), "a letter is not cut in two");
 }
+
+#[tokio::test]
+async fn whoever_reads_the_channel_gets_what_its_streams_say() {
+    let site = Site::new(json!({}));
+    site.ask("/message/send", &message(&json!({}))).await;
+    let no = open(&site, &json!({})).await;
+    let read = async |stream_v2: u8| {
+        let asked = json!({ "login_uid": "u", "channel_id": "group123", "channel_type": 2, "stream_v2": stream_v2 });
+        let answer = site.ask("/channel/messagesync", &asked).await;
+        let told = |message: &Value| ["end", "end_reason", "stream_data"].map(|name| message[name].clone());
+        answer["messages"].as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+    };
+    let nothing = [json!(null), json!(null), json!(null)];
+    assert_eq!(read(1).await, [nothing.clone(), [json!(0), json!(0), json!("")]]);
+    site.ask("/message/send", &item(&no, &json!("one "))).await;
+    site.ask("/message/send", &item(&no, &json!("two"))).await;
+    assert_eq!(read(1).await[1], [json!(0), json!(0), json!(base64(b"one two"))]);
+    site.ask("/stream/close", &json!({ "stream_no": no })).await;
+    assert_eq!(read(1).await[1], [json!(1), json!(0), json!(base64(b"one two"))]);
+    assert_eq!(read(0).await, [nothing.clone(), nothing]);
+}

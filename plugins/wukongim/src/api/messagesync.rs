@@ -81,12 +81,12 @@ impl Api {
             PullMode::Contract => fields.flag("pull_mode")?.into(),
             PullMode::Upstream => fields.number("pull_mode", u64::MAX)?.unwrap_or_default(),
         };
-        fields.flag("stream_v2")?;
+        let streams = fields.flag("stream_v2")? == 1;
         let limit = usize::try_from(limit.min(MAX_LIMIT)).unwrap_or_default();
         let mut answer = Answer::new(self);
         let mut more = false;
         if let Some(choice) = Choice::of(self.config.pull_mode, pull_mode, start, end) {
-            more = self.choose(&channel.to_string(), choice, limit, &mut answer).await?;
+            more = self.choose(&channel.to_string(), choice, (limit, streams), &mut answer).await?;
             if choice.newest {
                 answer.shown.reverse();
             }
@@ -95,12 +95,13 @@ impl Api {
         Ok(reply::json(200, &Page { start_message_seq: start, end_message_seq: end, more: more.into(), messages }))
     }
 
-    /// Puts what is chosen into an answer, in the order in which it is chosen. Says whether there is more.
+    /// Puts what is chosen into an answer, in the order in which it is chosen, perhaps with what streams say. Says whether there is
+    /// more.
     async fn choose(
         &self,
         conversation: &str,
         choice: Choice,
-        limit: usize,
+        (limit, streams): (usize, bool),
         answer: &mut Answer<'_>,
     ) -> Result<bool, ApiError> {
         let Choice { mut from, mut upto, newest } = choice;
@@ -122,7 +123,14 @@ impl Api {
             let page = self.query(&mut query).await?;
             rows = query.limit;
             for message in &page {
-                if answer.shown.len() == limit || !answer.add(message, &Object::of(message)).await? {
+                if answer.shown.len() == limit {
+                    return Ok(true);
+                }
+                let mut object = Object::of(message);
+                if streams {
+                    self.tell_stream(&mut object).await?;
+                }
+                if !answer.add(message, &object).await? {
                     return Ok(true);
                 }
             }

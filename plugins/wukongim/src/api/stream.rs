@@ -10,7 +10,8 @@ use super::send;
 use crate::CALL;
 use crate::channel::{Channel, SYSTEM};
 use crate::draft::{Draft, END, PART, Role, STREAM, stream};
-use crate::message::Header;
+use crate::message::{BASE64, Header, Object};
+use base64::Engine;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -50,12 +51,12 @@ impl State {
 }
 
 /// What a stream says so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+#[derive(Default)]
+struct Said {
     /// The texts of its items, one behind the other; the first MiB.
-    pub text: String,
+    text: String,
     /// Whether it is closed.
-    pub closed: bool,
+    closed: bool,
 }
 
 impl Api {
@@ -103,8 +104,19 @@ impl Api {
         Ok(())
     }
 
+    /// Puts what a stream says into the message that begins it.
+    pub(super) async fn tell_stream(&self, anchor: &mut Object<'_>) -> Result<(), ApiError> {
+        if anchor.setting & STREAM != 0 && !anchor.stream_no.is_empty() {
+            let said = self.said(&anchor.stream_no).await?;
+            anchor.end = Some(said.closed.into());
+            anchor.end_reason = Some(0);
+            anchor.stream_data = Some(BASE64.encode(said.text));
+        }
+        Ok(())
+    }
+
     /// What a stream says so far.
-    pub(super) async fn said(&self, stream_no: &str) -> Result<Said, ApiError> {
+    async fn said(&self, stream_no: &str) -> Result<Said, ApiError> {
         let end = self.items(stream_no, END, 1, 1).await?;
         if let Some(end) = end.into_iter().next() {
             return Ok(Said { text: end.text, closed: true });
