@@ -7,7 +7,7 @@ use crate::draft::Draft;
 use crate::id::Ids;
 use crate::{CALL, Clock};
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use stele_plugin_api::commit::{self, Outcome, Store};
@@ -129,7 +129,7 @@ impl Appending {
 
     /// The conversations of these messages that the archive was not told of yet.
     fn untold(&self, drafts: &[&Arc<Draft>]) -> Vec<Conversation> {
-        let mut untold = HashMap::new();
+        let mut untold = BTreeMap::new();
         for conversation in drafts.iter().flat_map(|draft| draft.conversations()) {
             // What a stream is changes.
             if conversation.attributes.is_some() || !self.told.contains(&conversation.native_id) {

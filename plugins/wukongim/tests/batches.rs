@@ -111,6 +111,20 @@ async fn one_message_goes_to_each_of_many_people() {
 }
 
 #[tokio::test]
+async fn what_is_too_much_at_once_is_told_to_be() {
+    let site = Site::new(json!({}));
+    let people: Vec<_> = (0..1000).map(|number| format!("u{number}")).collect();
+    let mut sent = to(&json!(people));
+    sent["payload"] = json!("A".repeat(100 << 10));
+    let said = "the messages have more than 67108864 bytes together, for each recipient";
+    assert_eq!(site.refused(BATCH, &sent, 413).await, said);
+    assert_eq!(site.stored().appends.len(), 0);
+    sent["payload"] = json!("A".repeat(50 << 10));
+    assert_eq!(site.ask(BATCH, &sent).await["fail_uids"], json!([]));
+    assert_eq!(site.stored().rows.messages.len(), 1000);
+}
+
+#[tokio::test]
 async fn what_is_not_stored_for_somebody_is_told() {
     let site = Site::new(json!({}));
     site.stored().failures = vec![ErrorCode::Unavailable; 2];

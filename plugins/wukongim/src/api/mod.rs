@@ -2,7 +2,8 @@
 //! each endpoint.
 //!
 //! Errors are `{"msg": "...", "status": N}` with N as the HTTP status: 400 the request is wrong, 401 the token is missing, 404
-//! there is no such thing, 405 not with this method, 429 too much at once, 500 and 503 it was not done.
+//! there is no such thing, 405 not with this method, 413 it is too much for one request, 429 too much at once, 500 and 503 it was
+//! not done.
 
 mod answer;
 mod auth;

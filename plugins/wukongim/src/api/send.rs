@@ -18,6 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
+use stele_plugin_api::commit::MAX_WAITING_BYTES;
 use stele_plugin_api::ops::{ArchiveGet, ByIds, HttpReply, HttpRequest, MAX_IDS, MessageView, Op};
 use stele_plugin_api::{Error, ErrorCode};
 
@@ -160,7 +161,11 @@ impl Api {
     async fn send(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
         self.check_streams(&drafts).await?;
         let drafts: Vec<_> = drafts.into_iter().map(Arc::new).collect();
-        let stored = drafts.iter().filter(|draft| draft.is_stored()).cloned().collect();
+        let stored: Vec<_> = drafts.iter().filter(|draft| draft.is_stored()).cloned().collect();
+        if stored.iter().map(|draft| draft.bytes()).sum::<usize>() > MAX_WAITING_BYTES {
+            let message = format!("the messages have more than {MAX_WAITING_BYTES} bytes together, for each recipient");
+            return Err(ApiError { status: 413, message });
+        }
         let mut pending = self.committer.submit(stored).map_err(|error| ApiError::failed(&error))?.into_iter();
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in &drafts {
