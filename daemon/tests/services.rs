@@ -1,26 +1,43 @@
-//! What plugins ask of the daemon: who is a member, who there is, messages by their names, numbers and kinds, and how far
-//! partitions are archived.
+//! What plugins ask of the daemon: who is a member, who there is, messages by their names, numbers and kinds, what is new, and
+//! how far partitions are archived.
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use stele_archive::Stream;
 use stele_archive::model::{Conversation, Message, Page, Reached};
 use stele_host::{Incoming, Services};
 use stele_plugin_api::ops::{
-    ArchiveAppend, ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationJoined,
-    ConversationMembership, FindQuery, JoinedQuery, MAX_IDS, MAX_ROWS, MessageQuery, MessageView, Op, Participation,
-    PartitionKeys, PartitionReached, PersonList, PersonQuery, Place, Repeated, SearchQuery,
+    ArchiveAppend, ArchiveFeed, ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationJoined,
+    ConversationMembership, Feed, FeedQuery, FindQuery, JoinedQuery, MAX_IDS, MAX_ROWS, MediaRequest, MessageQuery,
+    MessageView, Op, Participation, Partition, PartitionKeys, PartitionReached, Partitions, PersonList, PersonQuery,
+    Place, PullRequest, RecoverRequest, Repeated, SearchQuery,
 };
 use stele_plugin_api::{Encoding, Error, ErrorCode, typed};
 use steled::config::Config;
+use steled::jobs::{InstanceJobs, KindPlan, Source};
 use steled::lifecycle::{App, Mode};
+use steled::media::{FetchOptions, MediaSource, MediaStream};
+use steled::services::DaemonServices;
+use tokio::task::JoinSet;
+
+/// Longest a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks as the plugin of an instance does.
 async fn ask<O: Op>(app: &App, instance: &str, request: O::Request) -> Result<O::Reply, Error> {
+    ask_of::<O>(&app.parts().services, instance, request).await
+}
+
+async fn ask_of<O: Op>(services: &DaemonServices, instance: &str, request: O::Request) -> Result<O::Reply, Error> {
     let encoding = Encoding::MessagePack;
     let typed::Parts { payload, body } = typed::encode_request::<O>(encoding, request)?;
     let call = Incoming { op: O::NAME.into(), encoding, payload, body };
-    let reply = app.parts().services.call(instance, call).await?;
+    let reply = services.call(instance, call).await?;
     typed::decode_reply::<O>(encoding, reply.encode(encoding)?)
 }
 
@@ -216,4 +233,146 @@ async fn messages_are_found_without_a_text() {
     }
     assert_eq!(ask::<ArchiveSearch>(&app, "branch", all).await.unwrap().total, 0);
     app.stop().await;
+}
+
+/// Follows the archive from a revision on.
+fn after(rev: i64, limit: u32, wait: Duration) -> FeedQuery {
+    FeedQuery { after: Some(rev), limit, wait_ms: wait.as_millis() as u64 }
+}
+
+fn natives(feed: &Feed) -> Vec<&str> {
+    feed.rows.iter().map(|row| row.native_id.as_str()).collect()
+}
+
+async fn append(app: &App, instance: &str, message: Message) {
+    ask::<ArchiveAppend>(app, instance, Page { messages: vec![message], ..Page::default() }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_tells_what_is_new_in_portions() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path()).await;
+    let begin = FeedQuery { after: None, limit: 0, wait_ms: 60_000 };
+    assert_eq!(ask::<ArchiveFeed>(&app, "hq", begin.clone()).await.unwrap(), Feed::default());
+    for (instance, native) in [("hq", "m1"), ("branch", "n1"), ("hq", "m2"), ("hq", "m3"), ("branch", "n2")] {
+        append(&app, instance, message(native)).await;
+    }
+    let last = ask::<ArchiveFeed>(&app, "hq", begin).await.unwrap();
+    assert_eq!(natives(&last), [""; 0]);
+    let ask_after = async |rev, limit| ask::<ArchiveFeed>(&app, "hq", after(rev, limit, Duration::ZERO)).await;
+    let first = ask_after(0, 2).await.unwrap();
+    assert_eq!((natives(&first), first.upto), (vec!["m1", "m2"], first.rows[1].rev));
+    let rest = ask_after(first.upto, 2).await.unwrap();
+    assert_eq!((natives(&rest), rest.upto), (vec!["m3"], last.upto));
+    assert_eq!(ask_after(last.upto, 2).await.unwrap(), last);
+    // Of an archive that was replaced by an older one.
+    assert_eq!(ask_after(last.upto + 9, 2).await.unwrap(), last);
+
+    let long = |native: &str| Message { body: vec![b'x'; 7 << 20].into(), ..message(native) };
+    for native in ["long 1", "long 2"] {
+        append(&app, "hq", long(native)).await;
+    }
+    let one = ask_after(last.upto, 10).await.unwrap();
+    assert_eq!(natives(&one), ["long 1"]);
+    assert_eq!(natives(&ask_after(one.upto, 10).await.unwrap()), ["long 2"]);
+    for (limit, code) in [(0, ErrorCode::Invalid), (MAX_ROWS + 1, ErrorCode::TooLarge)] {
+        assert_eq!(ask_after(0, limit).await.unwrap_err().code, code);
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_waits_for_appends_and_misses_none() {
+    const MESSAGES: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path()).await;
+    let follower = {
+        let services = Arc::clone(&app.parts().services);
+        tokio::spawn(async move {
+            let (mut rev, mut heard) = (0, Vec::new());
+            while heard.len() < MESSAGES {
+                let feed = ask_of::<ArchiveFeed>(&services, "hq", after(rev, 3, PATIENCE)).await.unwrap();
+                heard.extend(feed.rows.into_iter().map(|row| row.native_id));
+                rev = feed.upto;
+            }
+            heard
+        })
+    };
+    let all: Vec<String> = (0..MESSAGES).map(|n| format!("m{n}")).collect();
+    for native in &all {
+        append(&app, "branch", message(native)).await;
+        append(&app, "hq", message(native)).await;
+    }
+    let heard = tokio::time::timeout(PATIENCE, follower).await.expect("every commit wakes who waits").unwrap();
+    assert_eq!(heard, all);
+    let last = ask::<ArchiveFeed>(&app, "hq", FeedQuery::default()).await.unwrap();
+    let nothing = ask::<ArchiveFeed>(&app, "hq", after(last.upto, 3, Duration::from_millis(1))).await.unwrap();
+    assert_eq!(nothing, last);
+    app.stop().await;
+}
+
+/// Has one page.
+struct OnePage;
+
+#[async_trait]
+impl Source for OnePage {
+    async fn discover(&self) -> Result<Partitions, Error> {
+        Ok(Partitions { partitions: vec![Partition { key: "p".into(), title: String::new() }] })
+    }
+
+    async fn pull(&self, _: Stream, _: PullRequest) -> Result<Page, Error> {
+        Ok(Page { messages: vec![message("pulled")], caught_up: true, ..Page::default() })
+    }
+
+    async fn recover(&self, _: RecoverRequest) -> Result<Page, Error> {
+        Ok(Page::default())
+    }
+}
+
+#[async_trait]
+impl MediaSource for OnePage {
+    async fn open(&self, _: MediaRequest) -> Result<Box<dyn MediaStream>, Error> {
+        Err(Error::new(ErrorCode::NotFound, "there are no files"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_and_the_end_of_the_daemon_wake_those_who_wait() {
+    /// As many as may wait.
+    const WAITING: usize = 16;
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path()).await;
+    let parts = app.parts();
+    let wait = |rev| {
+        let services = Arc::clone(&parts.services);
+        async move { ask_of::<ArchiveFeed>(&services, "hq", after(rev, 3, PATIENCE)).await }
+    };
+    let mut feeds: JoinSet<_> = (0..=WAITING).map(|_| wait(0)).collect();
+    let refused = feeds.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RateLimited, "{refused}");
+    assert!(refused.retry_after_ms.is_some());
+
+    let id = parts.archive.instance("hq").await.unwrap();
+    let plan = KindPlan { schedule: None, jitter: 0, page_limit: 10 };
+    let plans = BTreeMap::from([("sync", plan)]);
+    let source = Arc::new(OnePage);
+    parts
+        .jobs
+        .add_instance(InstanceJobs { name: "hq".into(), id, source, plans, media: FetchOptions::default() })
+        .await;
+    parts.jobs.request("hq", "sync", None).unwrap();
+    let mut rev = 0;
+    for _ in 0..WAITING {
+        let feed = feeds.join_next().await.unwrap().unwrap().unwrap();
+        assert_eq!(natives(&feed), ["pulled"]);
+        rev = feed.upto;
+    }
+
+    // One more than fit: when the odd one was refused the others wait.
+    let mut feeds: JoinSet<_> = (0..=WAITING).map(|_| wait(rev)).collect();
+    assert_eq!(feeds.join_next().await.unwrap().unwrap().unwrap_err().code, ErrorCode::RateLimited);
+    app.stop().await;
+    while let Some(ended) = feeds.join_next().await {
+        assert_eq!(ended.unwrap().unwrap_err().code, ErrorCode::Unavailable);
+    }
 }

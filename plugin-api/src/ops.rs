@@ -568,7 +568,8 @@ pub struct FindQuery {
     pub limit: u32,
 }
 
-/// Ask for what became readable.
+/// Ask for what became readable. Waiting ends with `unavailable` when the daemon stops, and does not begin where too many wait
+/// (`rate_limited`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FeedQuery {
@@ -577,7 +578,7 @@ pub struct FeedQuery {
     pub after: Option<i64>,
     /// Rows wanted, at most [`MAX_ROWS`]; fewer come when they are long.
     pub limit: u32,
-    /// Milliseconds to wait where there is nothing yet, at most a minute.
+    /// Milliseconds to wait where there is nothing yet, at most a minute. The call itself needs more time than that.
     pub wait_ms: u64,
 }
 

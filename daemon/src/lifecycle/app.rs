@@ -190,6 +190,7 @@ impl App {
     /// Stops: see the order in the documentation of this module.
     pub async fn stop(self) {
         self.instances.stopping();
+        self.parts.services.stopping();
         if let Some(listeners) = &self.listeners {
             listeners.stop(self.config.http.drain()).await;
         }

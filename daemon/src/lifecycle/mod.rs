@@ -10,9 +10,10 @@
 //! what it offers, and then front and jobs are replaced. Listeners stay open, requests in flight finish, and whoever listens
 //! goes on listening. A plugin that does not start so is let go of, and the instance goes on as it was.
 //!
-//! Down: listeners stop accepting, finish what is in flight, and tell those who listen → jobs stop at the next page → live
-//! delivery ends → plugins say goodbye → the index takes in the rest → the archive is closed → the lock is released. Killed at
-//! any point nothing is lost: a page and its cursor are one transaction, and the index heals itself.
+//! Down: no plugin waits for a commit any more → listeners stop accepting, finish what is in flight, and tell those who
+//! listen → jobs stop at the next page → live delivery ends → plugins say goodbye → the index takes in the rest → the
+//! archive is closed → the lock is released. Killed at any point nothing is lost: a page and its cursor are one
+//! transaction, and the index heals itself.
 
 mod app;
 mod descriptors;

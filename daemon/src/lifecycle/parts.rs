@@ -7,7 +7,7 @@ use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
 use crate::media::{Links, MediaStore};
-use crate::services::{DaemonServices, FetchLimits, HttpClient};
+use crate::services::{Commits, DaemonServices, FetchLimits, HttpClient};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,16 +88,18 @@ impl Parts {
         let live = live::Options::new(&config.live, &config.http, &config.archive);
         let live = Arc::new(Hubs::new(Arc::new(source), Arc::clone(&clock), live));
         // Weak: whoever still holds a job or a service after the end must not keep the index open.
-        let wake = {
+        let commits = Arc::new(Commits::new({
             let (tailer, live) = (Arc::downgrade(&tailer), Arc::downgrade(&live));
             move |instance: InstanceId| {
                 _ = tailer.upgrade().map(|tailer| tailer.wake());
                 _ = live.upgrade().map(|live| live.committed(instance));
             }
-        };
+        }));
+        let told = Arc::clone(&commits);
+        let on_commit = move |instance: InstanceId| told.tell(instance);
         let options = job_options(config);
         let owner = options.owner.clone();
-        let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, wake.clone());
+        let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, on_commit);
         let client = HttpClient::new(FetchLimits::default()).map_err(|error| StartError::Client(error.into()))?;
         let services = Arc::new(DaemonServices::new(
             Arc::clone(&archive),
@@ -106,7 +108,7 @@ impl Parts {
             Arc::clone(&clock),
             links.clone(),
             client,
-            wake,
+            commits,
         ));
         let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
         Ok(Self {

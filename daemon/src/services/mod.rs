@@ -2,10 +2,12 @@
 //!
 //! Every answer is about the instance that asks; a plugin cannot name another one.
 
+mod feed;
 mod fetch;
 mod observe;
 mod views;
 
+pub use feed::Commits;
 pub use fetch::{FetchLimits, HttpClient};
 
 use crate::jobs::{Jobs, NotStarted};
@@ -13,7 +15,7 @@ use crate::media::Links;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
-use stele_archive::{Archive, ArchiveError, Clock, Commit, Committed, InstanceId, StoredMessage, Stream};
+use stele_archive::{Archive, ArchiveError, Clock, Commit, Committed, InstanceId, News, StoredMessage, Stream};
 use stele_host::{Incoming, LogRecord, MetricRecord, Outgoing, Services};
 use stele_plugin_api::ops::{self, Empty, Op};
 use stele_plugin_api::{Error, ErrorCode};
@@ -33,7 +35,7 @@ pub struct DaemonServices {
     clock: Arc<dyn Clock>,
     views: Views,
     http: HttpClient,
-    on_commit: Box<dyn Fn(InstanceId) + Send + Sync>,
+    commits: Arc<Commits>,
     instances: RwLock<BTreeMap<String, InstanceId>>,
     lines: observe::Lines,
     series: observe::Series,
@@ -46,8 +48,7 @@ impl std::fmt::Debug for DaemonServices {
 }
 
 impl DaemonServices {
-    /// Services over an archive. Instances are made known by [`DaemonServices::register`]; `on_commit` is called after every
-    /// commit of one.
+    /// Services over an archive. Instances are made known by [`DaemonServices::register`].
     pub fn new(
         archive: Arc<dyn Archive>,
         searcher: Arc<Searcher>,
@@ -55,10 +56,9 @@ impl DaemonServices {
         clock: Arc<dyn Clock>,
         links: Links,
         http: HttpClient,
-        on_commit: impl Fn(InstanceId) + Send + Sync + 'static,
+        commits: Arc<Commits>,
     ) -> Self {
         let views = Views::new(links, Arc::clone(&clock));
-        let on_commit = Box::new(on_commit);
         Self {
             archive,
             searcher,
@@ -66,7 +66,7 @@ impl DaemonServices {
             clock,
             views,
             http,
-            on_commit,
+            commits,
             instances: RwLock::default(),
             lines: Default::default(),
             series: Default::default(),
@@ -76,6 +76,11 @@ impl DaemonServices {
     /// Makes an instance known.
     pub fn register(&self, name: &str, id: InstanceId) {
         self.instances.write().expect("no panic happens while the list is locked").insert(name.to_owned(), id);
+    }
+
+    /// The daemon stops: no plugin waits for a commit any more.
+    pub fn stopping(&self) {
+        self.commits.close();
     }
 
     /// Messages as plugins see them.
@@ -152,7 +157,7 @@ impl DaemonServices {
             now: self.clock.now(),
         };
         let committed = self.archive.commit(commit).await.map_err(archive_error)?;
-        (self.on_commit)(id);
+        self.commits.tell(id);
         let Committed { stored, known, repeated, .. } = committed;
         Ok(ops::AppendReport { stored, known, repeated })
     }
@@ -230,6 +235,10 @@ impl Services for DaemonServices {
                 bounded(query.limit as usize, ops::MAX_ROWS as usize, "rows")?;
                 let found = self.archive.find(id, &query).await.map_err(archive_error)?;
                 ops::Messages { rows: self.views.rows(found) }
+            }),
+            ops::ArchiveFeed::NAME => answer!(ops::ArchiveFeed, |query| {
+                let News { messages, upto } = feed::feed(&*self.archive, &self.commits, id, &query).await?;
+                ops::Feed { rows: self.views.rows(messages), upto: upto.0 }
             }),
             ops::ArchiveSearch::NAME => answer!(ops::ArchiveSearch, |query| self.archive_search(id, query).await?),
             ops::ArchiveAppend::NAME => answer!(ops::ArchiveAppend, |page| self.archive_append(id, page).await?),
