@@ -90,6 +90,7 @@ async fn members_of_before_hear_what_comes() {
         "DROP INDEX message_client",
         "DROP INDEX message_expiring",
         "DROP TABLE reached",
+        "DROP TABLE expiring",
         "ALTER TABLE conversation DROP COLUMN archived",
         "ALTER TABLE conversation DROP COLUMN deleted",
         "ALTER TABLE conversation DROP COLUMN audience",
@@ -104,6 +105,38 @@ async fn members_of_before_hear_what_comes() {
     let stays: Vec<_> = audience.stays.iter().map(|stay| (stay.after, stay.until)).collect();
     assert_eq!(stays, [(Rev(2), None); 2]);
     assert_eq!(archive.verify_ledger(|_, _| {}).await.expect("verifies").broken, None);
+}
+
+#[tokio::test]
+async fn what_expired_before_there_were_counters_is_counted() {
+    const DAY: i64 = 86_400_000_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    let ends = [i64::MIN + 1, -DAY - 1, -DAY, -1, 0, 1, DAY - 1, DAY, DAY, 5 * DAY, i64::MAX];
+    let messages = ends.iter().enumerate().map(|(at, end)| Message {
+        native_id: format!("m{at}"),
+        conversation: "c".to_owned(),
+        kind: format!("kind {}", at % 2),
+        expires_at: Some(*end),
+        ..Message::default()
+    });
+    let page = Page { messages: messages.collect(), ..Page::default() };
+    let commit = Commit { instance, partition: "p", stream: Stream::Messages, from: None, page: &page, now: 1 };
+    archive.commit(commit).await.expect("stored");
+    archive.close().await.expect("closes");
+    for undo in ["DROP TABLE expiring", "DELETE FROM _sqlx_migrations WHERE version > 3"] {
+        tamper(&path, undo).await;
+    }
+    let archive = open(&path).await;
+    for then in ends.into_iter().chain([i64::MIN, -2 * DAY, DAY - 2, 3 * DAY]) {
+        let left = ends.iter().filter(|end| **end > then).count();
+        let (conversation, unexpired_at) = ("c".to_owned(), Some(then));
+        let query = MessageQuery { conversation, unexpired_at, limit: 100, ..MessageQuery::default() };
+        let found = archive.messages(instance, &query).await.expect("answers");
+        assert_eq!((found.rows.len(), found.total), (left, left as u64), "at {then}");
+    }
 }
 
 #[tokio::test]

@@ -8,12 +8,15 @@
 //! Bounds of the number are bounds of the id wherever numbers ascend with ids, and ranges of the index by number elsewhere.
 //!
 //! What has expired is counted, and taken from the total; where nothing asked for has, the pages are those of all messages.
-//! Elsewhere every message on the way is looked at, and days are not told by counters, which count what has expired, too.
+//! Elsewhere every message on the way is looked at, days are not told by the counters, which count what has expired, too, and
+//! the nearer end is the one with less of both on the way: what has expired is taken to be the oldest there is.
 
 use super::DAY;
 use super::bulk::id_list;
 use super::error::Failure;
-use super::ranges::{FIRST_FROM, Given, MERGED, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql};
+use super::ranges::{
+    EXPIRED, FIRST_FROM, Given, MERGED, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql,
+};
 use super::rows;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::ops::{MessageOrder, MessageQuery};
@@ -42,8 +45,9 @@ pub(super) async fn messages(
     let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
     let anchors = Anchors::of(query);
     let (kinds, list) = (Vec::new(), String::new());
-    let unexpired_at = None;
-    let mut history = History { connection, conversation, kinds, list, some: false, query, anchors, unexpired_at };
+    let (unexpired_at, expired) = (None, 0);
+    let mut history =
+        History { connection, conversation, kinds, list, some: false, query, anchors, unexpired_at, expired };
     history.choose_kinds().await?;
     if history.kinds.is_empty() {
         return Ok(MessageList::default());
@@ -56,9 +60,9 @@ pub(super) async fn messages(
         total += part.messages;
     }
     if let Some(then) = query.unexpired_at {
-        let expired = history.expired(then).await?;
-        total -= expired;
-        history.unexpired_at = (expired > 0).then_some(then);
+        history.expired = history.count_expired(then).await?;
+        history.unexpired_at = (history.expired > 0).then_some(then);
+        total -= history.expired;
     }
     let limit = u64::from(query.limit).min(total.cast_unsigned().saturating_sub(query.offset));
     if limit == 0 {
@@ -161,6 +165,8 @@ struct History<'c, 'q> {
     anchors: Anchors,
     /// That of the query, where something it asks for has expired by then.
     unexpired_at: Option<i64>,
+    /// How much of what it asks for has.
+    expired: i64,
 }
 
 impl History<'_, '_> {
@@ -186,10 +192,16 @@ impl History<'_, '_> {
     }
 
     /// How many of the messages asked for have expired by then.
-    async fn expired(&mut self, then: i64) -> Result<i64, Failure> {
+    async fn count_expired(&mut self, then: i64) -> Result<i64, Failure> {
+        let given = Given { unexpired_at: Some(then), ..self.given() };
         let (since, until) = (self.query.since, self.query.until);
-        let sql = expired_sql(since.is_some(), until.is_some());
-        self.number(sql, Given { since, until, unexpired_at: Some(then), ..self.given() }).await
+        if since.is_some() || until.is_some() {
+            let sql = expired_sql(since.is_some(), until.is_some());
+            return self.number(sql, Given { since, until, ..given }).await;
+        }
+        let day = then.div_euclid(DAY);
+        let (day, first) = (Some(day), Some(day.saturating_mul(DAY)));
+        self.number(EXPIRED.to_owned(), Given { since: day, until: first, ..given }).await
     }
 
     /// The one number that a statement over the kinds asked for answers with.
@@ -218,7 +230,8 @@ impl History<'_, '_> {
         } else {
             (Stretch { since, until, messages: total }, offset)
         };
-        let ids = if offset <= stretch.messages / 2 {
+        let (old, new) = if asked.descending { (0, self.expired) } else { (self.expired, 0) };
+        let ids = if old + offset <= stretch.messages - offset + new {
             let bounds = if asked.descending { (since, stretch.until) } else { (stretch.since, until) };
             self.ids(asked, bounds, (limit, offset)).await?
         } else {

@@ -1,6 +1,8 @@
 //! Every answer is a range of an index: what SQLite says it will do, checked.
 
-use super::ranges::{FIRST_FROM, MERGED, Shape, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql};
+use super::ranges::{
+    EXPIRED, FIRST_FROM, MERGED, Shape, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql,
+};
 use super::revocations::MARK_COPIES;
 use super::{Options, SqliteArchive, feed, find, lists, live, media, once, queries, reached};
 use sqlx::{AssertSqlSafe, Row};
@@ -77,6 +79,9 @@ async fn no_answer_scans_or_sorts() {
         let expired = "COVERING INDEX message_expiring (conversation=? AND expires_at<?)";
         check(&sql, &plan(&archive, &sql).await, expired);
     }
+    let expired = plan(&archive, EXPIRED).await.replace("SCAN CONSTANT ROW", "");
+    check(EXPIRED, &expired, "expiring USING PRIMARY KEY (conversation=? AND day<?)");
+    check(EXPIRED, &expired, "COVERING INDEX message_expiring (conversation=? AND expires_at>? AND expires_at<?)");
     for kinds in [false, true] {
         let days = "tally USING PRIMARY KEY (conversation=? AND day>? AND day<?";
         let sql = tally_sql(kinds);

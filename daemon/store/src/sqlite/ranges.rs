@@ -140,7 +140,16 @@ pub(super) fn count_sql() -> String {
     )
 }
 
-/// The statement that counts what has expired, of the kinds in a JSON array.
+/// The statement that counts what expired before a day and on that day, by their counters and one by one; the parameters
+/// for time are the day and its first moment, and the kinds are a JSON array.
+pub(super) const EXPIRED: &str = "SELECT ( \
+         SELECT ifnull(sum(n), 0) FROM expiring WHERE conversation = ?1 AND day < ?2 \
+         AND kind IN (SELECT value FROM json_each(?11)) \
+     ) + ( \
+         SELECT count(*) FROM message INDEXED BY message_expiring WHERE conversation = ?1 \
+         AND expires_at >= ?3 AND expires_at <= ?10 AND kind IN (SELECT value FROM json_each(?11)))";
+
+/// The statement that counts one by one what has expired of a time it was sent in, of the kinds in a JSON array.
 pub(super) fn expired_sql(since: bool, until: bool) -> String {
     let filter = filter_sql(Shape { since, until, ..Shape::default() });
     format!(

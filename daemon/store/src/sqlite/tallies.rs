@@ -15,6 +15,13 @@ static TALLY: LazyLock<Bulk> = LazyLock::new(|| {
         "ON CONFLICT (conversation, day, kind) DO UPDATE SET n = n + excluded.n",
     )
 });
+static EXPIRING: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT OR FAIL INTO expiring (conversation, day, kind, n) VALUES",
+        "(?, ?, ?, ?)",
+        "ON CONFLICT (conversation, day, kind) DO UPDATE SET n = n + excluded.n",
+    )
+});
 static DAYS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT OR FAIL INTO day_total (day, n) VALUES",
@@ -23,27 +30,35 @@ static DAYS: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+/// Numbers of messages by conversation, day and kind.
+type Tallies = BTreeMap<(i64, i64, i64), i64>;
+
 /// Count the new messages.
 pub(super) async fn count(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
-    let mut tallies: BTreeMap<(i64, i64, i64), i64> = BTreeMap::new();
+    let (mut tallies, mut expiring) = (Tallies::new(), Tallies::new());
     let mut days: BTreeMap<i64, i64> = BTreeMap::new();
     for row in rows {
         let day = row.message.sent_at.div_euclid(DAY);
         *tallies.entry((row.conversation, day, row.kind)).or_default() += 1;
+        if let Some(expires_at) = row.message.expires_at {
+            *expiring.entry((row.conversation, expires_at.div_euclid(DAY), row.kind)).or_default() += 1;
+        }
         if !row.message.text.is_empty() {
             *days.entry(day).or_default() += 1;
         }
     }
-    let tallies: Vec<_> = tallies.into_iter().collect();
-    for (sql, tallies) in TALLY.cut(&tallies) {
-        let mut values = Values::with_capacity(tallies.len() * 4);
-        for ((conversation, day, kind), n) in tallies {
-            values.put(*conversation)?;
-            values.put(*day)?;
-            values.put(*kind)?;
-            values.put(*n)?;
+    for (bulk, tallies) in [(&*TALLY, tallies), (&*EXPIRING, expiring)] {
+        let tallies: Vec<_> = tallies.into_iter().collect();
+        for (sql, tallies) in bulk.cut(&tallies) {
+            let mut values = Values::with_capacity(tallies.len() * 4);
+            for ((conversation, day, kind), n) in tallies {
+                values.put(*conversation)?;
+                values.put(*day)?;
+                values.put(*kind)?;
+                values.put(*n)?;
+            }
+            sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
         }
-        sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
     let days: Vec<_> = days.into_iter().collect();
     for (sql, days) in DAYS.cut(&days) {
