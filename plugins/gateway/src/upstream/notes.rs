@@ -4,6 +4,7 @@ use super::decode::Decoded;
 use super::window::Window;
 use crate::msgid::COUNTER_BITS;
 use chrono::{DateTime, SecondsFormat, Utc};
+use stele_plugin_api::Error;
 use stele_plugin_api::model::Notice;
 
 /// Windows that are named one by one.
@@ -24,6 +25,8 @@ pub struct Notes {
     leapt: Vec<Window>,
     /// What was passed where others were leapt over: how many windows, the first and the last of them.
     searched: Option<(usize, Window, Window)>,
+    /// Why looking through it ended early.
+    unsearched: Option<Error>,
 }
 
 impl Notes {
@@ -60,6 +63,11 @@ impl Notes {
         self.searched = Some((count + 1, first, window));
     }
 
+    /// What was leapt over cannot be looked through now.
+    pub fn unsearched(&mut self, error: Error) {
+        self.unsearched = Some(error);
+    }
+
     /// As notices.
     pub fn told(&self) -> Vec<Notice> {
         let mut notices = Vec::new();
@@ -76,6 +84,9 @@ impl Notes {
         if let Some((count, first, last)) = self.searched {
             let (from, to) = (time(first.from), time(last.to.unwrap_or(last.from) + 1));
             tell("unreadable", format!("from {from} to {to} {count} milliseconds cannot be read; the others were"));
+        }
+        if let Some(error) = &self.unsearched {
+            tell("unreadable", format!("the search for what can be read goes on with the next run: {error}"));
         }
         if self.more_unreadable > 0 {
             tell("unreadable", format!("so it is with {} more stretches", self.more_unreadable));

@@ -83,14 +83,22 @@ impl Upstream {
                     Ok(None) => {}
                     Ok(Some(BROKEN)) if is_searching => notes.searched(window),
                     Ok(Some(lost)) => notes.unreadable(lost, window),
+                    Err(error) if is_searching => {
+                        position.end_search();
+                        notes.unsearched(error);
+                    }
                     // What was learned so far is kept.
                     Err(_) if position != begun => break,
                     Err(error) => return Err(error),
                 },
+                Err(error) if is_searching => {
+                    position.end_search();
+                    notes.unsearched(error);
+                }
                 Err(_) if position != begun => break,
                 Err(error) => return Err(error),
             }
-            if is_searching {
+            if is_searching && position.is_searching() {
                 position.searched();
             }
             page.caught_up = position.is_caught_up();

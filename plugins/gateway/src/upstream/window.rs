@@ -263,10 +263,15 @@ impl Position {
         self.owed.left = self.owed.left.saturating_sub(1);
         let is_done = self.next >= self.owed.to;
         if is_done || self.owed.left == 0 {
-            self.swap();
-            self.mode = Mode::CaughtUp;
+            self.end_search();
             self.owed = if is_done { Owed::default() } else { self.owed };
         }
+    }
+
+    /// The next run goes on, after what is new by then.
+    pub fn end_search(&mut self) {
+        self.swap();
+        self.mode = Mode::CaughtUp;
     }
 
     /// Of the messages in this window only those up to this number were taken.
