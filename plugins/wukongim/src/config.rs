@@ -1,6 +1,7 @@
 //! The configuration of one instance (`[instance.config]`), as it arrives in hello.
 
 use crate::id;
+use crate::webhook::WebhookConfig;
 use serde::Deserialize;
 use stele_plugin_api::{Mistake, Secret};
 
@@ -20,6 +21,9 @@ pub struct Config {
     /// What `/messages` answers.
     #[serde(default)]
     pub messages_form: MessagesForm,
+    /// Where messages are told to.
+    #[serde(default)]
+    pub webhook: Option<WebhookConfig>,
 }
 
 /// What `pull_mode` means (reference/wukongim.md §17, traps 1 and 2).
@@ -54,6 +58,7 @@ impl Config {
         if self.node_id > id::MAX_NODE {
             mistakes.push(Mistake::new("node_id", format!("must be 0 to {}", id::MAX_NODE)));
         }
+        mistakes.extend(self.webhook.iter().flat_map(WebhookConfig::mistakes));
         mistakes
     }
 }

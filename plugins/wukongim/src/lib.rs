@@ -10,6 +10,7 @@ pub mod draft;
 pub mod id;
 pub mod message;
 mod plugin;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;

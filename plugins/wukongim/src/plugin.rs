@@ -3,22 +3,28 @@
 use crate::Clock;
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::webhook::Webhooks;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{Description, HealthReport, HttpReply, HttpRequest};
 use stele_plugin_api::{Error, Host, Mistake, Plugin};
 
+/// How long opening waits for the webhooks to know where they begin, so that the first message sent is told.
+const BEGINNING: Duration = Duration::from_secs(5);
+
 /// An instance.
 pub struct Wukongim {
     api: Api,
+    webhooks: Option<Arc<Webhooks>>,
     findings: Vec<String>,
 }
 
 impl Wukongim {
     /// An instance with another clock than the machine's; [`Plugin::open`] takes that one. Needs a runtime.
     pub fn with_clock(config: Config, host: Host, clock: Clock) -> Self {
-        Self { findings: findings(&config), api: Api::new(host, config, clock) }
+        let (findings, webhooks) = (findings(&config), Webhooks::start(&config, &host, &clock).map(Arc::new));
+        Self { findings, api: Api::new(host, config, clock, webhooks.clone()), webhooks }
     }
 }
 
@@ -36,7 +42,12 @@ impl Plugin for Wukongim {
     }
 
     async fn open(config: Config, host: Host) -> Result<Self, Error> {
-        Ok(Self::with_clock(config, host, Arc::new(now)))
+        let plugin = Self::with_clock(config, host, Arc::new(now));
+        if let Some(webhooks) = &plugin.webhooks {
+            // An archive that takes longer is followed from when it answers.
+            let _ = tokio::time::timeout(BEGINNING, webhooks.begun()).await;
+        }
+        Ok(plugin)
     }
 
     fn describe(&self) -> Description {
@@ -54,7 +65,8 @@ impl Plugin for Wukongim {
     }
 
     async fn health(&self) -> Result<HealthReport, Error> {
-        Ok(HealthReport { ok: true, findings: self.findings.clone() })
+        let trouble = self.webhooks.as_ref().and_then(|webhooks| webhooks.trouble());
+        Ok(HealthReport { ok: true, findings: self.findings.iter().cloned().chain(trouble).collect() })
     }
 
     async fn http_handle(&self, request: HttpRequest) -> Result<HttpReply, Error> {

@@ -24,6 +24,22 @@ fn every_setting_is_documented_with_its_default() {
     for setting in everything.split('`').skip(1).step_by(2).filter(|setting| *setting != "?") {
         assert!(example.get(setting).is_some(), "config/steled.toml does not document {setting}");
     }
+    // Webhooks there are only where somebody says so; what else they have, has its default.
+    let mut webhook = example.as_object_mut().and_then(|example| example.remove("webhook")).expect("it is documented");
+    let everything = serde_json::from_value::<Config>(json!({ "webhook": { "?": 0 } }));
+    let everything = everything.expect_err("there is no such setting").to_string();
+    // Of gRPC it says that there is none.
+    for setting in everything.split('`').skip(1).step_by(2).filter(|setting| !["?", "grpcAddr"].contains(setting)) {
+        assert!(webhook.get(setting).is_some(), "config/steled.toml does not document webhook.{setting}");
+    }
+    webhook.as_object_mut().expect("it is a table").remove("secret");
+    let of = |webhook: Value| {
+        let config: Config = serde_json::from_value(json!({ "webhook": webhook })).expect("it is right");
+        assert_eq!(config.mistakes(), []);
+        format!("{config:?}")
+    };
+    let known = json!({ "httpAddr": webhook["httpAddr"] });
+    assert_eq!(of(webhook), of(known));
     // There is a token only where somebody says so; everything else has its default.
     example.as_object_mut().expect("it is a table").remove("token");
     let example: Config = serde_json::from_value(example).expect("the example has the right shape");

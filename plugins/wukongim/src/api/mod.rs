@@ -20,10 +20,12 @@ mod stream;
 
 use crate::commit::{self, Committer, Numbering};
 use crate::config::Config;
+use crate::webhook::Webhooks;
 use crate::{CALL, Clock};
 use reply::ApiError;
 use router::{Endpoint, Route};
 use serde_json::json;
+use std::sync::Arc;
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{HttpReply, HttpRequest, Op};
@@ -46,11 +48,12 @@ pub struct Api {
     room: answer::Room,
     numbering: Numbering,
     committer: Committer,
+    webhooks: Option<Arc<Webhooks>>,
 }
 
 impl Api {
     /// The API of an instance with this configuration. Starts the committer on the current runtime.
-    pub fn new(host: Host, config: Config, clock: Clock) -> Self {
+    pub fn new(host: Host, config: Config, clock: Clock, webhooks: Option<Arc<Webhooks>>) -> Self {
         let numbering = Numbering::new(config.node_id, clock.clone());
         Self {
             committer: commit::start(host.clone(), numbering.clone()),
@@ -59,6 +62,7 @@ impl Api {
             clock,
             config,
             room: answer::Room::default(),
+            webhooks,
         }
     }
 

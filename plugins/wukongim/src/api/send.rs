@@ -171,7 +171,7 @@ impl Api {
         for draft in &drafts {
             outcomes.push(match if draft.is_stored() { pending.next() } else { None } {
                 Some(pending) => pending.answer().await.map_err(|error| ApiError::failed(&error)),
-                None => Ok(Kept::As(self.numbering.id(), 0)),
+                None => Ok(Kept::As(self.pass(draft), 0)),
             });
         }
         let firsts = self.firsts(&outcomes).await;
@@ -186,6 +186,15 @@ impl Api {
             },
         };
         Ok(drafts.iter().zip(outcomes).map(sent).collect())
+    }
+
+    /// Gives a message that is not stored its id, and tells of it.
+    fn pass(&self, draft: &Draft) -> i64 {
+        let id = self.numbering.id();
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.pass(draft.message(id));
+        }
+        id
     }
 
     /// The messages that others repeat.
