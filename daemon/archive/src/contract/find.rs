@@ -44,6 +44,12 @@ pub(super) async fn numbers_are_found(backend: &mut dyn Backend) {
     for (query, expected) in [
         (by_number("given", &[1]), &["g0"][..]),
         (by_number("given", &[60, 1, 30, 30, 61, 0, -1, i64::MAX, i64::MIN]), &["g59", "g29", "g0"]),
+        (by_number("given", &[1, 60]), &["g59", "g0"]),
+        (by_number("given", &[61, 59, 60]), &["g59", "g58"]),
+        (by_number("given", &[62, 63]), &[]),
+        (by_number("given", &[i64::MAX, i64::MAX - 1]), &[]),
+        (by_number("given", &[i64::MIN, i64::MIN + 1]), &[]),
+        (by_number("up", &[25, 26, 34, 35]), &["u4", "u3"]),
         (by_number("up", &[-5, 5, 6, 0, 585, 595]), &["u59", "u1", "u0"]),
         (by_number("astray", &[0]), &["x50", "x0"]),
         (by_number("astray", &[49, 0, 31, 0]), &["x51", "x50", "x29", "x1", "x0"]),

@@ -10,6 +10,16 @@ use std::sync::LazyLock;
 use stele_archive::ops::FindQuery;
 use stele_archive::{ArchiveError, InstanceId, Result, StoredMessage};
 
+/// Of numbers that lie closer than this, on average, all messages from the first to the last are looked at: that costs less
+/// than halving the ids for each.
+const CLOSE: i64 = 16;
+
+/// By number, between an id and another, where numbers ascend with ids. Parameters: the conversation, as JSON arrays the numbers
+/// and the kinds to look among, the least id, and the id to stop before.
+pub(super) const BETWEEN: &str = "SELECT m.id FROM json_each(?3) AS k CROSS JOIN message AS m INDEXED BY message_by_id \
+    ON m.conversation = ?1 AND m.kind = k.value AND m.id >= ?4 AND m.id < ?5 \
+    WHERE m.seq IN (SELECT value FROM json_each(?2))";
+
 /// By number, where numbers do not ascend with ids. Parameters: the conversation, as JSON arrays the numbers and the kinds to
 /// look among, the limit.
 pub(super) const ASTRAY: &str = "SELECT s.id FROM json_each(?3) AS k CROSS JOIN json_each(?2) AS n \
@@ -64,6 +74,7 @@ async fn by_number(
     query: &FindQuery,
 ) -> Result<Vec<i64>, Failure> {
     let numbers: BTreeSet<i64> = query.seqs.iter().copied().collect();
+    let bounds = bounds(&numbers);
     let (numbers, kinds) = (id_list(numbers), id_list(history::kinds(connection, conversation).await?));
     if own_order {
         return Ok(sqlx::query_scalar(ASTRAY)
@@ -74,9 +85,36 @@ async fn by_number(
             .fetch_all(connection)
             .await?);
     }
-    let found: Vec<(i64, Option<i64>, Option<i64>)> =
-        sqlx::query_as(FIRST_FROM).bind(conversation).bind(numbers).bind(kinds).fetch_all(connection).await?;
-    Ok(found.into_iter().filter(|(wanted, _, seq)| *seq == Some(*wanted)).filter_map(|(_, id, _)| id).collect())
+    let found: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(FIRST_FROM)
+        .bind(conversation)
+        .bind(bounds.as_ref().unwrap_or(&numbers))
+        .bind(&kinds)
+        .fetch_all(&mut *connection)
+        .await?;
+    if bounds.is_none() {
+        return Ok(found
+            .into_iter()
+            .filter(|(wanted, _, seq)| *seq == Some(*wanted))
+            .filter_map(|(_, id, _)| id)
+            .collect());
+    }
+    // None from a number on: nothing is left, or there is no end.
+    let ids = found.iter().map(|(_, id, _)| id.unwrap_or(i64::MAX));
+    Ok(sqlx::query_scalar(BETWEEN)
+        .bind(conversation)
+        .bind(numbers)
+        .bind(kinds)
+        .bind(ids.clone().min())
+        .bind(ids.filter(|_| found.len() > 1).max().unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?)
+}
+
+/// The first number and the one after the last, if there is one, of numbers that lie close.
+fn bounds(numbers: &BTreeSet<i64>) -> Option<String> {
+    let (first, last) = (*numbers.first()?, *numbers.last()?);
+    let close = last.checked_sub(first).is_some_and(|span| span < CLOSE * (numbers.len() as i64 - 1));
+    close.then(|| id_list([first].into_iter().chain(last.checked_add(1))))
 }
 
 async fn by_client_id(

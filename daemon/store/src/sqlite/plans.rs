@@ -146,6 +146,8 @@ async fn no_answer_scans_or_sorts() {
     check(&people, &plan(&archive, &people).await, "sqlite_autoindex_person_1 (instance=? AND native_id>?)");
     // What is found is put in order, and as much of it kept as is asked for.
     let kept = |plan: String| plan.replace("USE TEMP B-TREE FOR ORDER BY", "");
+    let between = "message_by_id (conversation=? AND kind=? AND id>? AND id<?)";
+    check(find::BETWEEN, &plan(&archive, find::BETWEEN).await, between);
     let astray = "s USING PRIMARY KEY (conversation=? AND kind=? AND seq=?)";
     check(find::ASTRAY, &kept(plan(&archive, find::ASTRAY).await), astray);
     for (statement, index) in [
