@@ -617,3 +617,55 @@ async fn a_request_that_takes_long_is_not_idle_in_http2() {
     let response = slow.await.unwrap().unwrap();
     assert_eq!((response.version(), response.status().as_u16()), (reqwest::Version::HTTP_2, 200));
 }
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// The paths in the access log since this was last asked.
+    fn paths(&self) -> Vec<String> {
+        let lines = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        assert!(!lines.contains("hunter2"), "{lines}");
+        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter_map(|line| Some(line["fields"]["path"].as_str()?.to_owned())).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_shows_no_secret_of_a_path() {
+    // Everything of this test runs on its own thread.
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE);
+    let _logging = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    let site = site().await;
+    let get = async |path: &str| drop(site.client.get(site.url(path)).send().await.unwrap().bytes().await.unwrap());
+
+    // A plugin that has not said yet where its secrets are.
+    let young = Arc::new(Front::new("young", site.fake.clone(), Router::new(), Bounds::from(&http())));
+    site.mounts.mount("/young", Arc::clone(&young));
+    get("/young/hook/hunter2").await;
+    young.describe(&Description { secret_paths: vec!["/hook/".into()], ..Description::default() });
+    for path in ["/young/hook/hunter2/more?hunter2", "/young/%68ook/hunter2", "/young/health/x", "/young"] {
+        get(path).await;
+    }
+    get("/hook/shown").await;
+    assert!(site.mounts.unmount("", &site.front));
+    get("/hook/hunter2").await;
+    assert_eq!(
+        lines.paths(),
+        ["/young/…", "/hook/…", "/hook/…", "/young/health/x", "/young", "/hook/shown", "/hook/…"]
+    );
+}

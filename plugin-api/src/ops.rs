@@ -8,6 +8,7 @@ mod live;
 mod shown;
 
 pub use live::{LiveCarrier, LiveEvent, RenderRequest, Rendered, Subscription};
+pub use shown::first_segment;
 
 use crate::model::{ConversationKind, Micros, Page, Parked, PersonKind};
 use bytes::Bytes;
@@ -159,7 +160,8 @@ pub struct Description {
     /// JSON text in which the daemon puts errors of its own (too many requests, body too large, plugin unavailable), so
     /// that they have the protocol's shape: `{status}` becomes the number, `{message}` the escaped text.
     pub error_template: Option<String>,
-    /// Beginnings of paths whose rest is a secret, e.g. `/hook/`: the rest is never logged.
+    /// Beginnings of paths whose rest is a secret, e.g. `/hook/`: the rest is never logged. Until the plugin is described no more of
+    /// any path is than its first segment.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secret_paths: Vec<String>,
 }

@@ -4,7 +4,7 @@ use super::Answers;
 use super::caller::CallerRates;
 use super::listener::Peer;
 use super::live::{self, Asked};
-use super::observe::observed;
+use super::observe::{Paths, observed};
 use super::unsent::Unsent;
 use crate::config::Http;
 use crate::live::Hub;
@@ -91,12 +91,20 @@ pub struct Front {
 }
 
 /// What the plugin's description decides.
-#[derive(Default)]
 struct Manner {
     answers: Answers,
+    paths: Paths,
     rates: Option<CallerRates>,
     /// A rate of their own, since a limit counts calls: a page that is shown fetches a file for each of its rows.
     file_rates: Option<CallerRates>,
+}
+
+impl Manner {
+    fn of(description: &Description, paths: Paths, bounds: &Bounds) -> Self {
+        let rate = bounds.rate_limit.or(description.default_rate).unwrap_or(0);
+        let answers = Answers::new(description.error_template.as_deref());
+        Self { answers, paths, rates: CallerRates::per_second(rate), file_rates: CallerRates::of_files(rate) }
+    }
 }
 
 impl Front {
@@ -106,10 +114,9 @@ impl Front {
         let body_bytes = bounds.max_in_flight.saturating_mul(bounds.max_body_bytes).min(Semaphore::MAX_PERMITS);
         let body_bytes = Arc::new(Semaphore::new(body_bytes));
         let unsent = Unsent::new(bounds.max_unsent_bytes, bounds.max_unsent_bytes_per_caller);
-        let (name, manner) = (name.to_owned(), RwLock::default());
-        let front = Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, unsent, manner };
-        front.describe(&Description::default());
-        front
+        let manner = RwLock::new(Arc::new(Manner::of(&Description::default(), Paths::FirstSegment, &bounds)));
+        let name = name.to_owned();
+        Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, unsent, manner }
     }
 
     /// The same, with a hub for those who listen.
@@ -117,11 +124,10 @@ impl Front {
         Self { hub: Some(hub), ..self }
     }
 
-    /// Takes over what a plugin says of itself: the shape of errors, and the rate when the configuration has none.
+    /// Takes over what a plugin says of itself: the shape of errors, which paths hold secrets, and the rate when the
+    /// configuration has none.
     pub fn describe(&self, description: &Description) {
-        let rate = self.bounds.rate_limit.or(description.default_rate).unwrap_or(0);
-        let answers = Answers::new(description.error_template.as_deref());
-        let manner = Manner { answers, rates: CallerRates::per_second(rate), file_rates: CallerRates::of_files(rate) };
+        let manner = Manner::of(description, Paths::AllBut(description.secret_paths.clone()), &self.bounds);
         *self.manner.write().expect("no panic happens while the manner is locked") = Arc::new(manner);
     }
 
@@ -129,7 +135,7 @@ impl Front {
     pub async fn answer(&self, request: Request<Body>, prefix: &str, peer: Peer) -> Response<Body> {
         let manner = Arc::clone(&self.manner.read().expect("no panic happens while the manner is locked"));
         let answers = &manner.answers;
-        observed(&self.name, answers, request, peer, async |request, id| {
+        observed(&self.name, answers, &manner.paths, request, peer, async |request, id| {
             let is_media = is_media(request.method(), path_under(&request, prefix));
             let rates = if is_media { &manner.file_rates } else { &manner.rates };
             if let Some(Err(wait)) = rates.as_ref().map(|rates| rates.check(peer.remote.ip())) {

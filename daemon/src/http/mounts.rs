@@ -3,7 +3,7 @@
 use super::Answers;
 use super::front::Front;
 use super::listener::{Handler, Peer};
-use super::observe::observed;
+use super::observe::{Paths, observed};
 use async_trait::async_trait;
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -49,7 +49,7 @@ impl Handler for Mounts {
         match self.find(request.uri().path()) {
             Some((prefix, front)) => front.answer(request, &prefix, peer).await,
             None => {
-                observed("", &self.answers, request, peer, async |_, _| {
+                observed("", &self.answers, &Paths::FirstSegment, request, peer, async |_, _| {
                     self.answers.render(StatusCode::NOT_FOUND, "no instance is served under this path")
                 })
                 .await

@@ -1,15 +1,27 @@
 //! What a log shows of requests and replies: never a credential, never what people write.
+//!
+//! A path may hold a secret as well ([`Description::secret_paths`](super::Description::secret_paths)), and who only sees a request
+//! does not know where: no more of it is shown than its first segment.
 
 use super::{FetchReply, FetchRequest, HttpReply, HttpRequest, StateEntry, StateValue};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::fmt;
 
-/// Shows neither the query nor header values: signatures and keys of callers are in them.
+/// The first segment of a path, and `…` for what follows it: what may be shown while nobody says where secrets are.
+pub fn first_segment(path: &str) -> Cow<'_, str> {
+    match path.match_indices('/').nth(1) {
+        Some((at, _)) if at + 1 < path.len() => format!("{}…", &path[..=at]).into(),
+        _ => path.into(),
+    }
+}
+
+/// Shows neither the rest of the path nor the query nor header values: signatures and keys of callers are in them.
 impl fmt::Debug for HttpRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpRequest")
             .field("method", &self.method)
-            .field("path", &self.path)
+            .field("path", &first_segment(&self.path))
             .field("query", &self.query.as_ref().map(|_| Hidden))
             .field("headers", &HeaderNames(&self.headers))
             .field("remote", &self.remote)
@@ -20,7 +32,8 @@ impl fmt::Debug for HttpRequest {
     }
 }
 
-/// Shows neither the query, nor credentials in the authority, nor header values: access tokens are in them.
+/// Shows neither the rest of the path, nor the query, nor credentials in the authority, nor header values: access tokens are in
+/// them.
 impl fmt::Debug for FetchRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchRequest")
@@ -94,18 +107,27 @@ impl fmt::Debug for HeaderNames<'_> {
     }
 }
 
-/// A URL without user, password, query and fragment.
+/// A URL without user, password, query and fragment, and no more of its path than may be shown.
 fn public_part(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else { return first_segment(url).into_owned() };
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    format!("{scheme}://{host}{}", first_segment(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_of_a_path_than_its_first_segment() {
+        for (path, shown) in
+            [("", ""), ("/", "/"), ("/a", "/a"), ("/a/", "/a/"), ("/a/b", "/a/…"), ("//b", "//…"), ("/é/b/c", "/é/…")]
+        {
+            assert_eq!(first_segment(path), shown);
+        }
+    }
 
     #[test]
     fn debug_shows_no_credentials() {
@@ -119,10 +141,16 @@ mod tests {
         check(format!("{:?}", fetch("https://a.example/token?secret=hunter2")), "\"https://a.example/token\"");
         check(format!("{:?}", fetch("https://user:hunter2@a.example/x#hunter2")), "\"https://a.example/x\"");
         check(format!("{:?}", fetch("https://user:hunter2@a.example?x")), "\"https://a.example\"");
+        check(format!("{:?}", fetch("https://a.example/hook/hunter2")), "\"https://a.example/hook/…\"");
         check(format!("{:?}", fetch("/relative?hunter2")), "authorization");
-        let request =
-            HttpRequest { query: Some("signature=hunter2".into()), headers: headers.clone(), ..HttpRequest::default() };
-        check(format!("{request:?}"), "query: Some(hidden)");
+        check(format!("{:?}", fetch("/relative/hunter2")), "\"/relative/…\"");
+        let request = HttpRequest {
+            path: "/hook/hunter2/x".into(),
+            query: Some("signature=hunter2".into()),
+            headers: headers.clone(),
+            ..HttpRequest::default()
+        };
+        check(format!("{request:?}"), "path: \"/hook/…\", query: Some(hidden)");
         let body = Bytes::from_static(b"hunter2");
         let reply = FetchReply { status: 200, headers: headers.clone(), body: body.clone() };
         check(format!("{reply:?}"), "7 bytes");

@@ -24,8 +24,9 @@ mod state;
 
 pub use state::{Admin, InstanceView, Overview, PluginView, Readiness, Reindexing};
 
+use super::Answers;
 use super::listener::{Handler, Peer};
-use super::{Answers, observe::observed};
+use super::observe::{Paths, observed};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::State;
@@ -79,7 +80,7 @@ impl AdminHandler {
 #[async_trait]
 impl Handler for AdminHandler {
     async fn handle(&self, request: Request<Body>, peer: Peer) -> Response {
-        observed("admin", &self.answers, request, peer, async |request, _| {
+        observed("admin", &self.answers, &Paths::AllBut(Vec::new()), request, peer, async |request, _| {
             match tokio::time::timeout(self.timeout, self.router.clone().oneshot(request)).await {
                 Ok(Ok(response)) => response,
                 Err(_) => self.answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long"),
