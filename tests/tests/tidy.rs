@@ -38,7 +38,7 @@ const MUST_NOT_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Everything `plugin-api` may depend on directly; nobody who writes a plugin shall compile more.
-const PLUGIN_API_NEEDS: &[&str] = &["bytes", "rmp-serde", "serde", "serde_bytes", "serde_json", "tokio"];
+const PLUGIN_API_NEEDS: &[&str] = &["bytes", "rmp-serde", "serde", "serde_bytes", "serde_json", "tokio", "zeroize"];
 
 /// Where `unsafe` is allowed: the two ends of the C ABI with their tests, and the binding of the vendor's library.
 const UNSAFE_IN: &[&str] = &[
