@@ -1,6 +1,7 @@
 //! The configuration of one instance (`[instance.config]`), as it arrives in hello.
 
 use crate::id;
+use crate::upstream::UpstreamConfig;
 use crate::webhook::WebhookConfig;
 use serde::Deserialize;
 use stele_plugin_api::{Mistake, Secret};
@@ -24,6 +25,9 @@ pub struct Config {
     /// Where messages are told to.
     #[serde(default)]
     pub webhook: Option<WebhookConfig>,
+    /// A WuKongIM whose channels are archived.
+    #[serde(default)]
+    pub upstream: Option<UpstreamConfig>,
 }
 
 /// What `pull_mode` means (reference/wukongim.md §17, traps 1 and 2).
@@ -59,6 +63,7 @@ impl Config {
             mistakes.push(Mistake::new("node_id", format!("must be 0 to {}", id::MAX_NODE)));
         }
         mistakes.extend(self.webhook.iter().flat_map(WebhookConfig::mistakes));
+        mistakes.extend(self.upstream.iter().flat_map(UpstreamConfig::mistakes));
         mistakes
     }
 }

@@ -1,6 +1,6 @@
 //! Stele's plugin for WuKongIM: its message API (contract 001), served from the archive.
 //!
-//! Nothing else is needed: the archive is the only store.
+//! Nothing else is needed: the archive is the only store. With an upstream, a real WuKongIM, that one's channels are archived.
 
 pub mod api;
 pub mod channel;
@@ -10,6 +10,7 @@ pub mod draft;
 pub mod id;
 pub mod message;
 mod plugin;
+mod upstream;
 mod webhook;
 
 use std::sync::Arc;

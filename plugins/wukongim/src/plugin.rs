@@ -3,12 +3,18 @@
 use crate::Clock;
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::upstream::Upstream;
 use crate::webhook::Webhooks;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use stele_plugin_api::model::Micros;
-use stele_plugin_api::ops::{Description, HealthReport, HttpReply, HttpRequest};
-use stele_plugin_api::{Error, Host, Mistake, Plugin};
+use stele_plugin_api::model::{Micros, Page};
+use stele_plugin_api::ops::{
+    Description, Empty, HealthReport, HttpReply, HttpRequest, Op, Partitions, PullRequest, SyncDiscover, SyncPull,
+};
+use stele_plugin_api::{Error, ErrorCode, Host, Mistake, Plugin};
+
+/// How often an upstream is asked for what is new: every minute.
+const DEFAULT_SYNC: &str = "0 * * * * *";
 
 /// How long opening waits for the webhooks to know where they begin, so that the first message sent is told.
 const BEGINNING: Duration = Duration::from_secs(5);
@@ -17,14 +23,21 @@ const BEGINNING: Duration = Duration::from_secs(5);
 pub struct Wukongim {
     api: Api,
     webhooks: Option<Arc<Webhooks>>,
+    upstream: Option<Arc<Upstream>>,
     findings: Vec<String>,
 }
 
 impl Wukongim {
     /// An instance with another clock than the machine's; [`Plugin::open`] takes that one. Needs a runtime.
     pub fn with_clock(config: Config, host: Host, clock: Clock) -> Self {
-        let (findings, webhooks) = (findings(&config), Webhooks::start(&config, &host, &clock).map(Arc::new));
-        Self { findings, api: Api::new(host, config, clock, webhooks.clone()), webhooks }
+        let (findings, upstream) = (findings(&config), Upstream::of(&config, &host));
+        let webhooks = Webhooks::start(&config, &host, &clock).map(Arc::new);
+        Self { findings, api: Api::new(host, config, clock, upstream.clone(), webhooks.clone()), upstream, webhooks }
+    }
+
+    fn upstream(&self, op: &str) -> Result<&Upstream, Error> {
+        let none = || Error::new(ErrorCode::Unsupported, format!("{op} needs an upstream, and none is configured"));
+        self.upstream.as_deref().ok_or_else(none)
     }
 }
 
@@ -51,11 +64,16 @@ impl Plugin for Wukongim {
     }
 
     fn describe(&self) -> Description {
+        let mut operations = vec!["health", "http.handle"];
+        if self.upstream.is_some() {
+            operations.extend([SyncDiscover::NAME, SyncPull::NAME]);
+        }
         Description {
             name: Self::NAME.to_owned(),
             version: Self::VERSION.to_owned(),
             summary: "WuKongIM's message API".to_owned(),
-            operations: ["health", "http.handle"].map(str::to_owned).to_vec(),
+            operations: operations.into_iter().map(str::to_owned).collect(),
+            default_sync: self.upstream.as_ref().map(|_| DEFAULT_SYNC.to_owned()),
             default_listen: Some(api::DEFAULT_LISTEN.to_owned()),
             default_rate: Some(api::DEFAULT_RATE),
             error_template: Some(api::ERROR_TEMPLATE.to_owned()),
@@ -65,8 +83,19 @@ impl Plugin for Wukongim {
     }
 
     async fn health(&self) -> Result<HealthReport, Error> {
-        let trouble = self.webhooks.as_ref().and_then(|webhooks| webhooks.trouble());
-        Ok(HealthReport { ok: true, findings: self.findings.iter().cloned().chain(trouble).collect() })
+        let trouble = self.upstream.as_ref().and_then(|upstream| upstream.trouble());
+        let ok = trouble.is_none();
+        let webhooks = self.webhooks.as_ref().and_then(|webhooks| webhooks.trouble());
+        let findings = trouble.into_iter().chain(self.findings.iter().cloned()).chain(webhooks).collect();
+        Ok(HealthReport { ok, findings })
+    }
+
+    async fn sync_discover(&self, _: Empty) -> Result<Partitions, Error> {
+        self.upstream(SyncDiscover::NAME).map(|_| Upstream::partitions())
+    }
+
+    async fn sync_pull(&self, request: PullRequest) -> Result<Page, Error> {
+        self.upstream(SyncPull::NAME)?.pull(&request).await
     }
 
     async fn http_handle(&self, request: HttpRequest) -> Result<HttpReply, Error> {

@@ -40,6 +40,24 @@ fn every_setting_is_documented_with_its_default() {
     };
     let known = json!({ "httpAddr": webhook["httpAddr"] });
     assert_eq!(of(webhook), of(known));
+    // An upstream there is only when there is one; what else it has, has its default.
+    let mut upstream =
+        example.as_object_mut().and_then(|example| example.remove("upstream")).expect("it is documented");
+    let known = json!({ "url": upstream["url"], "manager_url": upstream["manager_url"] });
+    let everything = serde_json::from_value::<Config>(json!({ "upstream": { "url": "", "?": 0 } }));
+    let everything = everything.expect_err("there is no such setting").to_string();
+    for setting in everything.split('`').skip(1).step_by(2).filter(|setting| *setting != "?") {
+        assert!(upstream.get(setting).is_some(), "config/steled.toml does not document upstream.{setting}");
+    }
+    for secret in ["token", "username", "password", "hook_secret"] {
+        upstream.as_object_mut().expect("it is a table").remove(secret);
+    }
+    let of = |upstream: Value| {
+        let config: Config = serde_json::from_value(json!({ "upstream": upstream })).expect("it is right");
+        assert_eq!(config.mistakes(), []);
+        format!("{config:?}")
+    };
+    assert_eq!(of(upstream), of(known));
     // There is a token only where somebody says so; everything else has its default.
     example.as_object_mut().expect("it is a table").remove("token");
     let example: Config = serde_json::from_value(example).expect("the example has the right shape");

@@ -20,6 +20,7 @@ mod stream;
 
 use crate::commit::{self, Committer, Numbering};
 use crate::config::Config;
+use crate::upstream::Upstream;
 use crate::webhook::Webhooks;
 use crate::{CALL, Clock};
 use reply::ApiError;
@@ -49,11 +50,18 @@ pub struct Api {
     numbering: Numbering,
     committer: Committer,
     webhooks: Option<Arc<Webhooks>>,
+    upstream: Option<Arc<Upstream>>,
 }
 
 impl Api {
     /// The API of an instance with this configuration. Starts the committer on the current runtime.
-    pub fn new(host: Host, config: Config, clock: Clock, webhooks: Option<Arc<Webhooks>>) -> Self {
+    pub fn new(
+        host: Host,
+        config: Config,
+        clock: Clock,
+        upstream: Option<Arc<Upstream>>,
+        webhooks: Option<Arc<Webhooks>>,
+    ) -> Self {
         let numbering = Numbering::new(config.node_id, clock.clone());
         Self {
             committer: commit::start(host.clone(), numbering.clone()),
@@ -63,11 +71,15 @@ impl Api {
             config,
             room: answer::Room::default(),
             webhooks,
+            upstream,
         }
     }
 
     /// Answers a request of the instance's listener.
     pub async fn handle(&self, request: &HttpRequest) -> HttpReply {
+        if let Some(upstream) = self.upstream.as_ref().filter(|_| request.path.starts_with(HOOK)) {
+            return upstream.hook(request);
+        }
         let mut reply = match router::route(&request.method, &request.path) {
             Route::Endpoint(endpoint) => self.answer(endpoint, request).await.unwrap_or_else(|error| error.reply()),
             Route::Preflight => reply::preflight(),

@@ -159,6 +159,9 @@ impl Api {
 
     /// Sends messages in this order, and says what became of each. Where it cannot be done nothing of it is.
     async fn send(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
+        if self.upstream.is_some() {
+            return Err(ApiError::bad("this instance archives an upstream: send it there"));
+        }
         self.check_streams(&drafts).await?;
         let drafts: Vec<_> = drafts.into_iter().map(Arc::new).collect();
         let stored: Vec<_> = drafts.iter().filter(|draft| draft.is_stored()).cloned().collect();

@@ -1,0 +1,85 @@
+//! One channel, read now: because a webhook named it, or something was sent to it.
+
+use super::Upstream;
+use super::client::CallError;
+use super::decode;
+use super::native::Native;
+use super::reading::Reading;
+use std::hash::{BuildHasher, RandomState};
+use stele_plugin_api::Error;
+use stele_plugin_api::model::{Message, Page};
+use stele_plugin_api::ops::ArchiveAppend;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Channels whose turns are told apart; others wait for each other now and then.
+const TURNS: usize = 256;
+/// Answers of one read; what is behind them comes with the sync.
+const MAX_STEPS: usize = 8;
+/// Messages of an answer.
+const STEP: usize = 500;
+
+/// Lets a channel be read once at a time.
+pub(super) struct Turns {
+    turns: [Mutex<()>; TURNS],
+    hasher: RandomState,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { turns: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+}
+
+impl Turns {
+    async fn of(&self, native: &Native) -> MutexGuard<'_, ()> {
+        let place = self.hasher.hash_one(native) % TURNS as u64;
+        self.turns[usize::try_from(place).unwrap_or_default()].lock().await
+    }
+}
+
+/// Why a channel was not read.
+#[derive(Debug)]
+pub(super) enum FreshError {
+    /// Because of the upstream.
+    Upstream(CallError),
+    /// Because of the archive.
+    Archive(Error),
+}
+
+impl From<FreshError> for Error {
+    fn from(error: FreshError) -> Self {
+        match error {
+            FreshError::Upstream(error) => error.into(),
+            FreshError::Archive(error) => error,
+        }
+    }
+}
+
+impl Upstream {
+    /// Archives what is new in a channel, up to a bound, and shows every message to `see`.
+    pub(super) async fn refresh(&self, native: &Native, mut see: impl FnMut(&Message)) -> Result<(), FreshError> {
+        let _turn = self.turns.of(native).await;
+        let archived = self.reached(vec![native.key()]).await.map_err(FreshError::Archive)?;
+        let mut reading = Reading::new(native.clone(), archived.first().copied().unwrap_or_default(), None);
+        for _ in 0..MAX_STEPS {
+            let step = reading.step(&self.client, STEP).await.map_err(FreshError::Upstream)?;
+            // What is missing the sync finds, too: there it is told.
+            let reached = step.reached.filter(|_| step.holes.is_empty() && step.malformed == 0);
+            step.messages.iter().for_each(&mut see);
+            let is_whole = reached.is_some();
+            if !step.messages.is_empty() {
+                let page = Page {
+                    conversations: vec![decode::conversation(native)],
+                    messages: step.messages,
+                    reached: Vec::from_iter(reached),
+                    ..Page::default()
+                };
+                self.host.call_within::<ArchiveAppend>(page, crate::CALL).await.map_err(FreshError::Archive)?;
+            }
+            if step.done || (reading.back.is_none() && !is_whole) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

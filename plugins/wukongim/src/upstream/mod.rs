@@ -1,0 +1,63 @@
+//! A real WuKongIM behind the instance, v2 or v3: its channels are archived (reference/wukongim.md §10).
+//!
+//! The listing of its channels is walked at every run of the sync ([`pull`]), for completeness; webhooks name channels that are
+//! read at once ([`hook`], [`fresh`]), for freshness. Either way what is stored is what the upstream stored.
+
+mod client;
+mod config;
+mod decode;
+mod fresh;
+mod hook;
+mod lists;
+mod native;
+mod notes;
+mod pull;
+mod reading;
+mod walk;
+
+pub use config::UpstreamConfig;
+
+use crate::config::Config;
+use client::Client;
+use fresh::Turns;
+use hook::Inbox;
+use std::sync::Arc;
+use stele_plugin_api::Host;
+use stele_plugin_api::ops::{Partition, Partitions};
+
+/// An upstream.
+pub struct Upstream {
+    host: Host,
+    client: Client,
+    config: UpstreamConfig,
+    /// Whose turn it is to read a channel outside of the sync.
+    turns: Turns,
+    inbox: Inbox,
+}
+
+impl Upstream {
+    /// The upstream of an instance, if it has one. Starts the tasks that read what webhooks name; needs a runtime.
+    pub fn of(config: &Config, host: &Host) -> Option<Arc<Self>> {
+        let upstream = config.upstream.clone()?;
+        let upstream = Arc::new(Self {
+            client: Client::new(host.clone(), &upstream),
+            host: host.clone(),
+            config: upstream,
+            turns: Turns::default(),
+            inbox: Inbox::default(),
+        });
+        hook::start(&upstream);
+        Some(upstream)
+    }
+
+    /// What keeps it from working, for the person who can change it.
+    pub fn trouble(&self) -> Option<String> {
+        self.client.trouble()
+    }
+
+    /// The one partition of all channels.
+    pub fn partitions() -> Partitions {
+        let key = walk::PARTITION.to_owned();
+        Partitions { partitions: vec![Partition { title: key.clone(), key }] }
+    }
+}

@@ -1,0 +1,69 @@
+//! What operators should know of a page.
+
+use super::client::CallError;
+use super::native::Native;
+use stele_plugin_api::Error;
+use stele_plugin_api::model::Notice;
+
+/// Notices of one kind that name what they are about.
+const MAX_NAMED: usize = 8;
+
+/// What was odd.
+#[derive(Debug, Default)]
+pub struct Notes {
+    told: Vec<Notice>,
+    more: Vec<(&'static str, usize)>,
+}
+
+impl Notes {
+    /// Numbers of a channel the upstream does not have.
+    pub fn hole(&mut self, native: &Native, (first, last): (i64, i64)) {
+        let message = format!("channel {}: the upstream has no messages from {first} to {last}", native.key());
+        self.note("hole", message);
+    }
+
+    /// Elements that are no messages.
+    pub fn malformed(&mut self, native: &Native, count: usize) {
+        if count > 0 {
+            self.note("malformed", format!("channel {}: {count} elements are no messages", native.key()));
+        }
+    }
+
+    /// A channel that could not be read.
+    pub fn unreadable(&mut self, native: &Native, error: &CallError) {
+        let error = Error::from(error.clone());
+        let message = format!("channel {} cannot be read, and is tried again with the next run: {error}", native.key());
+        self.note("unreadable", message);
+    }
+
+    /// Messages that the listing tells of and the channel has not.
+    pub fn short(&mut self, native: &Native, (first, last): (i64, i64)) {
+        let message = format!("channel {}: {first} to {last} are listed, and cannot be read yet", native.key());
+        self.note("short", message);
+    }
+
+    /// A node that could not be asked for its channels.
+    pub fn passed(&mut self, node: u64, reason: &str) {
+        self.note("node", format!("node {node} does not list its channels: {reason}"));
+    }
+
+    fn note(&mut self, code: &'static str, message: String) {
+        if self.told.iter().filter(|notice| notice.code == code).count() < MAX_NAMED {
+            self.told.push(Notice { code: code.to_owned(), message });
+        } else if let Some((_, count)) = self.more.iter_mut().find(|(known, _)| *known == code) {
+            *count += 1;
+        } else {
+            self.more.push((code, 1));
+        }
+    }
+
+    /// As notices.
+    pub fn told(mut self) -> Vec<Notice> {
+        let more = |(code, count): (&str, usize)| Notice {
+            code: code.to_owned(),
+            message: format!("so it is {count} times more"),
+        };
+        self.told.extend(self.more.into_iter().map(more));
+        self.told
+    }
+}

@@ -1,0 +1,218 @@
+//! `sync.pull`: the next page of all channels.
+//!
+//! The listing says how many messages each channel has, the archive how many of them it has; the differences are read, several
+//! channels at a time. A channel that cannot be read while the upstream works stops no other: it is told, passed, and tried
+//! again by the next run, since nothing says that it is archived.
+
+use super::Upstream;
+use super::client::CallError;
+use super::decode;
+use super::lists::Listed;
+use super::notes::Notes;
+use super::reading::{Reading, Step};
+use super::walk::Walk;
+use futures::StreamExt;
+use futures::stream;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use stele_plugin_api::Error;
+use stele_plugin_api::model::Page;
+use stele_plugin_api::ops::{MAX_IDS, PartitionKeys, PartitionReached, PullRequest};
+use tokio::time::Instant;
+
+/// Channels that are read at the same time.
+pub const AT_ONCE: usize = 8;
+/// Time after which a page goes as it is; the daemon gives a plugin two minutes.
+const PAGE_TIME: Duration = Duration::from_secs(20);
+/// Bytes of messages after which a page goes as it is.
+const PAGE_BYTES: usize = 8 << 20;
+/// Most bytes of messages in a page of more than one answer. They are in it twice, and a frame has 64 MiB.
+const MAX_BYTES: usize = 20 << 20;
+/// Messages of a page when the daemon does not say.
+const PAGE: usize = 1000;
+/// Attempts at a channel.
+const ATTEMPTS: u32 = 3;
+/// Pause before another attempt at channels of which none could be read.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A page being put together.
+struct Draft {
+    page: Page,
+    notes: Notes,
+    walk: Walk,
+    /// Failed attempts at the channels of the walk, in their order.
+    failures: Vec<u32>,
+    limit: usize,
+    bytes: usize,
+}
+
+impl Upstream {
+    /// The next page.
+    ///
+    /// # Errors
+    ///
+    /// `denied` when the upstream refuses the token; `unavailable`, `deadline` when it does not work now.
+    pub async fn pull(&self, request: &PullRequest) -> Result<Page, Error> {
+        let mut walk = Walk::read(request.cursor.as_ref());
+        if !walk.is_of(self.client.version().await?) {
+            walk = Walk::default();
+        }
+        let limit = if request.limit == 0 { PAGE } else { request.limit as usize };
+        let mut draft = Draft {
+            page: Page::default(),
+            notes: Notes::default(),
+            failures: vec![0; walk.reading.len()],
+            walk,
+            limit,
+            bytes: 0,
+        };
+        if draft.walk.is_new() {
+            draft.walk.place = self.client.first_place().await?;
+        }
+        let begun = draft.walk.clone();
+        let until = Instant::now() + PAGE_TIME;
+        while !draft.is_full() {
+            if draft.walk.is_new() {
+                draft.page.caught_up = true;
+                break;
+            }
+            if draft.walk != begun && Instant::now() >= until {
+                break;
+            }
+            let done =
+                if draft.walk.reading.is_empty() { self.list(&mut draft).await } else { self.read(&mut draft).await };
+            match done {
+                Ok(()) => {}
+                // What was learned so far is kept.
+                Err(_) if draft.walk != begun => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let Draft { mut page, notes, walk, .. } = draft;
+        page.notices = notes.told();
+        page.cursor = Some(walk.write());
+        Ok(page)
+    }
+
+    /// Takes the channels of the next page of the listing that have something new.
+    async fn list(&self, draft: &mut Draft) -> Result<(), Error> {
+        let Some(place) = &draft.walk.place else { return Ok(()) };
+        let found = self.client.channels(place).await?;
+        if let Some((node, reason)) = &found.passed {
+            draft.notes.passed(*node, reason);
+        }
+        let mut seen = BTreeSet::new();
+        let wanted = |listed: &Listed| {
+            let native = &listed.native;
+            native.channel_type != 0
+                && !native.id.is_empty()
+                && listed.last != Some(0)
+                && (self.config.commands || !native.is_command())
+        };
+        let listed: Vec<_> =
+            found.channels.into_iter().filter(|one| wanted(one) && seen.insert(one.native.clone())).collect();
+        let keys: Vec<_> = listed.iter().map(|listed| listed.native.key()).collect();
+        let mut reading = Vec::new();
+        for (listed, keys) in listed.chunks(MAX_IDS).zip(keys.chunks(MAX_IDS)) {
+            let archived = self.reached(keys.to_vec()).await?;
+            let behind = listed.iter().zip(archived).filter(|(listed, seq)| listed.last.is_none_or(|last| last > *seq));
+            reading.extend(behind.map(|(listed, seq)| Reading::new(listed.native.clone(), seq, listed.last)));
+        }
+        draft.failures = vec![0; reading.len()];
+        draft.walk = Walk { place: found.next, reading };
+        Ok(())
+    }
+
+    /// Up to which numbers these channels are archived.
+    pub(super) async fn reached(&self, partitions: Vec<String>) -> Result<Vec<i64>, Error> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.host.call_within::<PartitionReached>(PartitionKeys { partitions }, crate::CALL).await?.seqs)
+    }
+
+    /// Reads some of the channels of the walk, one answer of each.
+    async fn read(&self, draft: &mut Draft) -> Result<(), Error> {
+        let room = draft.limit.saturating_sub(draft.page.messages.len()).max(1);
+        let count = draft.walk.reading.len().min(AT_ONCE).min(room);
+        let steps = stream::iter(draft.walk.reading[..count].to_vec()).map(|mut reading| async move {
+            let step = reading.step(&self.client, room / count).await;
+            (step, reading)
+        });
+        // In their places, so that a page is the same whichever answer comes first.
+        let steps: Vec<_> = steps.buffered(AT_ONCE).collect().await;
+        let works = steps.iter().any(|(step, _)| step.is_ok());
+        if let Some((Err(error), _)) = steps.iter().find(|(step, _)| step.as_ref().is_err_and(CallError::is_denied)) {
+            return Err(error.clone().into());
+        }
+        let mut failure = None;
+        for (place, (step, reading)) in steps.into_iter().enumerate().rev() {
+            match step {
+                Ok(step) => draft.take(place, reading, step),
+                Err(error) => {
+                    draft.failures[place] += 1;
+                    // It may ask for less the next time.
+                    draft.walk.reading[place].each = reading.each;
+                    failure = Some(error.clone());
+                    if draft.failures[place] < ATTEMPTS {
+                        continue;
+                    }
+                    if !works && !self.client.is_alive().await {
+                        return Err(error.into());
+                    }
+                    draft.notes.unreadable(&reading.native, &error);
+                    draft.remove(place);
+                }
+            }
+        }
+        if let Some(error) = failure.filter(|_| !works) {
+            if !self.client.is_alive().await {
+                return Err(error.into());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn is_full(&self) -> bool {
+        self.page.messages.len() >= self.limit || self.bytes >= PAGE_BYTES
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.walk.reading.remove(place);
+        self.failures.remove(place);
+    }
+
+    /// Puts what a channel's answer brought into the page, unless that is too much: then it is asked for again.
+    fn take(&mut self, place: usize, reading: Reading, step: Step) {
+        let bytes: usize = step.messages.iter().map(|message| message.body.len()).sum();
+        if self.bytes > 0 && self.bytes + bytes > MAX_BYTES {
+            return;
+        }
+        self.bytes += bytes;
+        step.holes.iter().for_each(|hole| self.notes.hole(&reading.native, *hole));
+        self.notes.malformed(&reading.native, step.malformed);
+        if !step.messages.is_empty() {
+            let conversation = decode::conversation(&reading.native);
+            if !self.page.conversations.contains(&conversation) {
+                self.page.conversations.push(conversation);
+            }
+        }
+        if let Some(last) = reading.last.filter(|last| step.done && *last > reading.from) {
+            self.notes.short(&reading.native, (reading.from + 1, last));
+        }
+        self.page.messages.extend(step.messages);
+        if let Some(reached) = step.reached {
+            self.page.reached.retain(|known| known.partition != reached.partition);
+            self.page.reached.push(reached);
+        }
+        if step.done {
+            self.remove(place);
+        } else {
+            self.failures[place] = 0;
+            self.walk.reading[place] = reading;
+        }
+    }
+}
