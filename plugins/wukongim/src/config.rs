@@ -14,7 +14,7 @@ pub struct Config {
     #[serde(default)]
     pub token: Option<Secret>,
     /// What tells the message ids of this instance from those of others that make some at the same time.
-    #[serde(default)]
+    #[serde(default = "first_node")]
     pub node_id: u16,
     /// What `pull_mode` of `/channel/messagesync` means.
     #[serde(default)]
@@ -28,6 +28,10 @@ pub struct Config {
     /// A WuKongIM whose channels are archived.
     #[serde(default)]
     pub upstream: Option<UpstreamConfig>,
+}
+
+fn first_node() -> u16 {
+    1
 }
 
 /// What `pull_mode` means (reference/wukongim.md §17, traps 1 and 2).
@@ -81,7 +85,7 @@ mod tests {
     fn nothing_has_to_be_said() {
         let config = config(json!({}));
         assert_eq!(config.mistakes(), []);
-        assert_eq!((config.token, config.node_id), (None, 0));
+        assert_eq!((config.token, config.node_id), (None, 1));
         assert_eq!((config.pull_mode, config.messages_form), (PullMode::Contract, MessagesForm::Array));
     }
 

@@ -2,6 +2,7 @@
 //! a payload.
 
 use crate::channel::Channel;
+use crate::draft::STREAM;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -121,6 +122,11 @@ impl<'m> Object<'m> {
         }
         shown.target_uid = Some(shown.channel_id.clone());
         shown
+    }
+
+    /// Whether it is the anchor of a stream.
+    pub fn begins_stream(&self) -> bool {
+        self.setting & STREAM != 0 && !self.stream_no.is_empty()
     }
 
     /// What it says; empty when that is no base64.

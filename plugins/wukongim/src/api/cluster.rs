@@ -11,6 +11,7 @@ use super::messagesync::MAX_LIMIT;
 use super::reply::{self, ApiError};
 use super::rows::{Lookup, is_good};
 use crate::channel::Channel;
+use crate::draft::{END, PART};
 use crate::id::given_at;
 use crate::message::{Object, readable};
 use serde_json::json;
@@ -19,8 +20,6 @@ use stele_plugin_api::ops::{HttpReply, HttpRequest, MessageOrder, MessageQuery, 
 
 /// Messages of an answer, where nothing else is asked for.
 const DEFAULT_LIMIT: u64 = 20;
-/// Kinds of what streams consist of: it is in no channel.
-const PARTS: [&str; 2] = ["part", "end"];
 
 /// What is asked for.
 struct Wanted {
@@ -154,7 +153,7 @@ impl Api {
             text: wanted.text.clone(),
             conversation: wanted.conversation.clone(),
             sender: wanted.sender.clone(),
-            except_kinds: PARTS.map(str::to_owned).to_vec(),
+            except_kinds: [PART, END].map(str::to_owned).to_vec(),
             unexpired_at: Some(wanted.now),
             oldest_first: wanted.newer,
             beyond: offset,

@@ -15,8 +15,8 @@
 //! | 1 | N | 0 | last of [N, last] | first of [N, last] |
 //! | 1 | N | M > N | last of [N, M) | first of [N, M) |
 //!
-//! The answer is ascending in any case, and `more` says exactly whether the range holds more. An answer that would be too large is
-//! shorter than its limit, and says that there is more.
+//! The answer is ascending in any case, and `more` says exactly whether the range holds more. An answer that would be too large, or
+//! tell of too many streams, is shorter than its limit, and says that there is more.
 
 use super::Api;
 use super::answer::{Answer, Shown};
@@ -31,6 +31,9 @@ use stele_plugin_api::ops::{HttpReply, HttpRequest, MessageOrder, MessageQuery};
 const DEFAULT_LIMIT: u64 = 100;
 /// Most messages of an answer.
 pub const MAX_LIMIT: u64 = 10_000;
+
+/// Most streams an answer tells of: each is read by itself.
+const MAX_STREAMS: usize = 200;
 
 /// Messages, and how they were asked for.
 #[derive(Serialize)]
@@ -105,6 +108,7 @@ impl Api {
         answer: &mut Answer<'_>,
     ) -> Result<bool, ApiError> {
         let Choice { mut from, mut upto, newest } = choice;
+        let mut told = 0;
         let now = self.now();
         let mut rows = u32::MAX;
         while from <= upto {
@@ -127,7 +131,11 @@ impl Api {
                     return Ok(true);
                 }
                 let mut object = Object::of(message);
-                if streams {
+                if streams && object.begins_stream() {
+                    if told == MAX_STREAMS {
+                        return Ok(true);
+                    }
+                    told += 1;
                     self.tell_stream(&mut object).await?;
                 }
                 if !answer.add(message, &object).await? {

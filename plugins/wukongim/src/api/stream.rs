@@ -106,12 +106,10 @@ impl Api {
 
     /// Puts what a stream says into the message that begins it.
     pub(super) async fn tell_stream(&self, anchor: &mut Object<'_>) -> Result<(), ApiError> {
-        if anchor.setting & STREAM != 0 && !anchor.stream_no.is_empty() {
-            let said = self.said(&anchor.stream_no).await?;
-            anchor.end = Some(said.closed.into());
-            anchor.end_reason = Some(0);
-            anchor.stream_data = Some(BASE64.encode(said.text));
-        }
+        let said = self.said(&anchor.stream_no).await?;
+        anchor.end = Some(said.closed.into());
+        anchor.end_reason = Some(0);
+        anchor.stream_data = Some(BASE64.encode(said.text));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use stored::Stored;
 /// 2025-08-18T00:00:00Z
 pub const NOW: Micros = 1_755_475_200_000_000;
 /// The first id then.
-pub const FIRST: i64 = 1_957_230_963_717_046_272;
+pub const FIRST: i64 = 1_957_230_963_717_050_368;
 
 /// An instance, its archive and its clock.
 pub struct Site {
