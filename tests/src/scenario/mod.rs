@@ -77,8 +77,8 @@ pub struct JsonAnswers {
     pub headers: BTreeMap<String, Value>,
     /// How the text ends.
     pub ends_with: String,
-    /// Member of a success, and its value.
-    pub success: (String, Value),
+    /// Member of a success, and its value; where there is none, the HTTP status tells.
+    pub success: Option<(String, Value)>,
 }
 
 /// A scenario.
