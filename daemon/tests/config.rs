@@ -353,18 +353,10 @@ fn uncommented() -> String {
 }
 
 fn example() -> Config {
-    let files = [
-        "api.key",
-        "corp123-archive.secret",
-        "corp123-app.secret",
-        "corp123-v1.pem",
-        "gateway.key",
-        "upstream.key",
-        "wukongim.token",
-    ]
-    .map(|name| (format!("/etc/stele/keys/{name}"), "x".to_owned()));
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    parse(&uncommented(), &[], &files).unwrap_or_else(|errors| panic!("{errors}"))
+    let text = uncommented();
+    let named = text.lines().filter_map(|line| line.split_once("file = \"")?.1.split('"').next());
+    let files: Vec<(&str, &str)> = named.map(|path| (path, "x")).collect();
+    parse(&text, &[], &files).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 #[test]
