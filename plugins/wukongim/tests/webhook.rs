@@ -222,6 +222,7 @@ async fn only_200_will_do_and_pauses_grow() {
     rig.say([1], "2/team", NOW);
     let first = rig.push().await;
     rig.settle().await;
+    assert!(rig.mock.logs().iter().any(|line| line.message == "the receiver does not take what it is told"));
     let said = plugin.health().await.unwrap();
     assert!(
         said.ok && said.findings.contains(&"the receiver of webhooks: the receiver answers 204 instead of 200".into())

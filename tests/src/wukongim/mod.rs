@@ -1,8 +1,10 @@
-//! WuKongIM's message API as its callers see it (contract 001): an instance of it, and requests.
+//! WuKongIM's message API as its callers see it (contract 001): an instance of it, requests, and a receiver of its webhooks.
 
 mod api;
+mod receiver;
 
 pub use api::{Api, Message, Page, Reply, Sent, encoded};
+pub use receiver::{Receiver, Told};
 
 use crate::daemon::{Site, free_address};
 use anyhow::Result;

@@ -56,7 +56,18 @@ impl Receiver {
                     self.last_trouble().take();
                     return self.count(event, "told", messages);
                 }
-                Err(reason) => *self.last_trouble() = Some(reason),
+                Err(reason) => {
+                    let before = self.last_trouble().replace(reason.clone());
+                    if before.is_none() {
+                        let fields = [("event", event.name()), ("reason", reason.as_str())];
+                        self.host.log_from(
+                            "webhook",
+                            Level::Warn,
+                            "the receiver does not take what it is told",
+                            &fields,
+                        );
+                    }
+                }
             }
             if tried < self.tries {
                 tokio::time::sleep(pause).await;
