@@ -16,9 +16,11 @@ fn demo(arguments: &[&str]) -> Result<Command> {
     program("stele-demo-kit")?;
     plugin("wecom")?;
     plugin("gateway")?;
+    plugin("wukongim")?;
     let mut command = Command::new(program("steled")?);
     let messages = MESSAGES.to_string();
-    command.args(["demo", "--messages", &messages, "--admin", "127.0.0.1:0", "--live", "127.0.0.1:0"]);
+    let free = "127.0.0.1:0";
+    command.args(["demo", "--messages", &messages, "--admin", free, "--live", free, "--im", free]);
     command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
@@ -98,6 +100,19 @@ async fn what_it_says_to_try_works() -> Result<()> {
     let reply = history.reply().await?;
     let messages = reply["data"]["Msg"].as_array().context("messages")?;
     ensure!(messages.len() > 5 && messages.last() == Some(&heard), "{reply}");
+    // WuKongIM's message API: what is sent is read, and what is there is found.
+    let sends = to_try.iter().find(|to_try| to_try.path == "/message/send").context("a line that sends")?;
+    let sent = sends.reply().await?;
+    let of_its: Vec<&Try> = to_try.iter().filter(|to_try| to_try.address == sends.address).collect();
+    let pages: Vec<&&Try> = of_its.iter().filter(|to_try| to_try.path == "/channel/messagesync").collect();
+    ensure!(pages.len() == 2, "{of_its:?}");
+    let between = pages[0].reply().await?;
+    let last = between["messages"].as_array().and_then(|messages| messages.last()).context("messages")?;
+    ensure!(sent["message_seq"] == 16 && last["message_id"] == sent["message_id"], "{between}");
+    let team = pages[1].reply().await?;
+    ensure!(team["messages"].as_array().is_some_and(|messages| messages.len() == 5), "{team}");
+    let search = of_its.iter().find(|to_try| to_try.path.contains("?payload=")).context("a search")?.reply().await?;
+    ensure!(search["total"].as_u64() >= Some(1) && search["data"][0]["channel_id"] == "team", "{search}");
     running.kill().await?;
     Ok(())
 }

@@ -38,6 +38,9 @@ pub struct Arguments {
     /// Where the instance that delivers live listens
     #[arg(long, default_value = "127.0.0.1:8088")]
     live: SocketAddr,
+    /// Where WuKongIM's message API listens
+    #[arg(long, default_value = "127.0.0.1:5001")]
+    im: SocketAddr,
     /// Where the daemon's own API listens
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: SocketAddr,
@@ -54,6 +57,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         // The company takes its time to make: better told now.
         is_free("--listen", arguments.listen)?;
         is_free("--live", arguments.live)?;
+        is_free("--im", arguments.im)?;
         is_free("--admin", arguments.admin)?;
     }
     let throw_away = tempfile::Builder::new().prefix("stele-demo-").tempdir()?;
@@ -193,6 +197,7 @@ impl Kit {
             .args(["--messages", &arguments.messages.to_string()])
             .args(["--listen", &arguments.listen.to_string()])
             .args(["--live", &arguments.live.to_string()])
+            .args(["--im", &arguments.im.to_string()])
             .args(["--admin", &arguments.admin.to_string()])
             .arg("--serve-directory")
             .stdin(Stdio::piped())

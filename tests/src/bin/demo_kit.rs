@@ -1,9 +1,10 @@
-//! What `steled demo` shows: a generated corp behind the stub of the vendor's library, and a gateway people talk over.
+//! What `steled demo` shows: a generated corp behind the stub of the vendor's library, a gateway people talk over, and
+//! WuKongIM's message API.
 //!
 //! Writes to `--out`: the corp's upstream folder and `steled.toml`. With `--serve-directory` it then serves the corp's
 //! directory (names, avatars, groups): it prints one line with the address and runs until its standard input is closed. Called
-//! again with `--serve-directory` on a folder it has written, it only serves. With `--fill` it has people of the gateway talk
-//! through its API, once, and prints what to try.
+//! again with `--serve-directory` on a folder it has written, it only serves. With `--fill` it has people talk through the APIs,
+//! once, and prints what to try.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -17,9 +18,10 @@ use std::{
 use stele_tests::{
     client::{Style, hmac_hex, signed_path},
     corp::{CorpFolder, CorpSpec, Directory, TOPICS, sentence},
-    gateway::{Api, Gateway},
+    gateway::{self, Gateway},
     settings::{API_KEY, Settings},
     standin::DirectoryStandin,
+    wukongim::{self, Wukongim, encoded},
 };
 use tokio::io::AsyncReadExt;
 
@@ -38,6 +40,9 @@ struct Arguments {
     /// Where the daemon shall answer clients of the gateway.
     #[arg(long, default_value = "127.0.0.1:8088")]
     live: String,
+    /// Where the daemon shall answer clients of WuKongIM's message API.
+    #[arg(long, default_value = "127.0.0.1:5001")]
+    im: String,
     /// Where the daemon's own API shall be.
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: String,
@@ -55,16 +60,20 @@ struct Arguments {
 const CONFIG: &str = "steled.toml";
 const UPSTREAM: &str = "upstream";
 const PORT: &str = "directory.port";
-/// The instance beside that of the corp.
+/// The instances beside that of the corp.
 const GATEWAY: &str = "gateway";
+const IM: &str = "im";
 /// Where a room of the gateway is written down.
 const ROOM: &str = "gateway.room";
+/// Where the token of WuKongIM's message API is written down.
+const TOKEN: &str = "im.token";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.fill {
-        let to_try = [examples(served(&arguments, "wecom")?), talk(&arguments).await?].join("\n");
+        let to_try =
+            [examples(served(&arguments, "wecom")?), talk(&arguments).await?, send(&arguments).await?].join("\n");
         print!("{to_try}");
         return Ok(());
     }
@@ -102,13 +111,21 @@ fn write(arguments: &Arguments, api_base: &str) -> Result<()> {
     // Now and then, so that what is tried later is answered from a living archive.
     settings.sync_cron = Some("* * * * *".to_owned());
     settings.directory_cron = Some("*/10 * * * *".to_owned());
-    let mut key = [0; 32];
-    rand::rng().fill(&mut key);
-    let (name, listen, key) = (GATEWAY.into(), arguments.live.clone(), hex::encode(key));
+    let (name, listen, key) = (GATEWAY.into(), arguments.live.clone(), random());
     let gateway = Gateway { name, listen, key, instance: String::new(), config: String::new() };
-    settings.sections = gateway.toml();
+    let (name, listen, token) = (IM.into(), arguments.im.clone(), random());
+    fs::write(arguments.out.join(TOKEN), &token)?;
+    let im = Wukongim { name, listen, instance: String::new(), config: format!("token = \"{token}\"") };
+    settings.sections = [gateway.toml(), im.toml()].concat();
     fs::write(arguments.out.join(CONFIG), settings.toml())?;
     Ok(())
+}
+
+/// Something nobody guesses.
+fn random() -> String {
+    let mut bytes = [0; 32];
+    rand::rng().fill(&mut bytes);
+    hex::encode(bytes)
 }
 
 /// Where this instance is served.
@@ -124,7 +141,7 @@ const ROOMS: [(&[&str], usize, usize); 3] =
 /// Has people talk, unless they have; returns what to try.
 async fn talk(arguments: &Arguments) -> Result<String> {
     let address = served(arguments, GATEWAY)?;
-    let (api, written) = (Api::new(address), arguments.out.join(ROOM));
+    let (api, written) = (gateway::Api::new(address), arguments.out.join(ROOM));
     let (alice, bob) = (api.token("alice", 1).await?, api.token("bob", 1).await?);
     if !written.exists() {
         let mut rng = rand::rng();
@@ -160,6 +177,47 @@ async fn talk(arguments: &Arguments) -> Result<String> {
             "# a token, as a program of the house gets it\ncurl -d '{}' '{base}/inner/get_token'\n",
             json!({ "session": "carol", "platform": 1 })
         ),
+    ]
+    .join("\n"))
+}
+
+/// Channels of WuKongIM: type, id, who talks there, what about, and how much.
+const CHANNELS: [(u8, &str, &[&str], usize, usize); 3] =
+    [(1, "bob", &["alice"], 0, 8), (1, "alice", &["bob"], 0, 7), (2, "team", &["alice", "bob", "carol"], 6, 30)];
+/// What the team is found by.
+const FOUND: &str = "产品介绍";
+
+/// Has people send messages, unless they have; returns what to try.
+async fn send(arguments: &Arguments) -> Result<String> {
+    let address = served(arguments, IM)?;
+    let token = fs::read_to_string(arguments.out.join(TOKEN))?;
+    let (api, base) = (wukongim::Api::new(address).with_token(&token), format!("http://{address}"));
+    let message = |from: &str, channel: &str, kind: u8, text: &str| {
+        let payload = json!({ "type": 1, "content": text }).to_string();
+        json!({ "from_uid": from, "channel_id": channel, "channel_type": kind, "payload": encoded(payload.as_bytes()) })
+    };
+    let last = api.get("/channel/max_message_seq?channel_id=team&channel_type=2").await?.read::<Value>()?;
+    if last["message_seq"] == 0 {
+        let mut rng = rand::rng();
+        for (kind, channel, people, topic, messages) in CHANNELS {
+            for index in 0..messages {
+                let text = sentence(TOPICS[topic], &mut rng);
+                api.send(&message(people[index % people.len()], channel, kind, &text)).await?;
+            }
+        }
+        api.send(&message("carol", "team", 2, &format!("下午三点讨论{FOUND}"))).await?;
+    }
+    let post = |title: &str, path: &str, body: Value| {
+        format!("# {title}\ncurl -H 'Authorization: Bearer {token}' -d '{body}' '{base}{path}'\n")
+    };
+    let page = |reader: &str, channel: &str, kind: u8| json!({ "login_uid": reader, "channel_id": channel, "channel_type": kind, "limit": 5 });
+    let found = percent_encoding::utf8_percent_encode(&encoded(FOUND.as_bytes()), percent_encoding::NON_ALPHANUMERIC)
+        .to_string();
+    Ok([
+        post("WuKongIM's message API: alice sends bob something", "/message/send", message("alice", "bob", 1, "你好")),
+        post("what they have written", "/channel/messagesync", page("bob", "alice", 1)),
+        post("what the team has written", "/channel/messagesync", page("carol", "team", 2)),
+        format!("# where {FOUND} is mentioned\ncurl -H 'Authorization: Bearer {token}' '{base}/cluster/messages?payload={found}'\n"),
     ]
     .join("\n"))
 }

@@ -73,12 +73,19 @@ pub struct Api {
     /// Host and port.
     pub address: String,
     http: reqwest::Client,
+    token: Option<String>,
 }
 
 impl Api {
     /// The API at this address.
     pub fn new(address: &str) -> Self {
-        Self { address: address.into(), http: http() }
+        Self { address: address.into(), http: http(), token: None }
+    }
+
+    /// The same, with this token in every request.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
     }
 
     /// Any request.
@@ -91,6 +98,9 @@ impl Api {
     ) -> Result<Reply> {
         let mut request =
             self.http.request(method.parse()?, format!("http://{}{path}", self.address)).body(body.into());
+        if let Some(token) = &self.token {
+            request = request.header("token", token);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
