@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test lint doc bench size live install clean
+.PHONY: demo demo-check build test lint doc bench size live sends install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with two chat APIs
 # beside it on :8088 and :5001.
@@ -47,6 +47,10 @@ size:
 # Live delivery: memory of ten thousand listeners, and the time from a message's acceptance to its receipt.
 live: build
 	$(RELEASE)/stele-live-bench
+
+# Sends through WuKongIM's message API: how many a second, and how long each takes, at both durabilities.
+sends: build
+	$(RELEASE)/stele-send-bench
 
 # Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
 install:
