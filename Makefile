@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test lint doc bench size live sends install clean
+.PHONY: demo demo-check build test lint doc bench size live sends channels install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with two chat APIs
 # beside it on :8088 and :5001.
@@ -51,6 +51,10 @@ live: build
 # Sends through WuKongIM's message API: how many a second, and how long each takes, at both durabilities.
 sends: build
 	$(RELEASE)/stele-send-bench
+
+# A WuKongIM with 100,000 channels, archived: how long that takes, and the memory of it.
+channels: build
+	$(RELEASE)/stele-channels-bench
 
 # Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
 install:

@@ -237,6 +237,13 @@ impl Daemon {
     }
 }
 
+/// A line of a process's status, in KiB: `VmRSS`, or `VmHWM`, the most it ever had.
+pub fn memory(pid: u32, line: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')?.split_whitespace().next());
+    Ok(found.with_context(|| format!("no {line}"))?.parse()?)
+}
+
 /// Whether a process exists and is no zombie.
 pub fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

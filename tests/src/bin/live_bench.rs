@@ -9,7 +9,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::{
-    fs,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use stele_tests::{
-    daemon::wait_for,
+    daemon::{memory, wait_for},
     gateway::{Api, Gateway, site, token},
     live::{Call, Carrier, ws},
 };
@@ -201,11 +200,4 @@ async fn send(api: &Api, conversations: &[String], members: usize, rate: u32, me
         answer??;
     }
     Ok(begin.elapsed())
-}
-
-/// A line of a process's status, in KiB.
-fn memory(pid: u32, line: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')?.split_whitespace().next());
-    Ok(found.with_context(|| format!("no {line}"))?.parse()?)
 }
