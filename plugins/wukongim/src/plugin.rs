@@ -30,7 +30,7 @@ pub struct Wukongim {
 impl Wukongim {
     /// An instance with another clock than the machine's; [`Plugin::open`] takes that one. Needs a runtime.
     pub fn with_clock(config: Config, host: Host, clock: Clock) -> Self {
-        let (findings, upstream) = (findings(&config), Upstream::of(&config, &host));
+        let (findings, upstream) = (findings(&config), Upstream::of(&config, &host, &clock));
         let webhooks = Webhooks::start(&config, &host, &clock).map(Arc::new);
         Self { findings, api: Api::new(host, config, clock, upstream.clone(), webhooks.clone()), upstream, webhooks }
     }

@@ -2,6 +2,7 @@
 //! itself, its requests sent as they are, and an archive that fits into a test. `wukongim_upstream.rs` does the same with the
 //! daemon.
 
+mod relays;
 mod rig;
 
 use anyhow::{Result, ensure};
@@ -56,6 +57,19 @@ async fn everything_both_versions_hold_is_archived() -> Result<()> {
         ensure!(rig.standin.calls(path) == calls, "nothing is new, nothing is read");
         let committed = rig.kept().committed.len();
         ensure!(committed == rig.kept().messages.len(), "each once");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_that_is_full_of_the_last_messages_ends_the_run() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        for _ in 0..3 {
+            rig.say(2, "g", 10);
+            has(&rig.sync(10).await?, &[])?;
+            rig.complete()?;
+        }
     }
     Ok(())
 }

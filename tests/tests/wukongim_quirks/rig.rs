@@ -125,10 +125,12 @@ impl Rig {
         for _ in 0..10_000 {
             let cursor = before.as_ref().map_or_else(|| self.kept().cursor.clone(), |page| page.cursor.clone());
             let request = PullRequest { partition: "channels".to_owned(), cursor, limit, last_commit: None };
+            let from = request.cursor.clone();
             let page = self.plugin.sync_pull(request).await;
             before.take().into_iter().for_each(|page| self.commit(page));
             let page = page?;
             ensure!(page.messages.len() <= limit as usize, "a page of {}", page.messages.len());
+            ensure!(page.caught_up || page.cursor != from, "a page that does not move its cursor");
             notices.extend(page.notices.iter().map(|notice| format!("{}: {}", notice.code, notice.message)));
             if page.caught_up {
                 self.commit(page);
@@ -213,6 +215,30 @@ fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
             ops::PartitionNumbers { seqs: seqs.collect() }
         }))
         .on::<ops::ArchiveAppend>(with(kept, |kept, page| kept.store(page)))
+        .on::<ops::ArchiveGet>(with(kept, |kept, by: ops::ByIds| {
+            let rows = by.native_ids.iter().filter_map(|id| kept.messages.get(id)).map(view);
+            ops::Messages { rows: rows.collect() }
+        }))
+        .on::<ops::ArchiveFind>(with(kept, |kept, query: ops::FindQuery| {
+            let latest = kept.committed.iter().rev().map(|id| &kept.messages[id]);
+            let fits = |message: &&Message| {
+                query.conversation.as_ref() == Some(&message.conversation)
+                    && message.client_id.as_ref().is_some_and(|id| query.client_ids.contains(id))
+            };
+            ops::Messages { rows: latest.filter(fits).map(view).collect() }
+        }))
+}
+
+fn view(message: &Message) -> ops::MessageView {
+    ops::MessageView {
+        native_id: message.native_id.clone(),
+        conversation: message.conversation.clone(),
+        seq: message.seq.unwrap_or_default(),
+        sender: message.sender.clone(),
+        client_id: message.client_id.clone(),
+        body: message.body.clone(),
+        ..ops::MessageView::default()
+    }
 }
 
 /// As the daemon's client does it.

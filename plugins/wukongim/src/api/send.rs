@@ -12,16 +12,20 @@ use crate::channel::{AGENT, Channel, PERSON, SYSTEM, forbidden};
 use crate::commit::Kept;
 use crate::draft::{Draft, Role};
 use crate::message::{Header, Object};
+use crate::upstream::Upstream;
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use stele_plugin_api::commit::MAX_WAITING_BYTES;
 use stele_plugin_api::ops::{ArchiveGet, ByIds, HttpReply, HttpRequest, MAX_IDS, MessageView, Op};
 use stele_plugin_api::{Error, ErrorCode};
 
+/// Channels to which messages of one request are relayed at the same time.
+const RELAYS: usize = 8;
 /// Most messages of one request, and most people a message names.
 pub const MAX_AT_ONCE: usize = 1000;
 
@@ -159,8 +163,9 @@ impl Api {
 
     /// Sends messages in this order, and says what became of each. Where it cannot be done nothing of it is.
     async fn send(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
-        if self.upstream.is_some() {
-            return Err(ApiError::bad("this instance archives an upstream: send it there"));
+        if let Some(upstream) = &self.upstream {
+            let kept = self.relay(upstream, &drafts).await;
+            return Ok(self.answers(&drafts.into_iter().map(Arc::new).collect::<Vec<_>>(), kept).await);
         }
         self.check_streams(&drafts).await?;
         let drafts: Vec<_> = drafts.into_iter().map(Arc::new).collect();
@@ -177,6 +182,41 @@ impl Api {
                 None => Ok(Kept::As(self.pass(draft), 0)),
             });
         }
+        Ok(self.answers(&drafts, outcomes).await)
+    }
+
+    /// Sends messages at the upstream, those of a channel one after the other.
+    async fn relay(&self, upstream: &Upstream, drafts: &[Draft]) -> Vec<Result<Kept, ApiError>> {
+        let mut channels: BTreeMap<&Channel, Vec<usize>> = BTreeMap::new();
+        for (place, draft) in drafts.iter().enumerate() {
+            channels.entry(&draft.channel).or_default().push(place);
+        }
+        let relays = stream::iter(channels.into_values().collect::<Vec<_>>()).map(|places| async move {
+            let mut kept: Vec<(usize, Result<Kept, ApiError>)> = Vec::with_capacity(places.len());
+            for place in places {
+                let outcome = match kept.last() {
+                    // It does not work; what comes behind is not begun.
+                    Some((_, Err(error))) if error.status == 503 => Err(error.clone()),
+                    _ => upstream.relay(&drafts[place]).await,
+                };
+                // v3 gives no id to what it does not store.
+                let numbered =
+                    |kept| if let Kept::As(0, seq) = kept { Kept::As(self.numbering.id(), seq) } else { kept };
+                kept.push((place, outcome.map(numbered)));
+            }
+            kept
+        });
+        let mut outcomes: Vec<_> = relays.buffer_unordered(RELAYS).concat().await;
+        outcomes.sort_by_key(|(place, _)| *place);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// What the senders are answered.
+    async fn answers(
+        &self,
+        drafts: &[Arc<Draft>],
+        outcomes: Vec<Result<Kept, ApiError>>,
+    ) -> Vec<Result<Sent, ApiError>> {
         let firsts = self.firsts(&outcomes).await;
         let sent = |(draft, outcome): (&Arc<Draft>, Result<Kept, ApiError>)| match outcome? {
             Kept::As(id, seq) => Ok(Sent::new(draft, id, seq, &draft.stream_no)),
@@ -188,7 +228,7 @@ impl Api {
                 Err(error) => Err(error.clone()),
             },
         };
-        Ok(drafts.iter().zip(outcomes).map(sent).collect())
+        drafts.iter().zip(outcomes).map(sent).collect()
     }
 
     /// Gives a message that is not stored its id, and tells of it.

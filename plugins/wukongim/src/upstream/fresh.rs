@@ -5,20 +5,20 @@ use super::client::CallError;
 use super::decode;
 use super::native::Native;
 use super::reading::Reading;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use stele_plugin_api::Error;
 use stele_plugin_api::model::{Message, Page};
 use stele_plugin_api::ops::ArchiveAppend;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Channels whose turns are told apart; others wait for each other now and then.
+/// Turns that are told apart; what has the same one waits for the other now and then.
 const TURNS: usize = 256;
 /// Answers of one read; what is behind them comes with the sync.
 const MAX_STEPS: usize = 8;
 /// Messages of an answer.
 const STEP: usize = 500;
 
-/// Lets a channel be read once at a time.
+/// Lets the same thing be done once at a time.
 pub(super) struct Turns {
     turns: [Mutex<()>; TURNS],
     hasher: RandomState,
@@ -31,8 +31,8 @@ impl Default for Turns {
 }
 
 impl Turns {
-    async fn of(&self, native: &Native) -> MutexGuard<'_, ()> {
-        let place = self.hasher.hash_one(native) % TURNS as u64;
+    pub(super) async fn of(&self, what: impl Hash) -> MutexGuard<'_, ()> {
+        let place = self.hasher.hash_one(what) % TURNS as u64;
         self.turns[usize::try_from(place).unwrap_or_default()].lock().await
     }
 }
@@ -56,8 +56,8 @@ impl From<FreshError> for Error {
 }
 
 impl Upstream {
-    /// Archives what is new in a channel, up to a bound, and shows every message to `see`.
-    pub(super) async fn refresh(&self, native: &Native, mut see: impl FnMut(&Message)) -> Result<(), FreshError> {
+    /// Archives what is new in a channel, up to a bound, and shows every message to `see`. Whether it came to the end.
+    pub(super) async fn refresh(&self, native: &Native, mut see: impl FnMut(&Message)) -> Result<bool, FreshError> {
         let _turn = self.turns.of(native).await;
         let archived = self.reached(vec![native.key()]).await.map_err(FreshError::Archive)?;
         let mut reading = Reading::new(native.clone(), archived.first().copied().unwrap_or_default(), None);
@@ -76,10 +76,13 @@ impl Upstream {
                 };
                 self.host.call_within::<ArchiveAppend>(page, crate::CALL).await.map_err(FreshError::Archive)?;
             }
-            if step.done || (reading.back.is_none() && !is_whole) {
+            if step.done {
+                return Ok(true);
+            }
+            if reading.back.is_none() && !is_whole {
                 break;
             }
         }
-        Ok(())
+        Ok(false)
     }
 }

@@ -17,9 +17,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use stele_plugin_api::Error;
 use stele_plugin_api::model::{Page, Person, PersonKind};
-use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{ArchiveAppend, HttpReply, HttpRequest};
 use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
@@ -150,7 +148,7 @@ impl Upstream {
                 None => return,
                 Some(Next::Channel(native)) => {
                     if let Err(error) = self.refresh(&native, |_| ()).await {
-                        self.later("a channel that a webhook named was not read; the sync does it", &error.into());
+                        self.warn("a channel that a webhook named was not read; the sync does it", &error.into());
                     }
                 }
                 Some(Next::People(people)) => {
@@ -162,15 +160,11 @@ impl Upstream {
                     });
                     let page = Page { people: people.collect(), ..Page::default() };
                     if let Err(error) = self.host.call_within::<ArchiveAppend>(page, crate::CALL).await {
-                        self.later("who is online was not noted", &error);
+                        self.warn("who is online was not noted", &error);
                     }
                 }
             }
         }
-    }
-
-    fn later(&self, what: &str, error: &Error) {
-        self.host.log_from("upstream", Level::Warn, what, &[("error", &error.to_string())]);
     }
 }
 

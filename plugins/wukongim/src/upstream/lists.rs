@@ -184,18 +184,36 @@ impl Client {
         self.call("POST", "/channel/messagesync", Some(&body), |body| messages(body, read)).await
     }
 
+    /// At most so many of the newest messages.
+    pub async fn newest_messages<T>(
+        &self,
+        native: &Native,
+        limit: usize,
+        read: impl Fn(&[&RawValue]) -> T,
+    ) -> Result<Answer<T>, CallError> {
+        match self.version().await? {
+            // From 0 on means from the newest one backwards.
+            Version::V2 => self.messages_from(native, 0, limit, read).await,
+            Version::V3 => self.messages_before(native, "", limit, read).await,
+        }
+    }
+
     /// v3: at most so many messages behind a cursor, towards older ones; from the newest on where there is none.
     pub async fn messages_before<T>(
         &self,
         native: &Native,
         cursor: &str,
         limit: usize,
-        read: impl FnOnce(&[&RawValue]) -> T,
+        read: impl Fn(&[&RawValue]) -> T,
     ) -> Result<Answer<T>, CallError> {
         let (id, cursor) = (utf8_percent_encode(&native.id, QUERY), utf8_percent_encode(cursor, QUERY));
         let kind = native.channel_type;
         let path = format!("/manager/messages?channel_id={id}&channel_type={kind}&limit={limit}&cursor={cursor}");
-        self.manage(&path, |body| messages(body, read)).await
+        match self.manage(&path, |body| messages(body, &read)).await {
+            // Nobody ever said anything there.
+            Err(CallError::Refused(404, _)) => Ok(Answer { read: read(&[]), bytes: 0, elements: 0, next: None }),
+            answer => answer,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A real WuKongIM behind the instance, v2 or v3: its channels are archived (reference/wukongim.md §10).
+//! A real WuKongIM behind the instance, v2 or v3: its channels are archived (reference/wukongim.md §10), and sends are done there
+//! first ([`relay`]).
 //!
 //! The listing of its channels is walked at every run of the sync ([`pull`]), for completeness; webhooks name channels that are
 //! read at once ([`hook`], [`fresh`]), for freshness. Either way what is stored is what the upstream stored.
@@ -13,16 +14,20 @@ mod native;
 mod notes;
 mod pull;
 mod reading;
+mod relay;
 mod walk;
 
 pub use config::UpstreamConfig;
 
+use crate::Clock;
 use crate::config::Config;
 use client::Client;
 use fresh::Turns;
 use hook::Inbox;
+use relay::Doubts;
 use std::sync::Arc;
 use stele_plugin_api::Host;
+use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{Partition, Partitions};
 
 /// An upstream.
@@ -30,21 +35,29 @@ pub struct Upstream {
     host: Host,
     client: Client,
     config: UpstreamConfig,
+    /// Tells this process of the plugin from others.
+    process: Micros,
     /// Whose turn it is to read a channel outside of the sync.
     turns: Turns,
     inbox: Inbox,
+    /// Whose turn it is to send the same thing.
+    sends: Turns,
+    doubts: Doubts,
 }
 
 impl Upstream {
     /// The upstream of an instance, if it has one. Starts the tasks that read what webhooks name; needs a runtime.
-    pub fn of(config: &Config, host: &Host) -> Option<Arc<Self>> {
+    pub fn of(config: &Config, host: &Host, clock: &Clock) -> Option<Arc<Self>> {
         let upstream = config.upstream.clone()?;
         let upstream = Arc::new(Self {
             client: Client::new(host.clone(), &upstream),
             host: host.clone(),
             config: upstream,
+            process: clock(),
             turns: Turns::default(),
             inbox: Inbox::default(),
+            sends: Turns::default(),
+            doubts: Doubts::default(),
         });
         hook::start(&upstream);
         Some(upstream)

@@ -66,15 +66,21 @@ impl Upstream {
             limit,
             bytes: 0,
         };
+        // What came since the listing of an earlier process is not in its walk: another one follows it.
+        let mut is_old = !draft.walk.is_new() && draft.walk.process != self.process;
         if draft.walk.is_new() {
-            draft.walk.place = self.client.first_place().await?;
+            draft.walk = self.new_walk().await?;
         }
         let begun = draft.walk.clone();
         let until = Instant::now() + PAGE_TIME;
         while !draft.is_full() {
             if draft.walk.is_new() {
-                draft.page.caught_up = true;
-                break;
+                if !is_old {
+                    break;
+                }
+                let Ok(walk) = self.new_walk().await else { break };
+                (draft.walk, is_old) = (walk, false);
+                continue;
             }
             if draft.walk != begun && Instant::now() >= until {
                 break;
@@ -89,9 +95,15 @@ impl Upstream {
             }
         }
         let Draft { mut page, notes, walk, .. } = draft;
+        // Also where the page is full of the last messages there are: from this cursor the walk would begin anew.
+        page.caught_up = walk.is_new() && !is_old;
         page.notices = notes.told();
         page.cursor = Some(walk.write());
         Ok(page)
+    }
+
+    async fn new_walk(&self) -> Result<Walk, Error> {
+        Ok(Walk { place: self.client.first_place().await?, reading: Vec::new(), process: self.process })
     }
 
     /// Takes the channels of the next page of the listing that have something new.
@@ -119,7 +131,7 @@ impl Upstream {
             reading.extend(behind.map(|(listed, seq)| Reading::new(listed.native.clone(), seq, listed.last)));
         }
         draft.failures = vec![0; reading.len()];
-        draft.walk = Walk { place: found.next, reading };
+        (draft.walk.place, draft.walk.reading) = (found.next, reading);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::lists::Place;
 use super::reading::Reading;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use stele_plugin_api::model::Micros;
 
 /// The one partition.
 pub const PARTITION: &str = "channels";
@@ -22,6 +23,9 @@ pub struct Walk {
     /// Channels of the listing that are not read to the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reading: Vec<Reading>,
+    /// The process of the plugin in which it began.
+    #[serde(default)]
+    pub process: Micros,
 }
 
 impl Walk {
@@ -58,12 +62,13 @@ mod tests {
 
     #[test]
     fn cursors_are_short_and_read_back() {
-        assert_eq!(Walk::default().write(), "{}");
+        assert_eq!(Walk::default().write(), r#"{"process":0}"#);
         assert_eq!(Walk::read(None), Walk::default());
         assert_eq!(Walk::read(Some(&"of another age".into())), Walk::default());
         let reading = Reading::new(Native { channel_type: 2, id: "team".into() }, 7, Some(9));
-        let walk = Walk { place: Some(Place::V2 { node: 1, before: 5 }), reading: vec![reading] };
-        let text = r#"{"place":{"v2":{"node":1,"before":5}},"reading":[{"t":2,"c":"team","f":7,"l":9,"e":0}]}"#;
+        let walk = Walk { place: Some(Place::V2 { node: 1, before: 5 }), reading: vec![reading], process: 3 };
+        let text =
+            r#"{"place":{"v2":{"node":1,"before":5}},"reading":[{"t":2,"c":"team","f":7,"l":9,"e":0}],"process":3}"#;
         assert_eq!(walk.write(), text);
         assert_eq!(Walk::read(Some(&walk.write())), walk);
         assert!(Walk::default().is_new() && !walk.is_new());

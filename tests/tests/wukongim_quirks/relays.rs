@@ -1,0 +1,135 @@
+//! Sends through the plugin to a WuKongIM that answers early, loses what it answered, and stores again what is sent again.
+
+use super::{BOTH, rig::Rig};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::time::Duration;
+use stele_tests::standin::{
+    Reply,
+    wukongim::{Say, Version},
+};
+
+const SEND: &str = "/message/send";
+
+fn message(client_msg_no: &str, content: &str) -> Value {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    json!({
+        "from_uid": "alice", "channel_id": "bob", "channel_type": 1, "client_msg_no": client_msg_no,
+        "payload": STANDARD.encode(content), "header": { "red_dot": 1 },
+    })
+}
+
+async fn send(rig: &Rig, message: Value) -> Result<(u16, Value)> {
+    let reply = rig.ask(SEND, message).await?;
+    Ok((reply.status, serde_json::from_slice(&reply.body)?))
+}
+
+#[tokio::test]
+async fn what_is_sent_is_stored_there_and_archived() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        rig.say(1, "bob@alice", 3);
+        // It is stored after it is answered (v2), or seen later.
+        rig.standin.set(|switches| switches.late_reads = 3);
+        let (status, first) = send(&rig, message("n1", "hello")).await?;
+        ensure!(status == 200 && first["message_seq"] == 4 && first["client_msg_no"] == "n1", "{first}");
+        if version == Version::V2 {
+            rig.complete()?;
+        }
+        rig.standin.set(|switches| switches.late_reads = 0);
+        ensure!(send(&rig, message("n1", "hello")).await? == (200, first), "the same again");
+        let (status, other) = send(&rig, message("n1", "something else")).await?;
+        ensure!(status == 400, "{other}");
+        let (status, unnamed) = send(&rig, message("", "hello")).await?;
+        ensure!(status == 200 && unnamed["message_seq"] == 5, "{unnamed}");
+        let list = json!([message("n2", "x"), message("n3", "y"), message("n2", "x")]);
+        let reply = rig.ask("/message/sendbatch", list).await?;
+        let sent: Value = serde_json::from_slice(&reply.body)?;
+        let seqs: Vec<_> = sent.as_array().context("a list")?.iter().map(|sent| sent["message_seq"].clone()).collect();
+        ensure!(seqs == [6, 7, 6], "{sent}");
+        rig.complete()?;
+        rig.sync(1000).await?;
+        rig.complete()?;
+        ensure!(rig.standin.channels().len() == 1, "no other channel was made");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_failure_doubles_or_loses_a_send() -> Result<()> {
+    let failures = [
+        Reply::Status(500),
+        Reply::Status(502),
+        Reply::Close,
+        Reply::Truncated,
+        Reply::Body("<html>".into()),
+        Reply::Errcode(503),
+        Reply::Delay(Duration::from_millis(1300)),
+    ];
+    for version in BOTH {
+        let mut rig = Rig::new(version, json!({ "timeout_seconds": 1 })).await?;
+        for (number, failure) in failures.iter().enumerate() {
+            rig.standin.script.push(SEND, failure.clone(), 1);
+            let message = message(&format!("n{number}"), "hello");
+            let (mut status, mut answer) = send(&rig, message.clone()).await?;
+            if status != 200 {
+                // As whoever gets no answer does; even where the plugin began anew meanwhile.
+                rig.reopen()?;
+                (status, answer) = send(&rig, message).await?;
+            }
+            ensure!(status == 200, "{failure:?}: {answer}");
+            ensure!(answer["message_seq"] == number + 1, "{failure:?}: {answer}");
+            rig.complete().with_context(|| format!("{failure:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_answered_and_not_stored_is_told() -> Result<()> {
+    let rig = Rig::new(Version::V2, json!({})).await?;
+    rig.say(1, "bob@alice", 2);
+    rig.standin.set(|switches| switches.lose_sends = 1);
+    let (status, answer) = send(&rig, message("n1", "hello")).await?;
+    ensure!(status == 503 && answer["msg"].as_str().is_some_and(|msg| msg.contains("did not store")), "{answer}");
+    let (status, answer) = send(&rig, message("n1", "hello")).await?;
+    ensure!(status == 200 && answer["message_seq"] == 3, "{answer}");
+    rig.complete()?;
+    // Not done, and nobody knows: it is looked for, and sent again.
+    rig.standin.set(|switches| switches.lose_sends = 1);
+    rig.standin.script.push(SEND, Reply::Close, 1);
+    let (status, answer) = send(&rig, message("n2", "hello")).await?;
+    ensure!(status == 200 && answer["message_seq"] == 4, "{answer}");
+    rig.complete()
+}
+
+#[tokio::test]
+async fn a_channel_that_is_far_from_archived_is_sent_to() -> Result<()> {
+    let rig = Rig::new(Version::V2, json!({})).await?;
+    for _ in 0..5000 {
+        rig.standin.say(1, "bob@alice", &Say { from: "alice", payload: b"x", ..Say::default() });
+    }
+    let (status, answer) = send(&rig, message("n1", "hello")).await?;
+    ensure!(status == 200 && answer["message_seq"] == 5001, "{answer}");
+    rig.sync(1000).await?;
+    ensure!(rig.kept().messages.len() == 5001);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_upstream_refuses_is_told() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        rig.standin.script.push(SEND, Reply::Errcode(400), 1);
+        let (status, answer) = send(&rig, message("n1", "hello")).await?;
+        ensure!(status == 400 && answer["msg"].as_str().is_some_and(|msg| msg.contains("refuses")), "{answer}");
+        let stream = json!({ "from_uid": "alice", "channel_id": "g", "channel_type": 2, "payload": "aGk=" });
+        ensure!(rig.ask("/stream/open", stream).await?.status == 400, "no streams");
+        let mut passing = message("n2", "hello");
+        passing["header"] = json!({ "no_persist": 1 });
+        let (status, answer) = send(&rig, passing).await?;
+        ensure!(status == 200 && answer["message_seq"] == 0 && answer["message_id"] != 0, "{answer}");
+        rig.complete()?;
+    }
+    Ok(())
+}
