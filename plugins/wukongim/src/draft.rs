@@ -14,18 +14,18 @@ pub const STREAM: u8 = 0x02;
 
 /// The archive's kind of an item of a stream.
 pub const PART: &str = "part";
-/// The archive's kind of what is stored when a stream is closed; its text is what the whole stream says.
+/// The archive's kind of what is stored when a stream is closed: it says what the whole stream says.
 pub const END: &str = "end";
 
 /// What a message is to the stream it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Nothing, or its anchor: a message of its channel.
     Message,
     /// An item of it.
     Part,
     /// Its end. It says what all items say.
-    End(String),
+    End,
 }
 
 /// A message without an id.
@@ -89,7 +89,7 @@ impl Draft {
     pub fn conversation(&self) -> String {
         match self.role {
             Role::Message => self.channel.to_string(),
-            Role::Part | Role::End(_) => stream(&self.stream_no),
+            Role::Part | Role::End => stream(&self.stream_no),
         }
     }
 
@@ -111,8 +111,7 @@ impl Draft {
 
     /// What counts of it where bytes are bounded: the payload is in a message twice, as text and in its body.
     pub fn bytes(&self) -> usize {
-        let text = if let Role::End(text) = &self.role { text.len() } else { 0 };
-        self.payload.len() + text + self.subscribers.iter().map(String::len).sum::<usize>()
+        self.payload.len() + self.subscribers.iter().map(String::len).sum::<usize>()
     }
 
     /// The message with this id. It was sent when the id was given.
@@ -134,10 +133,10 @@ impl Draft {
             ..Object::default()
         };
         let read = readable(&self.payload);
-        let (kind, text) = match &self.role {
-            Role::Message => (read.kind, read.text),
-            Role::Part => (PART.to_owned(), read.text),
-            Role::End(text) => (END.to_owned(), text.clone()),
+        let kind = match self.role {
+            Role::Message => read.kind,
+            Role::Part => PART.to_owned(),
+            Role::End => END.to_owned(),
         };
         let mut recipients = self.subscribers.clone();
         if self.channel.channel_type == PERSON && recipient != self.from_uid {
@@ -153,7 +152,7 @@ impl Draft {
             recipients,
             sent_at,
             kind,
-            text,
+            text: read.text,
             body: serde_json::to_vec(&object).expect("plain values can be written").into(),
             expires_at: (self.expire > 0).then(|| sent_at + i64::from(self.expire) * 1_000_000),
             ..Message::default()

@@ -2,8 +2,12 @@
 
 mod support;
 
+use base64::Engine;
+use futures::future::join_all;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use stele_plugin_api::model::ConversationKind;
+use stele_wukongim::message::BASE64;
 use support::{FIRST, Site, base64, message};
 
 async fn open(site: &Site, changes: &Value) -> String {
@@ -38,7 +42,8 @@ async fn a_stream_is_a_message_and_its_items_and_its_end() {
     }
     let items = site.messages(&format!("stream/{no}"));
     let told: Vec<_> = items.iter().map(|item| (item.kind.as_str(), item.text.as_str(), item.seq)).collect();
-    assert_eq!(told, [("part", "Hel", 1), ("part", "lo, ", 2), ("part", "world", 3), ("end", "Hello, world", 4)]);
+    let whole = "Hel{\"type\":1,\"content\":\"lo, \"}world";
+    assert_eq!(told, [("part", "Hel", 1), ("part", "lo, ", 2), ("part", "world", 3), ("end", whole, 4)]);
     assert_eq!(site.stored().conversations[&format!("stream/{no}")].kind, ConversationKind::System);
     let said = format!("the stream {no:?} is closed");
     assert_eq!(site.refused("/message/send", &item(&no, &json!("more")), 400).await, said);
@@ -128,4 +133,87 @@ async fn whoever_reads_the_channel_gets_what_its_streams_say() {
     site.ask("/stream/close", &json!({ "stream_no": no })).await;
     assert_eq!(read(1).await[1], [json!(1), json!(0), json!(base64(b"one two"))]);
     assert_eq!(read(0).await, [nothing.clone(), nothing]);
+}
+
+/// What the only stream of the channel is said to say.
+async fn said(site: &Site) -> Value {
+    let asked = json!({ "login_uid": "u", "channel_id": "group123", "channel_type": 2, "stream_v2": 1 });
+    site.ask("/channel/messagesync", &asked).await["messages"][0]["stream_data"].clone()
+}
+
+fn bytes(stream_no: &str, payload: &[u8]) -> Value {
+    message(&json!({ "stream_no": stream_no, "payload": base64(payload) }))
+}
+
+#[tokio::test]
+async fn a_stream_says_what_was_sent() {
+    let site = Site::new(json!({}));
+    let no = open(&site, &json!({})).await;
+    let items: [&[u8]; 6] = [b"let x = ", b"{\"a\": 1, \"b\": true}", b"; ", b"\xe4\xbd", b"\xa0", b" end\xff"];
+    for item in items {
+        site.ask("/message/send", &bytes(&no, item)).await;
+    }
+    let whole = items.concat();
+    assert_eq!(said(&site).await, base64(&whole));
+    site.ask("/stream/close", &json!({ "stream_no": no })).await;
+    assert_eq!(said(&site).await, base64(&whole));
+    let end = site.messages(&format!("stream/{no}")).pop().unwrap();
+    assert!(end.text.contains("let x = {\"a\": 1, \"b\": true}; 你 end"), "{}", end.text);
+}
+
+#[tokio::test]
+async fn items_that_have_expired_are_not_said() {
+    let site = Site::new(json!({}));
+    let no = open(&site, &json!({})).await;
+    site.ask("/message/send", &item(&no, &json!("lasting"))).await;
+    let mut fleeting = item(&no, &json!(" fleeting"));
+    fleeting["expire"] = json!(1);
+    site.ask("/message/send", &fleeting).await;
+    assert_eq!(said(&site).await, base64(b"lasting fleeting"));
+    site.ask("/stream/close", &json!({ "stream_no": no })).await;
+    assert_eq!(said(&site).await, base64(b"lasting fleeting"));
+    let end = site.messages(&format!("stream/{no}")).pop().unwrap();
+    assert_eq!(end.text, "lasting", "its end does not expire");
+    site.clock.fetch_add(2_000_000, Ordering::Relaxed);
+    assert_eq!(said(&site).await, base64(b"lasting"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_taken_is_lost_when_a_stream_is_closed_meanwhile() {
+    for _ in 0..20 {
+        let site = Site::new(json!({}));
+        let no = open(&site, &json!({})).await;
+        let close = async || site.ask("/stream/close", &json!({ "stream_no": no })).await;
+        let send = async |number: usize| {
+            let (status, _) = site.post("/message/send", &item(&no, &json!(format!("<{number}>")))).await;
+            assert!(status == 200 || status == 400, "{status}");
+            (number, status == 200)
+        };
+        let (sent, ..) = tokio::join!(join_all((0..30).map(send)), close(), close());
+        let whole = said(&site).await;
+        let whole = BASE64.decode(whole.as_str().unwrap()).unwrap();
+        let messages = site.messages(&format!("stream/{no}"));
+        let ends = messages.iter().filter(|message| message.kind == "end").collect::<Vec<_>>();
+        assert_eq!(ends.len(), 1, "it is closed once");
+        assert_eq!(ends[0].text.as_bytes(), whole);
+        assert_eq!(messages.last().unwrap().kind, "end", "nothing comes behind its end");
+        for (number, taken) in sent {
+            let item = format!("<{number}>");
+            assert_eq!(ends[0].text.contains(&item), taken, "{item}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_not_opened_by_the_number_of_an_ordinary_message_nor_the_reverse() {
+    let site = Site::new(json!({}));
+    let plain = message(&json!({ "client_msg_no": "plain" }));
+    site.ask("/message/send", &plain).await;
+    let said = "client_msg_no \"plain\" is that of another message; nothing is stored";
+    assert_eq!(site.refused("/stream/open", &plain, 400).await, said);
+    let anchor = message(&json!({ "client_msg_no": "anchor" }));
+    open(&site, &anchor).await;
+    let said = "client_msg_no \"anchor\" is that of another message; nothing is stored";
+    assert_eq!(site.refused("/message/send", &anchor, 400).await, said);
+    assert_eq!(site.messages("2/group123").len(), 2);
 }

@@ -47,6 +47,7 @@ pub struct Api {
     clock: Clock,
     config: Config,
     room: answer::Room,
+    streams: stream::Streams,
     numbering: Numbering,
     committer: Committer,
     webhooks: Option<Arc<Webhooks>>,
@@ -70,6 +71,7 @@ impl Api {
             clock,
             config,
             room: answer::Room::default(),
+            streams: stream::Streams::default(),
             webhooks,
             upstream,
         }

@@ -10,7 +10,7 @@ use super::reply::{self, ApiError};
 use crate::CALL;
 use crate::channel::{AGENT, Channel, PERSON, SYSTEM, forbidden};
 use crate::commit::Kept;
-use crate::draft::{Draft, Role};
+use crate::draft::{Draft, Role, STREAM};
 use crate::message::{Header, Object};
 use crate::upstream::Upstream;
 use bytes::Bytes;
@@ -61,6 +61,7 @@ impl Sent {
 struct First {
     id: i64,
     seq: i64,
+    begins_stream: bool,
     stream_no: String,
     payload: Vec<u8>,
 }
@@ -71,6 +72,7 @@ impl First {
         Self {
             id: object.message_id,
             seq: message.seq,
+            begins_stream: object.begins_stream(),
             stream_no: object.stream_no.clone().into_owned(),
             payload: Sha256::digest(object.payload()).to_vec(),
         }
@@ -78,7 +80,8 @@ impl First {
 
     /// What whoever repeats it is answered.
     fn again(&self, draft: &Draft) -> Result<Sent, ApiError> {
-        if Sha256::digest(&draft.payload).as_slice() != self.payload {
+        let is_same = Sha256::digest(&draft.payload).as_slice() == self.payload;
+        if !is_same || self.begins_stream != (draft.setting & STREAM != 0) {
             let number = &draft.client_msg_no;
             let wrong = format!("client_msg_no {number:?} is that of another message; nothing is stored");
             return Err(ApiError::bad(wrong));
@@ -167,6 +170,7 @@ impl Api {
             let kept = self.relay(upstream, &drafts).await;
             return Ok(self.answers(&drafts.into_iter().map(Arc::new).collect::<Vec<_>>(), kept).await);
         }
+        let _open = self.streams.items(&drafts).await;
         self.check_streams(&drafts).await?;
         let drafts: Vec<_> = drafts.into_iter().map(Arc::new).collect();
         let stored: Vec<_> = drafts.iter().filter(|draft| draft.is_stored()).cloned().collect();

@@ -1,32 +1,34 @@
 //! `/stream/open`, `/stream/close`, and what a stream says (reference/wukongim.md §8; §17, trap 35).
 //!
 //! A stream begins with its anchor, a message of its channel. Its items are sent with `stream_no`; they are in a conversation of
-//! their own, which knows the channel and whether the stream is closed. Nothing of that is in memory.
+//! their own, which knows the channel and whether the stream is closed. Nothing of that is in memory. A stream says what the
+//! payloads of its items are together, byte by byte, without those that have expired. Its end holds the whole, to be found.
 
 use super::Api;
 use super::fields::Fields;
 use super::reply::{self, ApiError};
+use super::rows::is_good;
 use super::send;
-use crate::CALL;
 use crate::channel::{Channel, SYSTEM};
-use crate::draft::{Draft, END, PART, Role, STREAM, stream};
+use crate::draft::{Draft, PART, Role, STREAM, stream};
 use crate::message::{BASE64, Header, Object};
 use base64::Engine;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
-use stele_plugin_api::ErrorCode;
+use std::collections::{BTreeMap, BTreeSet};
 use stele_plugin_api::model::{Conversation, ConversationKind};
 use stele_plugin_api::ops::{
-    ArchiveQuery, ById, ConversationGet, HttpReply, HttpRequest, MAX_ROWS, MessageOrder, MessageQuery, MessageView, Op,
+    ById, ConversationGet, HttpReply, HttpRequest, MAX_ROWS, MessageOrder, MessageQuery, MessageView,
 };
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
 
 /// Most bytes of what a stream says, assembled.
-const MAX_TEXT: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// Most items of a stream that are assembled.
 const MAX_ITEMS: usize = 100_000;
+/// Locks that streams share.
+const LOCKS: usize = 256;
 
 /// What is kept beside a stream's conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -50,13 +52,37 @@ impl State {
     }
 }
 
-/// What a stream says so far.
-#[derive(Default)]
-struct Said {
-    /// The texts of its items, one behind the other; the first MiB.
-    text: String,
-    /// Whether it is closed.
-    closed: bool,
+/// Keeps the items of a stream and its closing apart: whoever sends items holds their streams open until they are stored, so
+/// that nothing comes behind an end, and an end says all that was taken.
+pub struct Streams([RwLock<()>; LOCKS]);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::default()))
+    }
+}
+
+impl Streams {
+    /// Holds open the streams of the items among these messages.
+    pub async fn items(&self, drafts: &[Draft]) -> Vec<RwLockReadGuard<'_, ()>> {
+        let items = drafts.iter().filter(|draft| draft.role == Role::Part);
+        // In order, so that nobody waits for somebody who waits for them.
+        let places: BTreeSet<_> = items.map(|draft| place(&draft.stream_no)).collect();
+        let mut held = Vec::with_capacity(places.len());
+        for place in places {
+            held.push(self.0[place].read().await);
+        }
+        held
+    }
+
+    /// Waits until the items of a stream that are under way are stored, and holds up others.
+    async fn closing(&self, stream_no: &str) -> RwLockWriteGuard<'_, ()> {
+        self.0[place(stream_no)].write().await
+    }
+}
+
+fn place(stream_no: &str) -> usize {
+    crc32fast::hash(stream_no.as_bytes()) as usize % LOCKS
 }
 
 impl Api {
@@ -75,11 +101,14 @@ impl Api {
     /// `POST /stream/close`: of a stream nobody knows there is nothing to close.
     pub(super) async fn stream_close(&self, request: &HttpRequest) -> Result<HttpReply, ApiError> {
         let stream_no = Fields::of_body(request)?.needed("stream_no")?;
+        let _closing = self.streams.closing(&stream_no).await;
         let Some(state) = self.state(&stream_no).await?.filter(|state| !state.closed) else { return Ok(reply::done()) };
         let channel = Channel::of_conversation(&state.channel).unwrap_or_else(|| Channel::new(0, ""));
-        let role = Role::End(self.said(&stream_no).await?.text);
+        // It lasts, so it says nothing that does not.
+        let said = self.said(&stream_no, |item| item.expires_at.is_none()).await?;
         let tells = Some(State { closed: true, ..state }.of(&stream_no));
-        let end = Draft { stream_no, role, tells, ..Draft::new(channel, Header::default(), SYSTEM, Bytes::new()) };
+        let end = Draft::new(channel, Header::default(), SYSTEM, said.into());
+        let end = Draft { stream_no, role: Role::End, tells, ..end };
         self.send_one(end).await?;
         Ok(reply::done())
     }
@@ -106,66 +135,51 @@ impl Api {
 
     /// Puts what a stream says into the message that begins it.
     pub(super) async fn tell_stream(&self, anchor: &mut Object<'_>) -> Result<(), ApiError> {
-        let said = self.said(&anchor.stream_no).await?;
-        anchor.end = Some(said.closed.into());
+        let state = self.state(&anchor.stream_no).await?.unwrap_or_default();
+        let now = self.now();
+        anchor.end = Some(state.closed.into());
         anchor.end_reason = Some(0);
-        anchor.stream_data = Some(BASE64.encode(said.text));
+        anchor.stream_data = Some(BASE64.encode(self.said(&anchor.stream_no, |item| is_good(item, now)).await?));
         Ok(())
     }
 
-    /// What a stream says so far.
-    async fn said(&self, stream_no: &str) -> Result<Said, ApiError> {
-        let end = self.items(stream_no, END, 1, 1).await?;
-        if let Some(end) = end.into_iter().next() {
-            return Ok(Said { text: end.text, closed: true });
-        }
-        let mut said = Said::default();
-        let (mut from_seq, mut read) = (1, 0);
-        while read < MAX_ITEMS {
-            let items = self.items(stream_no, PART, from_seq, MAX_ROWS).await?;
+    /// What those items of a stream say that are wanted: their payloads, one behind the other; the first MiB.
+    async fn said(&self, stream_no: &str, is_wanted: impl Fn(&MessageView) -> bool) -> Result<Vec<u8>, ApiError> {
+        let (mut said, mut from_seq, mut read) = (Vec::new(), 1, 0);
+        while read < MAX_ITEMS && said.len() <= MAX_BYTES {
+            let mut query = MessageQuery {
+                conversation: stream(stream_no),
+                kinds: vec![PART.to_owned()],
+                from_seq: Some(from_seq),
+                to_seq: Some(i64::MAX),
+                order: MessageOrder::Seq,
+                limit: MAX_ROWS,
+                ..MessageQuery::default()
+            };
+            let items = self.query(&mut query).await?;
             let Some(last) = items.last() else { break };
             from_seq = last.seq + 1;
             read += items.len();
-            for item in items {
-                let room = item.text.floor_char_boundary(MAX_TEXT - said.text.len());
-                said.text.push_str(&item.text[..room]);
-                if room < item.text.len() {
-                    return Ok(said);
-                }
+            for item in items.iter().filter(|item| is_wanted(item)) {
+                said.extend(Object::of(item).payload());
             }
         }
+        cut(&mut said, MAX_BYTES);
         Ok(said)
-    }
-
-    /// Messages of a stream's conversation, from a number on; fewer where they are too long for one answer.
-    async fn items(
-        &self,
-        stream_no: &str,
-        kind: &str,
-        from_seq: i64,
-        limit: u32,
-    ) -> Result<Vec<MessageView>, ApiError> {
-        let mut query = MessageQuery {
-            conversation: stream(stream_no),
-            kinds: vec![kind.to_owned()],
-            from_seq: Some(from_seq),
-            to_seq: Some(i64::MAX),
-            order: MessageOrder::Seq,
-            limit,
-            ..MessageQuery::default()
-        };
-        loop {
-            match self.host.call_within::<ArchiveQuery>(query.clone(), CALL).await {
-                Ok(found) => return Ok(found.rows),
-                Err(error) if error.code == ErrorCode::TooLarge && query.limit > 1 => query.limit /= 2,
-                Err(error) => return Err(self.failed(ArchiveQuery::NAME, &error)),
-            }
-        }
     }
 
     async fn state(&self, stream_no: &str) -> Result<Option<State>, ApiError> {
         let known = self.call::<ConversationGet>(ById { native_id: stream(stream_no) }).await?;
         let state = |attributes: String| serde_json::from_str(&attributes).ok();
         Ok(known.and_then(|known| known.attributes).and_then(state))
+    }
+}
+
+/// Cuts off what is too much, and not within a letter.
+fn cut(text: &mut Vec<u8>, most: usize) {
+    if text.len() > most {
+        let is_begun = |at: &usize| text[*at] & 0xC0 != 0x80;
+        let at = (most - 3..=most).rev().find(is_begun).unwrap_or(most);
+        text.truncate(at);
     }
 }
