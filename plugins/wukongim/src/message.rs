@@ -145,37 +145,80 @@ pub struct Readable {
 }
 
 impl Readable {
-    /// It is a JSON object, whose texts and numbers are lines.
-    pub fn is_object(&self) -> bool {
-        self.kind != TEXT && self.kind != BINARY
+    /// The payload is no text by itself; what is readable in it are lines.
+    pub fn is_lines(&self) -> bool {
+        self.kind != TEXT
     }
 }
 
-/// What is readable in a payload: of a JSON object its texts and numbers, a line each, but not the `type` that says what it is;
-/// of other text all of it.
+/// What is readable in a payload: of a JSON object its texts, numbers, `true` and `false` as they are written, a line each, but
+/// not the keys, nor the `type` that says what it is; of other text all of it; of what is text for the most part, its text, in
+/// lines.
 pub fn readable(payload: &[u8]) -> Readable {
     let Ok(text) = std::str::from_utf8(payload) else {
-        return Readable { kind: BINARY.to_owned(), text: String::new() };
+        return Readable { kind: BINARY.to_owned(), text: legible(payload) };
     };
     let Ok(Value::Object(object)) = serde_json::from_str(text) else {
         return Readable { kind: TEXT.to_owned(), text: text.to_owned() };
     };
     let kind = object.get("type").and_then(Value::as_u64).filter(|kind| *kind <= MAX_KIND);
-    let mut lines = Vec::new();
-    for (_, value) in object.iter().filter(|(key, _)| *key != "type") {
-        scalars(value, &mut lines);
-    }
-    Readable { kind: kind.map_or_else(|| OTHER.to_owned(), |kind| kind.to_string()), text: lines.join("\n") }
+    let kind = kind.map_or_else(|| OTHER.to_owned(), |kind| kind.to_string());
+    Readable { kind, text: scalars(text).join("\n") }
 }
 
-fn scalars(value: &Value, lines: &mut Vec<String>) {
-    match value {
-        Value::String(text) => lines.push(text.clone()),
-        Value::Number(number) => lines.push(number.to_string()),
-        Value::Array(values) => values.iter().for_each(|value| scalars(value, lines)),
-        Value::Object(values) => values.values().for_each(|value| scalars(value, lines)),
-        Value::Bool(_) | Value::Null => {}
+/// The text within bytes, a line for each part that is whole; nothing where most of it is none.
+fn legible(bytes: &[u8]) -> String {
+    let is_text = |c: &char| !c.is_control() || c.is_ascii_whitespace();
+    let lines: Vec<_> = bytes.utf8_chunks().map(|chunk| chunk.valid()).filter(|valid| !valid.is_empty()).collect();
+    let text: usize = lines.iter().flat_map(|line| line.chars()).filter(is_text).map(char::len_utf8).sum();
+    if text * 2 > bytes.len() { lines.join("\n") } else { String::new() }
+}
+
+/// The values of a JSON object that are scalars, but for `null` and its `type`. Numbers are as they are written, which a value
+/// that was read does not know any more.
+fn scalars(object: &str) -> Vec<String> {
+    let (mut lines, mut depth, mut rest) = (Vec::new(), 0, object);
+    // What stands behind the key `type` lies deeper than this.
+    let mut passed = None;
+    while let Some(first) = rest.bytes().next() {
+        let length = match first {
+            b'"' => text_length(rest),
+            b'-' | b'0'..=b'9' | b'a'..=b'z' => rest.find([',', ']', '}', ' ', '\n', '\r', '\t']).unwrap_or(rest.len()),
+            _ => 1,
+        };
+        let (token, behind) = rest.split_at(length);
+        rest = behind;
+        match first {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b',' if passed == Some(depth) => passed = None,
+            b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => {}
+            b'"' => {
+                let text: String = serde_json::from_str(token).unwrap_or_default();
+                let is_key = rest.trim_ascii_start().starts_with(':');
+                if is_key && depth == 1 && text == "type" {
+                    passed = Some(depth);
+                } else if !is_key && passed.is_none() {
+                    lines.push(text);
+                }
+            }
+            _ if token != "null" && passed.is_none() => lines.push(token.to_owned()),
+            _ => {}
+        }
     }
+    lines
+}
+
+/// Length of the JSON text that this begins with, in bytes, with its quotes.
+fn text_length(json: &str) -> usize {
+    let mut is_escaped = false;
+    let is_end = |byte: &u8| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    };
+    let within = json.as_bytes()[1..].split(is_end).next().map_or(0, <[u8]>::len);
+    (within + 2).min(json.len())
 }
 
 #[cfg(test)]
@@ -193,8 +236,14 @@ mod tests {
         check(
             br#"{"content":"a","type":31,"n":-2.5,"more":{"type":7,"list":["b",{"c":"d"}]},"no":null,"yes":true}"#,
             "31",
-            "a\n-2.5\n7\nb\nd",
+            "a\n-2.5\n7\nb\nd\ntrue",
         );
+        check(
+            br#" {"price" : 19.90, "order":202611211234567890123, "e": [1e5 ,1.10], "\"k\\": "a\"b\\\u4f60", "no":false} "#,
+            "other",
+            "19.90\n202611211234567890123\n1e5\n1.10\na\"b\\你\nfalse",
+        );
+        check(br#"{"type":{"a":["b",1],"c":2},"d":3}"#, "other", "3");
         for payload in [r#"{"type":32}"#, r#"{"type":-1}"#, r#"{"type":1.5}"#, r#"{"type":"1"}"#, "{}"] {
             check(payload.as_bytes(), "other", "");
         }
@@ -202,6 +251,9 @@ mod tests {
             check(text.as_bytes(), "text", text);
         }
         check(b"\xff\xfe", "binary", "");
+        check(b"prefix text \xe4\xbd", "binary", "prefix text ");
+        check(b"\xbdone\xfftwo\xe4", "binary", "one\ntwo");
+        check(b"PNG\x00\x01\x02\x03\xff\x00", "binary", "");
         let deep = format!("{}{}", "{\"a\":".repeat(1000), "}".repeat(1000));
         check(deep.as_bytes(), "text", &deep);
     }
@@ -279,6 +331,14 @@ mod tests {
             let read: Object<'_> = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(&read, &written);
             prop_assert_eq!(read.payload(), payload);
+        }
+
+        #[test]
+        fn the_scalars_of_an_object_are_found(texts in proptest::collection::vec(any::<String>(), 0..5), n: i64, is: bool) {
+            let within = json!({ "type": texts, "texts": texts, "\\": { "type": n, "is": [is, null] } });
+            let expected = texts.iter().cloned().chain([n.to_string(), is.to_string()]).collect::<Vec<_>>();
+            prop_assert_eq!(scalars(&within.to_string()), expected.clone());
+            prop_assert_eq!(scalars(&serde_json::to_string_pretty(&within).unwrap()), expected);
         }
 
         #[test]

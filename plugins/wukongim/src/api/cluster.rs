@@ -211,10 +211,10 @@ impl Wanted {
     }
 }
 
-/// What is searched for of a payload: its text, and of a JSON object the longest of its lines.
+/// What is searched for of a payload: its text, or the longest line of what is readable in it.
 fn searched_for(payload: &[u8]) -> String {
     let found = readable(payload);
-    if found.is_object() {
+    if found.is_lines() {
         found.text.lines().max_by_key(|line| line.len()).unwrap_or_default().to_owned()
     } else {
         found.text

@@ -157,7 +157,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
             ("channel_type", "type of the channel"),
             ("message_id", "its id"),
             ("client_msg_no", "the sender's own id of it"),
-            ("payload", "base64 of a text that is in the payload, letter case aside"),
+            (
+                "payload",
+                "base64 of a text that is in the payload, letter case aside; of a JSON object its values count, not its keys",
+            ),
             ("limit", "messages wanted: 20 when 0 or missing, at most 10000"),
             ("offset_message_id", "only older ones than this"),
             ("offset_message_seq", "the same by number, within a channel"),
