@@ -72,7 +72,7 @@ struct Site {
 
 fn http() -> Http {
     Http {
-        max_body_bytes: 1000,
+        max_body_bytes: Some(1000),
         request_timeout_seconds: 1,
         header_timeout_seconds: 1,
         max_in_flight: 2,
@@ -89,6 +89,11 @@ async fn site_with(http: Http, bounds: impl FnOnce(&mut Bounds), tls: Option<Arc
     let front = Front::new("hq", fake.clone(), media, limits);
     front.describe(&Description {
         error_template: Some(r#"{"errcode":{status},"errmsg":"{message}"}"#.into()),
+        error_headers: vec![
+            ("x-open".into(), "*".into()),
+            ("no header".into(), "x".into()),
+            ("x-no".into(), "\n".into()),
+        ],
         default_rate: Some(1000),
         ..Description::default()
     });
@@ -177,6 +182,32 @@ async fn errors_have_the_shape_of_the_protocol_and_tell_nothing() {
     }
     let response = site.check("/unavailable", 503, r#"{"errcode":503,"errmsg":"not available now"}"#).await;
     assert_eq!(response.headers()["retry-after"], "7");
+    assert_eq!(response.headers()["x-open"], "*", "what the plugin's answers carry");
+    assert!(!response.headers().contains_key("x-no"));
+}
+
+#[tokio::test]
+async fn a_plugin_recommends_how_large_bodies_are() {
+    const MIB: usize = 1 << 20;
+    for (configured, in_flight, recommended, limit) in [
+        (None, 8, None, MIB),
+        (None, 8, Some(2 * MIB), 2 * MIB),
+        (None, 8, Some(1000), 1000),
+        // All of them share what requests in flight could take, so no single one is larger than that.
+        (None, 2, Some(8 * MIB), 2 * MIB),
+        (Some(1000), 8, Some(2 * MIB), 1000),
+        (Some(2 * MIB), 8, Some(1000), 2 * MIB),
+    ] {
+        let bounds = |bounds: &mut Bounds| (bounds.max_body_bytes, bounds.max_in_flight) = (configured, in_flight);
+        let site = site_with(Http { request_timeout_seconds: 60, ..http() }, bounds, None).await;
+        let default_max_body = recommended.map(|bytes| bytes as u64);
+        site.front.describe(&Description { default_max_body, ..Description::default() });
+        let status = async |bytes| {
+            site.client.post(site.url("/")).body("x".repeat(bytes)).send().await.unwrap().status().as_u16()
+        };
+        let case = format!("{configured:?} {in_flight} {recommended:?}");
+        assert_eq!((status(limit).await, status(limit + 1).await), (200, 413), "{case}");
+    }
 }
 
 #[tokio::test]
@@ -280,7 +311,7 @@ async fn who_dawdles_with_a_body_takes_nobodys_place() {
 #[tokio::test]
 async fn bodies_on_their_way_share_a_bound() {
     let http = Http { request_timeout_seconds: 600, ..http() };
-    let site = site_with(http, |bounds| (bounds.max_in_flight, bounds.max_body_bytes) = (1, 1000), None).await;
+    let site = site_with(http, |bounds| (bounds.max_in_flight, bounds.max_body_bytes) = (1, Some(1000)), None).await;
     let send = async |bytes: usize| {
         let mut stream = TcpStream::connect(site.running.address()).await.unwrap();
         let head = "POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";

@@ -165,6 +165,13 @@ pub struct Description {
     /// JSON text in which the daemon puts errors of its own (too many requests, body too large, plugin unavailable), so
     /// that they have the protocol's shape: `{status}` becomes the number, `{message}` the escaped text.
     pub error_template: Option<String>,
+    /// Headers of those errors, e.g. `access-control-allow-origin`, so that a browser may read them as it may read the plugin's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub error_headers: Vec<(String, String)>,
+    /// Largest body of a request, in bytes, when the configuration does not say. All bodies of an instance share what its
+    /// requests in flight could take with a MiB each; what is recommended beyond that counts as that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_max_body: Option<u64>,
     /// Beginnings of paths whose rest is a secret, e.g. `/hook/`: the rest is never logged. Until the plugin is described no more of
     /// any path is than its first segment.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -412,6 +412,10 @@ fn samples() -> Vec<Sample> {
         "fields.description": Kind::Reply, 7, "", Description = Description {
             secret_paths: vec![s("/hook/")], ..Description::default()
         };
+        "fields.description.http": Kind::Reply, 7, "", Description = Description {
+            error_headers: vec![(s("access-control-allow-origin"), s("*"))], default_max_body: Some(8 << 20),
+            ..Description::default()
+        };
         "fields.http_reply": Kind::Reply, 7, "", HttpReply = HttpReply {
             status: 200,
             subscription: Some(Subscription {

@@ -1,12 +1,21 @@
 //! Contract 001, endpoint by endpoint: the scenarios of `tests/scenarios/wukongim` on the real binary.
 
 use anyhow::{Result, ensure};
-use std::path::PathBuf;
+use serde_json::json;
+use std::{path::PathBuf, time::Duration};
 use stele_tests::{
     report::Report,
     scenario,
-    wukongim::{Wukongim, site},
+    wukongim::{Wukongim, encoded, site},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn folder() -> PathBuf {
     stele_tests::source_root().join("tests/scenarios/wukongim")
@@ -22,6 +31,34 @@ async fn it_answers_as_the_document_says() -> Result<()> {
     let mut report = Report::default();
     scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
     report.finish(&site.log_tail());
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+/// The largest payload `/docs` tells of, which as base64 is larger than bodies of other plugins may be. A page of another site may
+/// read why a larger body is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_a_mebibyte_is_taken() -> Result<()> {
+    let instance = Wukongim::new("im", "")?;
+    let site = site(std::slice::from_ref(&instance), "")?;
+    let daemon = site.start().await?;
+    let message = |bytes: usize| {
+        let payload = encoded(&vec![0xff; bytes]);
+        json!({ "from_uid": "alice", "channel_id": "team", "channel_type": 2, "payload": payload })
+    };
+    let largest = message(1 << 20);
+    let sent = instance.api().send(&largest).await?;
+    let page = instance.api().sync(&json!({ "login_uid": "alice", "channel_id": "team", "channel_type": 2 })).await?;
+    let read = page.messages.iter().map(|message| (message.message_id, json!(message.payload))).collect::<Vec<_>>();
+    ensure!(read == [(sent.message_id, largest["payload"].clone())], "another one is read");
+    let mut stream = TcpStream::connect(&instance.listen).await?;
+    let head = format!("POST /message/send HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", (8 << 20) + 1);
+    stream.write_all(head.as_bytes()).await?;
+    let mut refused = vec![0; 1024];
+    let read = timeout(PATIENCE, stream.read(&mut refused)).await??;
+    let refused = String::from_utf8_lossy(&refused[..read]).into_owned();
+    ensure!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+    ensure!(refused.contains("access-control-allow-origin: *\r\n"), "{refused}");
     ensure!(daemon.stop().await?.success());
     Ok(())
 }

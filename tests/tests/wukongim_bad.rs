@@ -229,8 +229,14 @@ async fn sizes(api: &Api, report: &mut Report) {
         report.check(&what, async { api.post(endpoint, &body).await?.is_refusal(400) }).await;
     }
     report
-        .check("two megabytes", async {
-            let body = with("/message/send", "payload", Some(&json!("aGkh".repeat(512 << 10))));
+        .check("a payload of more than a MiB", async {
+            let body = with("/message/send", "payload", Some(&json!("aGkh".repeat((1 << 20) / 3 + 1))));
+            api.post("/message/send", &body).await?.is_refusal(400)
+        })
+        .await;
+    report
+        .check("more than 8 MiB", async {
+            let body = with("/message/send", "payload", Some(&json!("aGkh".repeat(2 << 20))));
             // Refused, or cut off while it is sent.
             let Ok(reply) = api.post("/message/send", &body).await else { return Ok(()) };
             reply.is_refusal(413)

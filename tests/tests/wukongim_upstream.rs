@@ -387,6 +387,11 @@ async fn webhooks_bring_messages_without_a_sync() -> Result<()> {
         ensure!(rig.complete(&targets).await.is_err(), "nobody told of them");
         rig.sync().await?;
         rig.complete(&targets).await?;
+        // As many as a server tells of at once, each as large as it takes.
+        let told = json!({ "channel_id": targets[0].1, "channel_type": 2, "payload": "A".repeat((32 << 10) / 3 * 4) });
+        let hook = format!("http://{}/hook/{HOOK_SECRET}?event=msg.notify", rig.listen);
+        let reply = stele_tests::client::http().post(hook).json(&vec![told; 100]).send().await?;
+        ensure!(reply.status() == 200, "{reply:?}");
         ensure!(!rig.site.log().contains(HOOK_SECRET), "no secret in the log");
         ensure!(daemon.stop().await?.success());
     }

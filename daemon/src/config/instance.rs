@@ -92,6 +92,8 @@ section! {
         pub public_url: Option<String> = None, url_is_valid;
         /// Requests a second one caller may make; 0 for any number. Unset: as the plugin recommends.
         pub rate_limit: Option<u32> = None, unset_or_within(0..=1_000_000);
+        /// Largest body of a request, in bytes. Unset: that of `[http]`.
+        pub max_body_bytes: Option<usize> = None, unset_or_within(0..=1 << 30);
         /// Certificate and key.
         pub tls: Tls = Tls::default(), both_or_neither;
         /// When messages are fetched.

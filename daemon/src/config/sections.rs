@@ -3,7 +3,7 @@
 
 use super::schedule::Zone;
 use super::secret::Secret;
-use super::values::{within, words};
+use super::values::{unset_or_within, within, words};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,7 +61,8 @@ section! {
     /// `[http]`: bounds of every listener.
     pub struct Http {
         /// Largest body of a request, in bytes; times `max_in_flight` it bounds what the bodies of an instance can take.
-        pub max_body_bytes: usize = 1 << 20, within(0..=1 << 30);
+        /// Unset: as the plugin recommends, or 1 MiB; then 1 MiB times `max_in_flight` is the bound.
+        pub max_body_bytes: Option<usize> = None, unset_or_within(0..=1 << 30);
         /// Largest head of a request (request line and headers), in bytes.
         pub max_header_bytes: usize = 32 << 10, within(8 << 10..=1 << 20);
         /// Most headers of a request.

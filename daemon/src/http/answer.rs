@@ -1,8 +1,9 @@
 //! What the daemon answers itself, in the shape of the protocol.
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use std::time::Duration;
+use stele_plugin_api::ops::Description;
 
 /// The shape when a protocol asks for none.
 const DEFAULT_TEMPLATE: &str = r#"{"code":{status},"message":"{message}"}"#;
@@ -11,18 +12,27 @@ const DEFAULT_TEMPLATE: &str = r#"{"code":{status},"message":"{message}"}"#;
 #[derive(Clone, Debug)]
 pub struct Answers {
     template: String,
+    headers: HeaderMap,
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Self { template: DEFAULT_TEMPLATE.to_owned() }
+        Self { template: DEFAULT_TEMPLATE.to_owned(), headers: HeaderMap::new() }
     }
 }
 
 impl Answers {
-    /// By the template of a plugin's description.
-    pub fn new(template: Option<&str>) -> Self {
-        template.map_or_else(Self::default, |template| Self { template: template.to_owned() })
+    /// By this template, without headers of its own.
+    pub fn new(template: &str) -> Self {
+        Self { template: template.to_owned(), ..Self::default() }
+    }
+
+    /// As a plugin describes them; what is no header is left out.
+    pub fn of(description: &Description) -> Self {
+        let shape = description.error_template.as_deref().map_or_else(Self::default, Self::new);
+        let headers = description.error_headers.iter();
+        let headers = headers.filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?)));
+        Self { headers: headers.collect(), ..shape }
     }
 
     /// An answer with this status and sentence.
@@ -36,6 +46,7 @@ impl Answers {
         };
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = status;
+        response.headers_mut().clone_from(&self.headers);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     }
@@ -67,7 +78,7 @@ mod tests {
             (None, "\"quoted\"", "application/json; charset=utf-8", r#"{"code":429,"message":"\"quoted\""}"#),
             (Some("error {status}: {message}"), "no", "text/plain; charset=utf-8", "error 429: no"),
         ] {
-            let answers = Answers::new(template);
+            let answers = template.map_or_else(Answers::default, Answers::new);
             let response =
                 answers.render_with_retry(StatusCode::TOO_MANY_REQUESTS, message, Duration::from_millis(1001));
             assert_eq!(response.status(), 429);

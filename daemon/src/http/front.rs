@@ -22,6 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+/// Largest body of a request where neither the configuration nor the plugin says, in bytes.
+const DEFAULT_BODY: usize = 1 << 20;
+
 /// When to come back while the instance does not work or is full.
 const COME_BACK: Duration = Duration::from_secs(1);
 
@@ -46,8 +49,8 @@ pub trait Backend: Send + Sync + 'static {
 /// Bounds of one instance.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Largest body of a request, in bytes.
-    pub max_body_bytes: usize,
+    /// Largest body of a request, in bytes; `None` for what the plugin recommends.
+    pub max_body_bytes: Option<usize>,
     /// Time from the head of a request to its answer.
     pub request_timeout: Duration,
     /// Most requests worked on at the same time.
@@ -76,6 +79,14 @@ impl From<&Http> for Bounds {
     }
 }
 
+impl Bounds {
+    /// Bytes that all bodies share. A recommendation does not count: the memory for bodies is the operator's to grant.
+    fn all_bodies(&self) -> usize {
+        let each = self.max_body_bytes.unwrap_or(DEFAULT_BODY);
+        self.max_in_flight.saturating_mul(each).min(Semaphore::MAX_PERMITS)
+    }
+}
+
 /// The front of one instance.
 pub struct Front {
     name: String,
@@ -94,6 +105,8 @@ pub struct Front {
 struct Manner {
     answers: Answers,
     paths: Paths,
+    /// Largest body of a request, in bytes.
+    max_body: usize,
     rates: Option<CallerRates>,
     /// A rate of their own, since a limit counts calls: a page that is shown fetches a file for each of its rows.
     file_rates: Option<CallerRates>,
@@ -102,8 +115,15 @@ struct Manner {
 impl Manner {
     fn of(description: &Description, paths: Paths, bounds: &Bounds) -> Self {
         let rate = bounds.rate_limit.or(description.default_rate).unwrap_or(0);
-        let answers = Answers::new(description.error_template.as_deref());
-        Self { answers, paths, rates: CallerRates::per_second(rate), file_rates: CallerRates::of_files(rate) }
+        let recommended =
+            description.default_max_body.map_or(DEFAULT_BODY, |most| most.try_into().unwrap_or(usize::MAX));
+        Self {
+            answers: Answers::of(description),
+            paths,
+            max_body: bounds.max_body_bytes.unwrap_or_else(|| recommended.min(bounds.all_bodies())),
+            rates: CallerRates::per_second(rate),
+            file_rates: CallerRates::of_files(rate),
+        }
     }
 }
 
@@ -111,8 +131,7 @@ impl Front {
     /// The front of the instance `name`; `media` answers what is under `/media/`.
     pub fn new(name: &str, backend: Arc<dyn Backend>, media: Router, bounds: Bounds) -> Self {
         let in_flight = Semaphore::new(bounds.max_in_flight);
-        let body_bytes = bounds.max_in_flight.saturating_mul(bounds.max_body_bytes).min(Semaphore::MAX_PERMITS);
-        let body_bytes = Arc::new(Semaphore::new(body_bytes));
+        let body_bytes = Arc::new(Semaphore::new(bounds.all_bodies()));
         let unsent = Unsent::new(bounds.max_unsent_bytes, bounds.max_unsent_bytes_per_caller);
         let manner = RwLock::new(Arc::new(Manner::of(&Description::default(), Paths::FirstSegment, &bounds)));
         let name = name.to_owned();
@@ -124,8 +143,8 @@ impl Front {
         Self { hub: Some(hub), ..self }
     }
 
-    /// Takes over what a plugin says of itself: the shape of errors, which paths hold secrets, and the rate when the
-    /// configuration has none.
+    /// Takes over what a plugin says of itself: the shape of errors, which paths hold secrets, and the rate and the
+    /// largest body when the configuration has none.
     pub fn describe(&self, description: &Description) {
         let manner = Manner::of(description, Paths::AllBut(description.secret_paths.clone()), &self.bounds);
         *self.manner.write().expect("no panic happens while the manner is locked") = Arc::new(manner);
@@ -146,7 +165,7 @@ impl Front {
                 return self.media(request, prefix).await;
             }
             let deadline = Instant::now() + self.bounds.request_timeout;
-            match self.forward(request, prefix, peer, &id, deadline).await {
+            match self.forward(request, prefix, peer, (&id, manner.max_body), deadline).await {
                 Ok(Answer::Whole(response)) => response,
                 // Whoever listens is not in flight: it may listen for days.
                 Ok(Answer::Live(asked)) => live::answer(self.hub.as_ref(), answers, &id, *asked).await,
@@ -171,12 +190,12 @@ impl Front {
         request: Request<Body>,
         prefix: &str,
         peer: Peer,
-        id: &str,
+        (id, max_body): (&str, usize),
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
         let (path, base_url) = (path_under(&request, prefix).to_owned(), self.base_url(&request, prefix, peer));
         let (head, body) = request.into_parts();
-        let body = tokio::time::timeout_at(deadline, self.read_body(&head.headers, body)).await;
+        let body = tokio::time::timeout_at(deadline, self.read_body(&head.headers, body, max_body)).await;
         // Its share of the memory for bodies is given back when the request is done.
         let (body, _share) = body.map_err(|_| Refusal::BodyTooLate)??;
         // Only now: who dawdles with a body takes nobody's place.
@@ -212,20 +231,20 @@ impl Front {
         &self,
         headers: &http::HeaderMap,
         mut body: Body,
+        limit: usize,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
-        let limit = self.bounds.max_body_bytes;
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|bytes| bytes > limit as u64) {
-            return Err(Refusal::BodyTooLarge);
+            return Err(Refusal::BodyTooLarge(limit));
         }
         let mut whole = BytesMut::new();
         let mut share: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Refusal::BodyBroken)?.into_data() else { continue };
             if whole.len() + data.len() > limit {
-                return Err(Refusal::BodyTooLarge);
+                return Err(Refusal::BodyTooLarge(limit));
             }
-            let bytes = u32::try_from(data.len()).map_err(|_| Refusal::BodyTooLarge)?;
+            let bytes = u32::try_from(data.len()).map_err(|_| Refusal::BodyTooLarge(limit))?;
             let granted = Arc::clone(&self.body_bytes).try_acquire_many_owned(bytes).map_err(|_| Refusal::TooBusy)?;
             match &mut share {
                 Some(share) => share.merge(granted),
@@ -253,8 +272,7 @@ impl Front {
     fn refuse(&self, answers: &Answers, id: &str, refusal: Refusal) -> Response<Body> {
         let instance = &self.name;
         match refusal {
-            Refusal::BodyTooLarge => {
-                let limit = self.bounds.max_body_bytes;
+            Refusal::BodyTooLarge(limit) => {
                 answers.render(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is larger than {limit} bytes"))
             }
             Refusal::BodyBroken => answers.render(StatusCode::BAD_REQUEST, "the body ended early"),
@@ -300,7 +318,8 @@ enum Answer {
 
 /// Why a request is not answered by the plugin.
 enum Refusal {
-    BodyTooLarge,
+    /// Larger than so many bytes.
+    BodyTooLarge(usize),
     BodyBroken,
     BodyTooLate,
     TooBusy,

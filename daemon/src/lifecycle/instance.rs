@@ -336,6 +336,7 @@ impl Managed {
 
     fn bounds(&self, config: &Config) -> Bounds {
         Bounds {
+            max_body_bytes: self.config.max_body_bytes.or(config.http.max_body_bytes),
             rate_limit: self.config.rate_limit,
             public_url: self.config.public_url.clone(),
             ..Bounds::from(&config.http)

@@ -76,7 +76,9 @@ impl Plugin for Wukongim {
             default_sync: self.upstream.as_ref().map(|_| DEFAULT_SYNC.to_owned()),
             default_listen: Some(api::DEFAULT_LISTEN.to_owned()),
             default_rate: Some(api::DEFAULT_RATE),
+            default_max_body: Some(api::DEFAULT_MAX_BODY),
             error_template: Some(api::ERROR_TEMPLATE.to_owned()),
+            error_headers: vec![(api::CORS.0.to_owned(), api::CORS.1.to_owned())],
             secret_paths: vec![api::HOOK.to_owned()],
             ..Description::default()
         }

@@ -47,7 +47,9 @@ async fn what_is_not_there_is_told_in_the_same_shape() {
         assert_eq!(header(&reply, "allow"), Some(&*format!("{}, OPTIONS", endpoint.method)));
         assert_eq!(header(&reply, "access-control-allow-origin"), Some("*"));
     }
-    let template = site.plugin.describe().error_template.expect("there is one");
+    let described = site.plugin.describe();
+    assert_eq!(described.error_headers, [("access-control-allow-origin".to_owned(), "*".to_owned())]);
+    let template = described.error_template.expect("there is one");
     let filled = template.replace("{status}", "503").replace("{message}", "away");
     assert_eq!(serde_json::from_str::<Value>(&filled).unwrap(), json!({ "msg": "away", "status": 503 }));
 }

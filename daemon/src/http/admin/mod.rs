@@ -73,7 +73,7 @@ impl AdminHandler {
                 Failure(StatusCode::METHOD_NOT_ALLOWED, "not with this method".into())
             })
             .with_state(admin);
-        Self { router, answers: Answers::new(Some(ERRORS)), timeout }
+        Self { router, answers: Answers::new(ERRORS), timeout }
     }
 }
 

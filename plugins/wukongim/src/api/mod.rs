@@ -36,6 +36,11 @@ use stele_plugin_api::{Error, Host};
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:5001";
 /// Requests a second one caller may make. An application that sends for its users is one caller.
 pub const DEFAULT_RATE: u32 = 10_000;
+/// Largest body of a request, in bytes: a webhook of a real server has up to 100 messages of 32 KiB each, as base64, and a payload
+/// of 1 MiB is 1.4 MB of base64.
+pub const DEFAULT_MAX_BODY: u64 = 8 << 20;
+/// What lets pages of other sites read an answer: all may.
+pub const CORS: (&str, &str) = ("access-control-allow-origin", "*");
 /// The shape of errors the daemon answers itself.
 pub const ERROR_TEMPLATE: &str = "{\"msg\":\"{message}\",\"status\":{status}}";
 /// What stands before a secret in a path.
@@ -88,7 +93,7 @@ impl Api {
             Route::WrongMethod(allow) => reply::wrong_method(allow),
             Route::Nothing => ApiError::not_found("there is nothing at this path").reply(),
         };
-        reply.headers.push(("access-control-allow-origin".to_owned(), "*".to_owned()));
+        reply.headers.push((CORS.0.to_owned(), CORS.1.to_owned()));
         reply
     }
 
