@@ -53,7 +53,7 @@ pub struct Draft {
     pub subscribers: Vec<String>,
     /// What it says.
     pub payload: Bytes,
-    /// A label.
+    /// A label, found as a line of the text is.
     pub tag_key: String,
     /// The stream's conversation, where the message opens or closes it.
     pub tells: Option<Conversation>,
@@ -133,6 +133,9 @@ impl Draft {
             ..Object::default()
         };
         let read = readable(&self.payload);
+        // The label is searched for like what is said.
+        let lines = [read.text, self.tag_key.clone()];
+        let text = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
         let kind = match self.role {
             Role::Message => read.kind,
             Role::Part => PART.to_owned(),
@@ -152,7 +155,7 @@ impl Draft {
             recipients,
             sent_at,
             kind,
-            text: read.text,
+            text,
             body: serde_json::to_vec(&object).expect("plain values can be written").into(),
             expires_at: (self.expire > 0).then(|| sent_at + i64::from(self.expire) * 1_000_000),
             ..Message::default()

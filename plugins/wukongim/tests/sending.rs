@@ -38,7 +38,7 @@ async fn what_is_sent_is_stored_and_numbered() {
         sender: "user123".to_owned(),
         sent_at: NOW,
         kind: "text".to_owned(),
-        text: "Hello World".to_owned(),
+        text: "Hello World\nimportant".to_owned(),
         body: written.to_string().into(),
         client_id: Some("msg_001".to_owned()),
         expires_at: Some(NOW + 60_000_000),
@@ -130,6 +130,15 @@ async fn what_is_sent_again_is_stored_once() {
         assert_ne!(site.ask(SEND, &sent).await["message_id"], first["message_id"]);
     }
     assert_eq!(site.stored().rows.messages.len(), 4);
+}
+
+#[tokio::test]
+async fn what_repeats_a_message_that_has_expired_is_answered_as_that_one() {
+    let site = Site::new(json!({}));
+    let first = site.ask(SEND, &message(&json!({ "client_msg_no": "n1", "expire": 1 }))).await;
+    site.clock.fetch_add(2_000_000, Ordering::Relaxed);
+    assert_eq!(site.ask(SEND, &message(&json!({ "client_msg_no": "n1" }))).await, first);
+    assert_eq!(site.messages("2/group123").len(), 1);
 }
 
 #[tokio::test]

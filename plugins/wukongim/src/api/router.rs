@@ -43,7 +43,7 @@ const MESSAGE: &[(&str, &str)] = &[
     (
         "client_msg_no",
         "the sender's own id of it: sent again with the same payload, it is stored once, and answered as the first time; with \
-         another payload it is refused. Made here where it is missing",
+         another payload it is refused; so also after it has expired. Made here where it is missing",
     ),
     ("stream_no", "the stream it is an item of, from /stream/open"),
     ("from_uid", "who sends; ____system where it is missing"),
@@ -52,7 +52,7 @@ const MESSAGE: &[(&str, &str)] = &[
     ("expire", "seconds after which it is not shown any more; 0 for never"),
     ("subscribers", "whom it is for; without a channel_id they make a channel of their own. At most 1000"),
     ("payload", "what it says, in base64; at most 1 MiB"),
-    ("tag_key", "a label"),
+    ("tag_key", "a label, which /cluster/messages finds like a line of the payload"),
 ];
 
 /// All of them, as `/docs` lists them.

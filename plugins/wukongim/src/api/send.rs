@@ -1,7 +1,8 @@
 //! `/message/send` and `/message/sendbatch` (reference/wukongim.md §6; §17, traps 5, 6, 12 to 19 and 24 to 29).
 //!
 //! A message is stored when it is answered. With a `client_msg_no` of the sender's own it is stored once for a channel: what is
-//! sent again gets the id and number of the first time, and another payload under the same one is refused. That holds for what is
+//! sent again gets the id and number of the first time, and another payload under the same one is refused. A message that has
+//! expired is in the archive still and is repeated like others, whatever `expire` is sent with it now. That holds for what is
 //! stored: of what is not (`no_persist`) nothing is known later, so each of them has an id of its own.
 
 use super::Api;
