@@ -6,7 +6,7 @@ use crate::message::{BASE64, Header, Object, readable};
 use base64::Engine;
 use bytes::Bytes;
 use std::borrow::Cow;
-use stele_plugin_api::model::{Conversation, Message, Person, PersonKind};
+use stele_plugin_api::model::{Conversation, ConversationKind, Message, Person, PersonKind};
 use uuid::Uuid;
 
 /// Bit of `setting`: the message is the anchor of a stream.
@@ -89,18 +89,21 @@ impl Draft {
     pub fn conversation(&self) -> String {
         match self.role {
             Role::Message => self.channel.to_string(),
-            Role::Part | Role::End => stream(&self.stream_no),
+            Role::Part => stream(&self.stream_no),
+            Role::End => ends(&self.channel.to_string()),
         }
     }
 
     /// What the conversations it touches are.
     pub fn conversations(&self) -> impl Iterator<Item = Conversation> {
+        let is_channel = self.role == Role::Message;
         let own = || Conversation {
-            native_id: self.channel.to_string(),
-            kind: Some(self.channel.kind()),
+            native_id: self.conversation(),
+            kind: Some(if is_channel { self.channel.kind() } else { ConversationKind::System }),
             ..Conversation::default()
         };
-        (self.role == Role::Message).then(own).into_iter().chain(self.tells.clone())
+        // A stream was told of when it was opened.
+        (self.role != Role::Part).then(own).into_iter().chain(self.tells.clone())
     }
 
     /// Who sends it, where that is nobody in particular.
@@ -166,4 +169,9 @@ impl Draft {
 /// Native id of a stream's conversation.
 pub fn stream(stream_no: &str) -> String {
     format!("stream/{stream_no}")
+}
+
+/// Native id of the conversation of the ends of a channel's streams.
+pub fn ends(channel: &str) -> String {
+    format!("ends/{channel}")
 }

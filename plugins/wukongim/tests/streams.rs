@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use stele_plugin_api::model::ConversationKind;
 use stele_wukongim::message::BASE64;
-use support::{FIRST, Site, base64, message};
+use support::{FIRST, Site, base64, body, message, request};
+
+/// Where the ends of the streams of the channel are.
+const ENDS: &str = "ends/2/group123";
 
 async fn open(site: &Site, changes: &Value) -> String {
     let answer = site.ask("/stream/open", &message(changes)).await;
@@ -43,7 +46,10 @@ async fn a_stream_is_a_message_and_its_items_and_its_end() {
     let items = site.messages(&format!("stream/{no}"));
     let told: Vec<_> = items.iter().map(|item| (item.kind.as_str(), item.text.as_str(), item.seq)).collect();
     let whole = "Hel{\"type\":1,\"content\":\"lo, \"}world";
-    assert_eq!(told, [("part", "Hel", 1), ("part", "lo, ", 2), ("part", "world", 3), ("end", whole, 4)]);
+    assert_eq!(told, [("part", "Hel", 1), ("part", "lo, ", 2), ("part", "world", 3)]);
+    let end = site.messages(ENDS).pop().expect("it is stored");
+    assert_eq!((end.kind.as_str(), end.text.as_str(), end.seq, end.sender.as_str()), ("end", whole, 1, "user123"));
+    assert_eq!((end.client_id.as_deref(), site.messages(ENDS).len()), (Some("stream_msg_001"), 1));
     assert_eq!(site.stored().conversations[&format!("stream/{no}")].kind, ConversationKind::System);
     let said = format!("the stream {no:?} is closed");
     assert_eq!(site.refused("/message/send", &item(&no, &json!("more")), 400).await, said);
@@ -110,7 +116,7 @@ async fn what_a_stream_says_is_bounded() {
     // Not two of them fit into one answer of the archive.
     site.stored().rows.max_bytes = 1 << 20;
     site.ask("/stream/close", &json!({ "stream_no": no })).await;
-    let end = site.messages(&format!("stream/{no}")).pop().unwrap();
+    let end = site.messages(ENDS).pop().unwrap();
     assert_eq!((end.kind.as_str(), end.text.len()), ("end", (1 << 20) - 1), "a letter is not cut in two");
 }
 
@@ -157,7 +163,7 @@ async fn a_stream_says_what_was_sent() {
     assert_eq!(said(&site).await, base64(&whole));
     site.ask("/stream/close", &json!({ "stream_no": no })).await;
     assert_eq!(said(&site).await, base64(&whole));
-    let end = site.messages(&format!("stream/{no}")).pop().unwrap();
+    let end = site.messages(ENDS).pop().unwrap();
     assert!(end.text.contains("let x = {\"a\": 1, \"b\": true}; 你 end"), "{}", end.text);
 }
 
@@ -172,7 +178,7 @@ async fn items_that_have_expired_are_not_said() {
     assert_eq!(said(&site).await, base64(b"lasting fleeting"));
     site.ask("/stream/close", &json!({ "stream_no": no })).await;
     assert_eq!(said(&site).await, base64(b"lasting fleeting"));
-    let end = site.messages(&format!("stream/{no}")).pop().unwrap();
+    let end = site.messages(ENDS).pop().unwrap();
     assert_eq!(end.text, "lasting", "its end does not expire");
     site.clock.fetch_add(2_000_000, Ordering::Relaxed);
     assert_eq!(said(&site).await, base64(b"lasting"));
@@ -192,11 +198,11 @@ async fn nothing_that_was_taken_is_lost_when_a_stream_is_closed_meanwhile() {
         let (sent, ..) = tokio::join!(join_all((0..30).map(send)), close(), close());
         let whole = said(&site).await;
         let whole = BASE64.decode(whole.as_str().unwrap()).unwrap();
-        let messages = site.messages(&format!("stream/{no}"));
-        let ends = messages.iter().filter(|message| message.kind == "end").collect::<Vec<_>>();
+        let ends = site.messages(ENDS);
         assert_eq!(ends.len(), 1, "it is closed once");
         assert_eq!(ends[0].text.as_bytes(), whole);
-        assert_eq!(messages.last().unwrap().kind, "end", "nothing comes behind its end");
+        let parts = site.messages(&format!("stream/{no}"));
+        assert!(parts.iter().all(|part| part.id < ends[0].id), "nothing comes behind its end");
         for (number, taken) in sent {
             let item = format!("<{number}>");
             assert_eq!(ends[0].text.contains(&item), taken, "{item}");
@@ -216,4 +222,60 @@ async fn a_stream_is_not_opened_by_the_number_of_an_ordinary_message_nor_the_rev
     let said = "client_msg_no \"anchor\" is that of another message; nothing is stored";
     assert_eq!(site.refused("/message/send", &anchor, 400).await, said);
     assert_eq!(site.messages("2/group123").len(), 2);
+}
+
+#[tokio::test]
+async fn a_closed_stream_is_found_by_what_it_says() {
+    let site = Site::new(json!({}));
+    let mut numbers = Vec::new();
+    let ordinary = |number: usize| {
+        message(&json!({ "client_msg_no": format!("m{number}"), "payload": base64(b"a needle by itself") }))
+    };
+    for number in 0..7 {
+        let no = open(&site, &json!({ "client_msg_no": format!("s{number}") })).await;
+        site.ask("/message/send", &item(&no, &json!("a nee"))).await;
+        site.ask("/message/send", &item(&no, &json!("dle"))).await;
+        site.ask("/message/send", &ordinary(number)).await;
+        site.ask("/stream/close", &json!({ "stream_no": no })).await;
+        numbers.push(no);
+    }
+    let find = async |query: &str| {
+        let reply = site.send(request("GET", &format!("/cluster/messages?{query}"), "")).await;
+        let answer = body(&reply);
+        assert_eq!(reply.status, 200, "{answer}");
+        (answer["data"].as_array().unwrap().clone(), answer["total"].as_u64().unwrap())
+    };
+    let names = |found: &[Value]| {
+        found.iter().map(|message| message["client_msg_no"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let payload = base64(b"needle");
+    let everything = (0..7).rev().flat_map(|number| [format!("s{number}"), format!("m{number}")]).collect::<Vec<_>>();
+    let channel = "&channel_id=group123&channel_type=2";
+    for within in ["", channel, "&from_uid=user123", &format!("{channel}&from_uid=user123")] {
+        for limit in [1, 3, 20] {
+            let (mut walked, mut offset) = (Vec::new(), json!(0));
+            loop {
+                let query = format!("payload={payload}&limit={limit}&offset_message_id={offset}{within}");
+                let (found, total) = find(&query).await;
+                assert_eq!(total, 14);
+                let Some(last) = found.last() else { break };
+                offset = last["message_id"].clone();
+                walked.extend(names(&found));
+            }
+            assert_eq!(walked, everything, "{within} {limit}");
+            let (first, _) = find(&format!("payload={payload}&limit={limit}&pre=1{within}")).await;
+            assert_eq!(names(&first), everything[14 - limit.min(14)..], "{within} {limit}");
+        }
+    }
+    let (found, total) = find(&format!("payload={payload}&client_msg_no=s3")).await;
+    let shown = ["stream_no", "message_seq", "channel_id", "channel_type", "from_uid", "payload"];
+    let expected = json!([numbers[3], 0, "group123", 2, "user123", base64(b"a needle")]);
+    assert_eq!((json!(shown.map(|name| &found[0][name])), total), (expected, 1));
+    for elsewhere in ["&channel_id=other&channel_type=2", "&from_uid=other"] {
+        assert_eq!(find(&format!("payload={payload}{elsewhere}")).await, (Vec::new(), 0));
+    }
+    assert_eq!(find(channel).await.1, 14, "the end is no message of the channel");
+    let id = found[0]["message_id"].clone();
+    assert_eq!(find(&format!("message_id={id}")).await.1, 0);
+    assert_eq!(find(&format!("message_id={id}&payload={payload}{channel}")).await.1, 1);
 }

@@ -2,7 +2,7 @@
 //!
 //! What is given must all hold. Answers are newest first, by when the messages were sent; `total` counts what there is without
 //! the offset. `pre` = 1 takes the nearest messages that are newer than the offset instead of older ones, so that a walk goes
-//! back the way it came. An offset nobody knows stands for its millisecond.
+//! back the way it came. A stream that is closed is found by what it says: the answer has its end, with message_seq 0. An offset nobody knows stands for its millisecond.
 
 use super::Api;
 use super::answer::Answer;
@@ -11,7 +11,7 @@ use super::messagesync::MAX_LIMIT;
 use super::reply::{self, ApiError};
 use super::rows::{Lookup, is_good};
 use crate::channel::Channel;
-use crate::draft::{END, PART};
+use crate::draft::{END, PART, ends};
 use crate::id::given_at;
 use crate::message::{Object, readable};
 use serde_json::json;
@@ -149,32 +149,55 @@ impl Api {
         limit: usize,
         answer: &mut Answer<'_>,
     ) -> Result<usize, ApiError> {
-        let mut query = SearchQuery {
+        // Of a stream it is the end that has all of it; where nothing is looked for in payloads, it is not meant.
+        let is_said = !wanted.text.is_empty();
+        let except_kinds = if is_said { vec![PART.to_owned()] } else { [PART, END].map(str::to_owned).to_vec() };
+        let query = |conversation: Option<String>| SearchQuery {
             text: wanted.text.clone(),
-            conversation: wanted.conversation.clone(),
+            conversation,
             sender: wanted.sender.clone(),
-            except_kinds: [PART, END].map(str::to_owned).to_vec(),
+            except_kinds: except_kinds.clone(),
             unexpired_at: Some(wanted.now),
             oldest_first: wanted.newer,
             beyond: offset,
             limit: u32::MAX,
             ..SearchQuery::default()
         };
+        let beside = wanted.conversation.as_deref().filter(|_| is_said).map(ends);
+        let mut queries = vec![query(wanted.conversation.clone())];
+        queries.extend(beside.map(|ends| query(Some(ends))));
+        let is_before =
+            |one: Place, other: Place| if wanted.newer { key(one) < key(other) } else { key(one) > key(other) };
         let mut total = None;
         loop {
-            let left = u32::try_from(limit - answer.shown.len()).unwrap_or(u32::MAX);
-            query.limit = query.limit.min(left);
-            let page = self.search(&mut query).await?;
+            let left = limit - answer.shown.len();
+            // Up to where all of them have answered.
+            let mut upto: Option<Place> = None;
+            let (mut rows, mut all) = (Vec::new(), 0);
+            for query in &mut queries {
+                query.limit = query.limit.min(u32::try_from(left).unwrap_or(u32::MAX));
+                let page = self.search(query).await?;
+                all += page.total;
+                let last = page.rows.last().filter(|_| page.rows.len() >= query.limit as usize).map(place);
+                upto =
+                    upto.into_iter().chain(last).reduce(|one, other| if is_before(one, other) { one } else { other });
+                rows.extend(page.rows);
+            }
             // What comes while the answer is put together is not counted.
-            let total = *total.get_or_insert(usize::try_from(page.total).unwrap_or(usize::MAX));
-            for message in &page.rows {
+            let total = *total.get_or_insert(usize::try_from(all).unwrap_or(usize::MAX));
+            rows.retain(|row| upto.is_none_or(|upto| !is_before(upto, place(row))));
+            rows.sort_by_key(at);
+            if !wanted.newer {
+                rows.reverse();
+            }
+            for message in rows.iter().take(left) {
                 if !answer.add(message, &Object::of(message)).await? {
                     return Ok(total);
                 }
             }
-            match page.rows.last() {
-                Some(last) if answer.shown.len() < limit && page.rows.len() >= query.limit as usize => {
-                    query.beyond = Some(place(last));
+            match rows.last() {
+                Some(last) if answer.shown.len() < limit && upto.is_some() => {
+                    queries.iter_mut().for_each(|query| query.beyond = Some(place(last)));
                 }
                 _ => return Ok(total),
             }
@@ -203,8 +226,11 @@ impl Api {
 impl Wanted {
     fn holds_of(&self, message: &MessageView) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        Channel::of_conversation(&message.conversation).is_some()
-            && is(&self.conversation, &message.conversation)
+        let is_end = message.kind == END && !self.text.is_empty();
+        let is_within =
+            |channel: &String| *channel == message.conversation || (is_end && ends(channel) == message.conversation);
+        (is_end || Channel::of_conversation(&message.conversation).is_some())
+            && self.conversation.as_ref().is_none_or(is_within)
             && is(&self.sender, &message.sender)
             && is(&self.client_id, message.client_id.as_deref().unwrap_or_default())
             && is_good(message, self.now)

@@ -87,7 +87,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         method: "POST",
         path: "/stream/close",
         open: false,
-        about: "Ends a stream; there are no items of it from then on.",
+        about: "Ends a stream; there are no items of it from then on, and it is found by what it says.",
         fields: &[("stream_no", "the stream")],
         answer: |api, request| Box::pin(api.stream_close(request)),
     },
@@ -159,7 +159,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
             ("client_msg_no", "the sender's own id of it"),
             (
                 "payload",
-                "base64 of a text that is in the payload, letter case aside; of a JSON object its values count, not its keys",
+                "base64 of a text that is in the payload, letter case aside; of a JSON object its values count, not its keys. \
+                 What a closed stream says is found at its end, a message with message_seq 0",
             ),
             ("limit", "messages wanted: 20 when 0 or missing, at most 10000"),
             ("offset_message_id", "only older ones than this"),

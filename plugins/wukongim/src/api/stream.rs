@@ -2,14 +2,15 @@
 //!
 //! A stream begins with its anchor, a message of its channel. Its items are sent with `stream_no`; they are in a conversation of
 //! their own, which knows the channel and whether the stream is closed. Nothing of that is in memory. A stream says what the
-//! payloads of its items are together, byte by byte, without those that have expired. Its end holds the whole, to be found.
+//! payloads of its items are together, byte by byte, without those that have expired. Its end, in a
+//! conversation beside the channel's, holds the whole, to be found.
 
 use super::Api;
 use super::fields::Fields;
 use super::reply::{self, ApiError};
 use super::rows::is_good;
 use super::send;
-use crate::channel::{Channel, SYSTEM};
+use crate::channel::Channel;
 use crate::draft::{Draft, PART, Role, STREAM, stream};
 use crate::message::{BASE64, Header, Object};
 use base64::Engine;
@@ -36,6 +37,10 @@ const LOCKS: usize = 256;
 struct State {
     /// Native id of its channel's conversation.
     channel: String,
+    /// Who began it.
+    from_uid: String,
+    /// The `client_msg_no` of the message that begins it.
+    client_msg_no: String,
     /// Whether it is closed.
     closed: bool,
 }
@@ -91,7 +96,12 @@ impl Api {
         let fields = Fields::of_body(request)?;
         let anchor = send::draft(&fields, fields.bytes("payload")?)?;
         let stream_no = Uuid::new_v4().simple().to_string();
-        let state = State { channel: anchor.channel.to_string(), closed: false };
+        let state = State {
+            channel: anchor.channel.to_string(),
+            from_uid: anchor.from_uid.clone(),
+            client_msg_no: anchor.client_msg_no.clone(),
+            closed: false,
+        };
         let tells = Some(state.of(&stream_no));
         let anchor = Draft { setting: STREAM, role: Role::Message, stream_no, tells, ..anchor };
         let sent = self.send_one(anchor).await?;
@@ -106,9 +116,10 @@ impl Api {
         let channel = Channel::of_conversation(&state.channel).unwrap_or_else(|| Channel::new(0, ""));
         // It lasts, so it says nothing that does not.
         let said = self.said(&stream_no, |item| item.expires_at.is_none()).await?;
+        let end = Draft::new(channel, Header::default(), &state.from_uid, said.into());
+        let client_msg_no = state.client_msg_no.clone();
         let tells = Some(State { closed: true, ..state }.of(&stream_no));
-        let end = Draft::new(channel, Header::default(), SYSTEM, said.into());
-        let end = Draft { stream_no, role: Role::End, tells, ..end };
+        let end = Draft { stream_no, client_msg_no, role: Role::End, tells, ..end };
         self.send_one(end).await?;
         Ok(reply::done())
     }

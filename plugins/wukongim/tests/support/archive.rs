@@ -61,7 +61,7 @@ impl Rows {
         Ok(Messages { rows })
     }
 
-    fn find(&self, query: &FindQuery) -> Result<Messages, Error> {
+    pub fn find(&self, query: &FindQuery) -> Result<Messages, Error> {
         let is_wanted = |row: &MessageView| {
             query.seqs.contains(&row.seq) || row.client_id.as_ref().is_some_and(|id| query.client_ids.contains(id))
         };
@@ -72,7 +72,7 @@ impl Rows {
         self.page(rows, true, query.limit).map(|page| Messages { rows: page.rows })
     }
 
-    fn search(&self, query: &SearchQuery) -> Result<MessagePage, Error> {
+    pub fn search(&self, query: &SearchQuery) -> Result<MessagePage, Error> {
         let is = |wanted: &Option<String>, found: &String| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let mut rows = self.filtered(|row| {
             row.text.contains(&query.text)

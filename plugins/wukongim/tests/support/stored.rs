@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use stele_plugin_api::model::{Message, Page, Person};
 use stele_plugin_api::ops::{
-    AppendReport, AppendedMessage, ArchiveAppend, ArchiveGet, ArchiveQuery, ConversationGet, ConversationView,
-    MessageView, Repeated,
+    AppendReport, AppendedMessage, ArchiveAppend, ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch,
+    ConversationGet, ConversationView, MessageView, Repeated,
 };
 use stele_plugin_api::testing::MockHost;
 use stele_plugin_api::{Error, ErrorCode};
@@ -109,8 +109,11 @@ impl Stored {
 
 /// A host that answers everything but appends.
 pub fn reading(stored: &Arc<Mutex<Stored>>) -> MockHost {
-    let (of, query, get) = (Arc::clone(stored), Arc::clone(stored), Arc::clone(stored));
+    let with = || Arc::clone(stored);
+    let (of, query, get, find, search) = (with(), with(), with(), with(), with());
     MockHost::new()
+        .on::<ArchiveFind>(move |request| find.lock().unwrap().rows.find(&request))
+        .on::<ArchiveSearch>(move |request| search.lock().unwrap().rows.search(&request))
         .on::<ConversationGet>(move |by| Ok(of.lock().unwrap().conversations.get(&by.native_id).cloned()))
         .on::<ArchiveQuery>(move |request| query.lock().unwrap().rows.query(&request))
         .on::<ArchiveGet>(move |by| get.lock().unwrap().rows.get(&by))
