@@ -19,15 +19,38 @@ struct Element<'a> {
     message_id: Number,
     message_seq: Number,
     #[serde(borrow, default)]
-    client_msg_no: Option<Cow<'a, str>>,
+    client_msg_no: Field<'a>,
     #[serde(borrow, default)]
-    from_uid: Option<Cow<'a, str>>,
-    #[serde(default)]
-    timestamp: Option<i64>,
-    #[serde(default)]
-    expire: Option<i64>,
+    from_uid: Field<'a>,
     #[serde(borrow, default)]
-    payload: Option<Cow<'a, str>>,
+    timestamp: Field<'a>,
+    #[serde(borrow, default)]
+    expire: Field<'a>,
+    #[serde(borrow, default)]
+    payload: Field<'a>,
+}
+
+/// Whatever stands there. A message that has its id and its number is one: what else of it is odd does not hide it.
+type Field<'a> = Option<&'a RawValue>;
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A text, or the digits of a number; empty where it is neither.
+fn text<'a>(field: Field<'a>) -> Cow<'a, str> {
+    let Some(raw) = field.map(RawValue::get) else { return Cow::default() };
+    match serde_json::from_str(raw) {
+        Ok(Text(text)) => text,
+        Err(_) if serde_json::from_str::<serde_json::Number>(raw).is_ok() => Cow::Borrowed(raw),
+        Err(_) => Cow::default(),
+    }
+}
+
+/// A whole number, perhaps written as text; 0 where it is none.
+fn number(field: Field<'_>) -> i64 {
+    let number = field.and_then(|field| serde_json::from_str::<Number>(field.get()).ok()?.get());
+    number.unwrap_or_default()
 }
 
 /// A number, perhaps written as text (v3's ids).
@@ -61,10 +84,13 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
     let read: Element<'_> = serde_json::from_str(element.get()).ok()?;
     let id = read.message_id.get().filter(|id| *id > 0)?;
     let seq = read.message_seq.get().filter(|seq| *seq > 0)?;
-    let sender = read.from_uid.filter(|uid| !uid.is_empty()).map_or_else(|| SYSTEM.to_owned(), Cow::into_owned);
-    let payload = BASE64.decode(read.payload.as_deref().unwrap_or_default()).unwrap_or_default();
+    let sender = match text(read.from_uid) {
+        uid if uid.is_empty() => SYSTEM.to_owned(),
+        uid => uid.into_owned(),
+    };
+    let payload = BASE64.decode(text(read.payload).as_bytes()).unwrap_or_default();
     let readable = readable(&payload);
-    let sent_at = sent_at(id, read.timestamp.unwrap_or_default());
+    let sent_at = sent_at(id, number(read.timestamp));
     let recipients = match channel.recipient(&sender) {
         recipient if channel.channel_type == crate::channel::PERSON && recipient != sender => {
             vec![recipient.to_owned()]
@@ -73,7 +99,7 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
     };
     Some(Message {
         native_id: id.to_string(),
-        client_id: read.client_msg_no.filter(|no| !no.is_empty()).map(Cow::into_owned),
+        client_id: Some(text(read.client_msg_no).into_owned()).filter(|no| !no.is_empty()),
         conversation: channel.to_string(),
         seq: Some(seq),
         sender,
@@ -82,7 +108,7 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
         kind: readable.kind,
         text: readable.text,
         body: Bytes::copy_from_slice(element.get().as_bytes()),
-        expires_at: read.expire.filter(|expire| *expire > 0).map(|expire| sent_at.saturating_add(expire * SECOND)),
+        expires_at: expires_at(sent_at, number(read.expire)),
         ..Message::default()
     })
 }
@@ -91,6 +117,11 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
 fn sent_at(id: i64, timestamp: i64) -> Micros {
     let given = id::given_at(id);
     if timestamp <= 0 || given.div_euclid(SECOND) == timestamp { given } else { timestamp.saturating_mul(SECOND) }
+}
+
+/// When it is not shown any more; never without a time it is good for.
+fn expires_at(sent_at: Micros, expire: i64) -> Option<Micros> {
+    (expire > 0).then(|| sent_at.saturating_add(expire.saturating_mul(SECOND)))
 }
 
 /// What is said of the conversation with its messages.
@@ -132,6 +163,27 @@ mod tests {
         assert_eq!((alice.sent_at, alice.expires_at), (1_755_475_200_000_000, Some(1_755_475_260_000_000)));
         assert_eq!((system.sender.as_str(), system.kind.as_str(), system.text.as_str()), (SYSTEM, "1", "x"));
         assert_eq!((system.sent_at, system.client_id.as_deref()), (1_755_475_208_000_000, None));
+    }
+
+    #[test]
+    fn what_is_odd_in_a_message_does_not_hide_it() {
+        let element = json!({
+            "message_id": 1, "message_seq": 2, "payload": 7, "from_uid": 10001, "expire": "soon", "timestamp": [],
+            "client_msg_no": { "a": 1 }, "header": null,
+        });
+        let (found, malformed) = decoded(2, "team", std::slice::from_ref(&element));
+        assert_eq!((found.len(), malformed), (1, 0));
+        assert_eq!((found[0].seq, found[0].sender.as_str(), found[0].text.as_str()), (Some(2), "10001", ""));
+        assert_eq!((found[0].client_id.as_deref(), found[0].expires_at), (None, None));
+        assert_eq!(found[0].body, element.to_string().as_bytes());
+        assert_eq!(found[0].sent_at, id::given_at(1));
+    }
+
+    #[test]
+    fn times_are_as_long_as_they_can_be() {
+        let element = json!({ "message_id": 1, "message_seq": 1, "timestamp": i64::MAX, "expire": i64::MAX });
+        let (found, _) = decoded(2, "team", &[element]);
+        assert_eq!((found[0].sent_at, found[0].expires_at), (i64::MAX, Some(i64::MAX)));
     }
 
     #[test]
