@@ -159,6 +159,106 @@ async fn one_channel_that_cannot_be_read_stops_no_other() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_channel_that_is_refused_stops_no_other() -> Result<()> {
+    let answers = [(403, r#"{"msg":"no","status":403}"#), (401, ""), (404, "404 page not found"), (301, "")];
+    for version in BOTH {
+        for (status, text) in answers {
+            let rig = Rig::new(version, json!({})).await?;
+            (0..20).for_each(|number| rig.say(2, &format!("g{number}"), 5));
+            let refused = (status, text.to_owned());
+            rig.standin.set(|switches| switches.refused = [("g7".to_owned(), refused)].into());
+            let is_told = |notices: &[String]| has(notices, &["unreadable: channel 2/g7 "]);
+            is_told(&rig.sync(1000).await?)?;
+            ensure!(rig.kept().messages.len() == 95, "{version:?} {status}");
+            // Also where no other has anything new.
+            is_told(&rig.sync(1000).await?)?;
+            let findings = rig.plugin.health().await?.findings.join("\n");
+            ensure!(!findings.contains("upstream"), "{version:?} {status}: {findings}");
+            rig.standin.set(|switches| switches.refused.clear());
+            has(&rig.sync(1000).await?, &[])?;
+            rig.complete()?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listing_that_is_refused_is_no_success() -> Result<()> {
+    let rig = Rig::new(Version::V2, json!({})).await?;
+    rig.say(2, "team", 3);
+    rig.standin.script.push(LISTING, Reply::Errcode(400), 1);
+    let error = rig.pull(1000).await.expect_err("no node lists its channels");
+    ensure!(error.code == ErrorCode::Unavailable, "{error}");
+    // A node that is away, beside one that is not, is told.
+    let nodes = json!({ "total": 2, "data": [{ "id": 1 }, { "id": 2 }] });
+    rig.standin.script.push("/cluster/simpleNodes", Reply::Body(nodes.to_string()), u32::MAX);
+    has(&rig.sync(1000).await?, &["node: node 2 "])?;
+    rig.complete()?;
+    rig.standin.script.push(LISTING, Reply::Errcode(400), 1);
+    ensure!(rig.pull(1000).await.is_err(), "neither node lists its channels");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_channel_whose_node_is_away_is_told() -> Result<()> {
+    let rig = Rig::new(Version::V2, json!({})).await?;
+    rig.say(2, "team", 3);
+    rig.sync(1000).await?;
+    rig.say(2, "team", 3);
+    rig.standin.set(|switches| switches.led_elsewhere = ["team".to_owned()].into());
+    has(&rig.sync(1000).await?, &["fewer: channel 2/team: 0 messages are listed, and 3 are archived"])?;
+    rig.standin.set(|switches| switches.led_elsewhere.clear());
+    has(&rig.sync(1000).await?, &[])?;
+    rig.complete()
+}
+
+#[tokio::test]
+async fn an_upstream_that_lost_its_messages_is_read_again() -> Result<()> {
+    for version in BOTH {
+        for (said, again) in [(100, 10), (100, 100), (100, 120), (3, 700)] {
+            let rig = Rig::new(version, json!({})).await?;
+            rig.say(2, "team", said);
+            rig.say(2, "other", 5);
+            has(&rig.sync(1000).await?, &[])?;
+            rig.standin.wipe(2, "team");
+            rig.say(2, "team", again);
+            let notices = rig.sync(30).await?;
+            if again != said {
+                has(&notices, &["reset: channel 2/team: "])?;
+                ensure!(rig.kept().messages.len() == said + again + 5, "{version:?} {said} {again}");
+            }
+            rig.say(2, "team", 1);
+            has(&rig.sync(30).await?, if again <= said { &["channel 2/team: "] } else { &[] })?;
+            ensure!(rig.kept().messages.len() == said + again + 6, "{version:?} {said} {again}");
+            let committed = rig.kept().committed.len();
+            ensure!(committed == rig.kept().messages.len(), "each once");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_webhook_leaves_an_upstream_that_lost_its_messages_to_the_sync() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        rig.say(2, "team", 10);
+        rig.sync(1000).await?;
+        rig.standin.wipe(2, "team");
+        rig.say(2, "team", 11);
+        let told = json!({ "from_uid": "alice", "channel_id": "team", "channel_type": 2 });
+        ensure!(rig.ask(&hook("msg.offline"), told).await?.status == 200);
+        wait_for("a warning", || async {
+            let warned = rig.mock.logs().iter().any(|line| line.message.contains("the sync reads it again"));
+            if warned { Ok(()) } else { Err("none".to_owned()) }
+        })
+        .await?;
+        has(&rig.sync(1000).await?, &["reset: channel 2/team: "])?;
+        ensure!(rig.kept().messages.len() == 21, "{}", rig.kept().messages.len());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn holes_are_told_once_and_passed() -> Result<()> {
     for version in BOTH {
         let rig = Rig::new(version, json!({})).await?;

@@ -8,6 +8,7 @@ use super::reading::Reading;
 use std::hash::{BuildHasher, Hash, RandomState};
 use stele_plugin_api::Error;
 use stele_plugin_api::model::{Message, Page};
+use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -62,7 +63,18 @@ impl Upstream {
         let archived = self.reached(vec![native.key()]).await.map_err(FreshError::Archive)?;
         let mut reading = Reading::new(native.clone(), archived.first().copied().unwrap_or_default(), None);
         for _ in 0..MAX_STEPS {
+            let unproved = reading.unproved;
             let step = reading.step(&self.client, STEP).await.map_err(FreshError::Upstream)?;
+            let unknown = self.unknown(Vec::from_iter(step.proof.clone())).await.map_err(FreshError::Archive)?;
+            if !unknown.is_empty() {
+                // How far it is archived must not move: by that the sync sees what to read.
+                let lost = "a channel has lost what is archived, and has other messages; the sync reads it again";
+                self.host.log_from("upstream", Level::Warn, lost, &[("channel", &native.key())]);
+                return Ok(false);
+            }
+            if unproved && step.proof.is_none() && step.messages.is_empty() {
+                return Ok(false);
+            }
             // What is missing the sync finds, too: there it is told.
             let reached = step.reached.filter(|_| step.holes.is_empty() && step.malformed == 0);
             step.messages.iter().for_each(&mut see);

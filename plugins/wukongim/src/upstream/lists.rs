@@ -50,8 +50,8 @@ pub struct Channels {
     pub channels: Vec<Listed>,
     /// Where the next page begins.
     pub next: Option<Place>,
-    /// A node that could not be asked, and why.
-    pub passed: Option<(u64, String)>,
+    /// Nodes that could not be asked, and why.
+    pub passed: Vec<(u64, String)>,
 }
 
 /// Messages of a channel as the upstream answers them.
@@ -105,15 +105,23 @@ impl Client {
     /// Where the listing begins.
     pub async fn first_place(&self) -> Result<Option<Place>, CallError> {
         match self.version().await? {
-            Version::V2 => self.node_after(None).await,
+            Version::V2 => Ok(self.nodes().await?.first().map(|node| Place::V2 { node: *node, before: 0 })),
             Version::V3 => Ok(Some(Place::V3 { cursor: String::new() })),
+        }
+    }
+
+    /// Whether it can be asked for what it has, and lets us: if not, what a single channel answers is not its own affair.
+    pub async fn works(&self) -> Result<(), CallError> {
+        match self.version().await? {
+            Version::V2 => self.nodes().await.map(drop),
+            Version::V3 => self.channels_of_manager("", false).await.map(drop),
         }
     }
 
     /// A page of the listing.
     pub async fn channels(&self, place: &Place) -> Result<Channels, CallError> {
         match place {
-            Place::V2 { node, before } => self.channels_of_node(*node, *before).await,
+            Place::V2 { node, before } => self.channels_of_nodes(*node, *before).await,
             Place::V3 { cursor } => {
                 let answer = match self.channels_of_manager(cursor, true).await {
                     // It may be about the last number of one channel.
@@ -124,7 +132,7 @@ impl Client {
                 }?;
                 let next = answer.next_cursor.filter(|next| answer.has_more == Some(true) && next != cursor);
                 let next = next.map(|cursor| Place::V3 { cursor });
-                Ok(Channels { channels: listed(answer.items.unwrap_or_default()), next, passed: None })
+                Ok(Channels { channels: listed(answer.items.unwrap_or_default()), next, passed: Vec::new() })
             }
         }
     }
@@ -137,34 +145,49 @@ impl Client {
         self.manage(&path, rows).await
     }
 
-    /// Newest first. The next page has the last channel of this one again: others may have been created in the same nanosecond.
-    async fn channels_of_node(&self, node: u64, before: i64) -> Result<Channels, CallError> {
-        let path = format!("/cluster/nodes/{node}/channels?limit={CHANNELS_V2}&offset_created_at={before}&pre=0");
-        let answer = match self.call("GET", &path, None, rows::<Row>).await {
-            Ok(answer) => answer,
-            // A node that is away: its channels are with others.
-            Err(CallError::Refused(_, said)) => {
-                let next = self.node_after(Some(node)).await?;
-                return Ok(Channels { channels: Vec::new(), next, passed: Some((node, said)) });
+    /// Those of this node, or of the next one that lists any: the channels of a node that is away are with others. An error when
+    /// there is no other.
+    async fn channels_of_nodes(&self, node: u64, before: i64) -> Result<Channels, CallError> {
+        let nodes = self.nodes().await?;
+        let (mut place, mut passed) = (Some((node, before)), Vec::new());
+        while let Some((node, before)) = place {
+            let behind = nodes.iter().copied().find(|other| *other > node);
+            match self.channels_of_node(node, before, behind).await {
+                Err(error @ CallError::Refused(..)) if passed.len() + 1 >= nodes.len() => return Err(error),
+                Err(CallError::Refused(_, said)) => passed.push((node, said)),
+                answer => return answer.map(|(channels, next)| Channels { channels, next, passed }),
             }
-            Err(error) => return Err(error),
-        };
+            place = behind.map(|node| (node, 0));
+        }
+        Ok(Channels { channels: Vec::new(), next: None, passed })
+    }
+
+    /// Newest first. The next page has the last channel of this one again: others may have been created in the same nanosecond.
+    async fn channels_of_node(
+        &self,
+        node: u64,
+        before: i64,
+        behind: Option<u64>,
+    ) -> Result<(Vec<Listed>, Option<Place>), CallError> {
+        let path = format!("/cluster/nodes/{node}/channels?limit={CHANNELS_V2}&offset_created_at={before}&pre=0");
+        let answer = self.call("GET", &path, None, rows::<Row>).await?;
         let found = answer.items.unwrap_or_default();
         let oldest = found.iter().map(|row| row.created_at).min().unwrap_or_default();
         let next = match answer.more {
             // With `before` itself a page would come again whose channels are all of one nanosecond.
             Some(1) if before == 0 || oldest + 1 < before => Some(Place::V2 { node, before: oldest + 1 }),
             Some(1) if oldest < before && oldest > 0 => Some(Place::V2 { node, before: oldest }),
-            _ => self.node_after(Some(node)).await?,
+            _ => behind.map(|node| Place::V2 { node, before: 0 }),
         };
-        Ok(Channels { channels: listed(found), next, passed: None })
+        Ok((listed(found), next))
     }
 
-    async fn node_after(&self, node: Option<u64>) -> Result<Option<Place>, CallError> {
+    /// v2: its nodes, in the order of their ids.
+    async fn nodes(&self) -> Result<Vec<u64>, CallError> {
         let answer = self.call("GET", "/cluster/simpleNodes", None, rows::<Node>).await?;
-        let ids = answer.items.unwrap_or_default().into_iter().map(|node| node.id);
-        let next = ids.filter(|id| node.is_none_or(|node| *id > node)).min();
-        Ok(next.map(|node| Place::V2 { node, before: 0 }))
+        let mut ids: Vec<_> = answer.items.unwrap_or_default().into_iter().map(|node| node.id).collect();
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// v2: at most so many messages from a number on, towards newer ones.

@@ -42,6 +42,21 @@ impl Notes {
         self.note("short", message);
     }
 
+    /// Fewer messages than are archived.
+    pub fn fewer(&mut self, native: &Native, (listed, archived): (i64, i64)) {
+        let message = format!("channel {}: {listed} messages are listed, and {archived} are archived", native.key());
+        self.note("fewer", message);
+    }
+
+    /// Other messages than are archived.
+    pub fn reset(&mut self, native: &Native) {
+        let message = format!(
+            "channel {}: the upstream has lost what is archived and has other messages instead; they are archived as well",
+            native.key()
+        );
+        self.note("reset", message);
+    }
+
     /// A node that could not be asked for its channels.
     pub fn passed(&mut self, node: u64, reason: &str) {
         self.note("node", format!("node {node} does not list its channels: {reason}"));

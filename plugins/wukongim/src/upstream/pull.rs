@@ -13,11 +13,11 @@ use super::reading::{Reading, Step};
 use super::walk::Walk;
 use futures::StreamExt;
 use futures::stream;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use stele_plugin_api::Error;
 use stele_plugin_api::model::Page;
-use stele_plugin_api::ops::{MAX_IDS, PartitionKeys, PartitionReached, PullRequest};
+use stele_plugin_api::ops::{ArchiveGet, ByIds, MAX_IDS, PartitionKeys, PartitionReached, PullRequest};
 use tokio::time::Instant;
 
 /// Channels that are read at the same time.
@@ -110,16 +110,11 @@ impl Upstream {
     async fn list(&self, draft: &mut Draft) -> Result<(), Error> {
         let Some(place) = &draft.walk.place else { return Ok(()) };
         let found = self.client.channels(place).await?;
-        if let Some((node, reason)) = &found.passed {
-            draft.notes.passed(*node, reason);
-        }
+        found.passed.iter().for_each(|(node, reason)| draft.notes.passed(*node, reason));
         let mut seen = BTreeSet::new();
         let wanted = |listed: &Listed| {
             let native = &listed.native;
-            native.channel_type != 0
-                && !native.id.is_empty()
-                && listed.last != Some(0)
-                && (self.config.commands || !native.is_command())
+            native.channel_type != 0 && !native.id.is_empty() && (self.config.commands || !native.is_command())
         };
         let listed: Vec<_> =
             found.channels.into_iter().filter(|one| wanted(one) && seen.insert(one.native.clone())).collect();
@@ -127,8 +122,13 @@ impl Upstream {
         let mut reading = Vec::new();
         for (listed, keys) in listed.chunks(MAX_IDS).zip(keys.chunks(MAX_IDS)) {
             let archived = self.reached(keys.to_vec()).await?;
-            let behind = listed.iter().zip(archived).filter(|(listed, seq)| listed.last.is_none_or(|last| last > *seq));
-            reading.extend(behind.map(|(listed, seq)| Reading::new(listed.native.clone(), seq, listed.last)));
+            for (listed, seq) in listed.iter().zip(archived).filter(|(listed, seq)| listed.last != Some(*seq)) {
+                match listed.last {
+                    // The node that leads it may be away.
+                    Some(0) => draft.notes.fewer(&listed.native, (0, seq)),
+                    last => reading.push(Reading::new(listed.native.clone(), seq, last)),
+                }
+            }
         }
         draft.failures = vec![0; reading.len()];
         (draft.walk.place, draft.walk.reading) = (found.next, reading);
@@ -154,36 +154,48 @@ impl Upstream {
         // In their places, so that a page is the same whichever answer comes first.
         let steps: Vec<_> = steps.buffered(AT_ONCE).collect().await;
         let works = steps.iter().any(|(step, _)| step.is_ok());
-        if let Some((Err(error), _)) = steps.iter().find(|(step, _)| step.as_ref().is_err_and(CallError::is_denied)) {
-            return Err(error.clone().into());
+        // A single channel may be refused by itself: by the node that leads it, or by what stands in front of that.
+        if !works || steps.iter().any(|(step, _)| step.as_ref().is_err_and(CallError::is_denied)) {
+            match self.client.works().await {
+                Err(error) if !works || error.is_denied() => return Err(error.into()),
+                _ => {}
+            }
         }
-        let mut failure = None;
+        let proofs = steps.iter().filter_map(|(step, _)| step.as_ref().ok()?.proof.clone());
+        let unknown = self.unknown(proofs.collect()).await?;
         for (place, (step, reading)) in steps.into_iter().enumerate().rev() {
             match step {
+                Ok(Step { proof: Some(id), .. }) if unknown.contains(&id) => {
+                    draft.notes.reset(&reading.native);
+                    draft.failures[place] = 0;
+                    draft.walk.reading[place] = reading.again();
+                }
                 Ok(step) => draft.take(place, reading, step),
                 Err(error) => {
                     draft.failures[place] += 1;
                     // It may ask for less the next time.
                     draft.walk.reading[place].each = reading.each;
-                    failure = Some(error.clone());
-                    if draft.failures[place] < ATTEMPTS {
-                        continue;
+                    if draft.failures[place] == ATTEMPTS {
+                        draft.notes.unreadable(&reading.native, &error);
+                        draft.remove(place);
                     }
-                    if !works && !self.client.is_alive().await {
-                        return Err(error.into());
-                    }
-                    draft.notes.unreadable(&reading.native, &error);
-                    draft.remove(place);
                 }
             }
         }
-        if let Some(error) = failure.filter(|_| !works) {
-            if !self.client.is_alive().await {
-                return Err(error.into());
-            }
+        if !works {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
+    }
+
+    /// Which of these messages are not archived.
+    pub(super) async fn unknown(&self, native_ids: Vec<String>) -> Result<HashSet<String>, Error> {
+        let mut unknown: HashSet<_> = native_ids.iter().cloned().collect();
+        if !unknown.is_empty() {
+            let known = self.host.call_within::<ArchiveGet>(ByIds { native_ids }, crate::CALL).await?;
+            known.rows.iter().for_each(|row| _ = unknown.remove(&row.native_id));
+        }
+        Ok(unknown)
     }
 }
 
@@ -214,6 +226,9 @@ impl Draft {
         }
         if let Some(last) = reading.last.filter(|last| step.done && *last > reading.from) {
             self.notes.short(&reading.native, (reading.from + 1, last));
+        }
+        if step.done && reading.from < reading.archived {
+            self.notes.fewer(&reading.native, (reading.from, reading.archived));
         }
         self.page.messages.extend(step.messages);
         if let Some(reached) = step.reached {

@@ -27,6 +27,12 @@ pub struct Reading {
     /// All up to this number is archived, or in pages before.
     #[serde(rename = "f")]
     pub from: i64,
+    /// Up to which number it was archived before.
+    #[serde(rename = "a", default)]
+    pub archived: i64,
+    /// Nothing shows yet that `from` is what is archived: the upstream may have lost its messages, and number others from 1.
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproved: bool,
     /// The number the listing told of, where it did.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub last: Option<i64>,
@@ -57,6 +63,8 @@ pub struct Back {
 pub struct Step {
     /// New messages, in the order of their numbers.
     pub messages: Vec<Message>,
+    /// Native id of a message that is archived, if the upstream is the one it was.
+    pub proof: Option<String>,
     /// What is archived with them.
     pub reached: Option<Reached>,
     /// Nothing is left to read for now.
@@ -69,8 +77,21 @@ pub struct Step {
 
 impl Reading {
     /// The messages of a channel behind this number.
-    pub fn new(native: Native, from: i64, last: Option<i64>) -> Self {
-        Self { native, from, last, back: None, each: 0 }
+    pub fn new(native: Native, archived: i64, last: Option<i64>) -> Self {
+        let from = last.map_or(archived, |last| last.min(archived));
+        Self { native, from, archived, unproved: from > 0, last, back: None, each: 0 }
+    }
+
+    /// All messages of the channel, whatever is archived.
+    pub fn again(self) -> Self {
+        Self { from: 0, unproved: false, back: None, ..self }
+    }
+
+    /// Takes the proof from messages in their order, once.
+    fn prove(&mut self, messages: &[Message]) -> Option<String> {
+        let proof = messages.iter().rfind(|message| message.seq <= Some(self.from)).filter(|_| self.unproved)?;
+        self.unproved = false;
+        Some(proof.native_id.clone())
     }
 
     /// The next answer, of at most so many messages. What it brings is counted as read.
@@ -128,8 +149,10 @@ impl Reading {
         let is_short = answer.elements < limit + overlap;
         let holes = holes(&answer);
         let (mut messages, malformed) = answer.read;
+        let proof = self.prove(&messages);
+        self.unproved = false;
         messages.retain(|message| message.seq > Some(self.from));
-        let mut step = Step { holes, malformed, ..Step::default() };
+        let mut step = Step { proof, holes, malformed, ..Step::default() };
         // An answer that is full of what is known would come again for ever.
         step.done = is_short || messages.is_empty();
         if let Some(last) = messages.last().and_then(|message| message.seq) {
@@ -144,21 +167,22 @@ impl Reading {
     }
 
     async fn backwards(&mut self, client: &Client, limit: usize) -> Result<Step, CallError> {
-        let cursor = self.back.as_ref().map_or("", |back| back.next.as_str());
+        let cursor = self.back.as_ref().map_or_else(String::new, |back| back.next.clone());
         let native = &self.native;
         let read = |elements: &[&_]| decode::messages(elements, native);
-        let answer = client.messages_before(native, cursor, limit, read).await?;
+        let answer = client.messages_before(native, &cursor, limit, read).await?;
         let each = answer.bytes / answer.elements.max(1);
         let (mut messages, malformed) = answer.read;
         let oldest = messages.first().and_then(|message| message.seq);
         let below = self.back.as_ref().map(|back| back.low);
+        let proof = self.prove(&messages);
         messages.retain(|message| message.seq > Some(self.from) && below.is_none_or(|low| message.seq < Some(low)));
         let newest = messages.last().and_then(|message| message.seq);
         let top = self.back.as_ref().map(|back| back.top).or(newest);
         let low = messages.first().and_then(|message| message.seq).or(below);
-        let mut step = Step { malformed, ..Step::default() };
+        let mut step = Step { proof, malformed, ..Step::default() };
         step.done = match (&answer.next, oldest) {
-            (Some(next), Some(oldest)) => oldest <= self.from + 1 || next.as_str() == cursor,
+            (Some(next), Some(oldest)) => oldest <= self.from + i64::from(!self.unproved) || *next == cursor,
             _ => true,
         };
         // Between what this answer has, and what the one before it had.

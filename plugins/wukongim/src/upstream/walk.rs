@@ -67,8 +67,7 @@ mod tests {
         assert_eq!(Walk::read(Some(&"of another age".into())), Walk::default());
         let reading = Reading::new(Native { channel_type: 2, id: "team".into() }, 7, Some(9));
         let walk = Walk { place: Some(Place::V2 { node: 1, before: 5 }), reading: vec![reading], process: 3 };
-        let text =
-            r#"{"place":{"v2":{"node":1,"before":5}},"reading":[{"t":2,"c":"team","f":7,"l":9,"e":0}],"process":3}"#;
+        let text = r#"{"place":{"v2":{"node":1,"before":5}},"reading":[{"t":2,"c":"team","f":7,"a":7,"u":true,"l":9,"e":0}],"process":3}"#;
         assert_eq!(walk.write(), text);
         assert_eq!(Walk::read(Some(&walk.write())), walk);
         assert!(Walk::default().is_new() && !walk.is_new());

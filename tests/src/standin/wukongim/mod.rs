@@ -49,6 +49,10 @@ pub struct Switches {
     pub late_reads: u64,
     /// Channels, by stored id, that cannot be read.
     pub unreadable: BTreeSet<String>,
+    /// Channels, by stored id, of which a status and a text are answered instead of messages.
+    pub refused: BTreeMap<String, (u16, String)>,
+    /// v2: channels, by stored id, that are listed as if nothing was in them: the node that leads them is away.
+    pub led_elsewhere: BTreeSet<String>,
     /// Value of the header `token`: `managerToken` of v2.
     pub token: Option<String>,
     /// Name and password of the manager of v3.
@@ -93,6 +97,8 @@ impl Default for Switches {
             lose_sends: 0,
             late_reads: 0,
             unreadable: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            led_elsewhere: BTreeSet::new(),
             token: None,
             manager: None,
             webhook: None,
@@ -170,6 +176,11 @@ impl WukongimStandin {
         if let Some(channel) = self.shared.lock().store.channels.get_mut(&(kind, id.to_owned())) {
             channel.rows.remove(&seq);
         }
+    }
+
+    /// Loses a channel with all its messages: what is said there from now on is numbered from 1.
+    pub fn wipe(&self, kind: u8, id: &str) {
+        self.shared.lock().store.channels.remove(&(kind, id.to_owned()));
     }
 
     /// Makes all channels as old as this one.
@@ -277,6 +288,12 @@ async fn handle(State((shared, is_manager)): State<(Arc<Shared>, bool)>, request
         Some(Reply::Silence) => std::future::pending().await,
         Some(Reply::Errcode(_)) | None => answered((status, text)),
     }
+}
+
+/// What is answered instead of the messages of a channel, if so.
+fn refusal(state: &Held, stored: &str) -> Option<Answer> {
+    let (status, text) = state.switches.refused.get(stored)?;
+    Some((StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY), text.clone()))
 }
 
 /// A forwarding node labels JSON as text: who reads it looks at the content.

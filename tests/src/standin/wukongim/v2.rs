@@ -1,7 +1,7 @@
 //! What each route of v2 answers (reference/wukongim.md §6 to §8, §10).
 
 use super::{
-    Answer, Held, Question, field, not_found, object, ok,
+    Answer, Held, Question, field, not_found, object, ok, refusal,
     store::{COMMAND, Row, SYSTEM, Say, pair},
 };
 use axum::http::{Method, StatusCode};
@@ -155,6 +155,9 @@ fn sync(state: &mut Held, body: &Value) -> Option<Answer> {
     if state.switches.unreadable.contains(&stored) {
         return Some((StatusCode::INTERNAL_SERVER_ERROR, String::new()));
     }
+    if let Some(refused) = refusal(state, &stored) {
+        return Some(refused);
+    }
     let headless = state.switches.headless;
     // A channel nobody knew exists from now on.
     let here = state.store.channel(kind, &stored).read();
@@ -231,7 +234,8 @@ fn listing(state: &Held, question: &Question<'_>, path: &str) -> Answer {
     let data: Vec<_> = all
         .iter()
         .map(|((kind, id), channel)| {
-            json!({ "channel_id": id, "channel_type": kind, "last_message_seq": channel.last, "created_at": channel.created_at })
+            let last = if state.switches.led_elsewhere.contains(id) { 0 } else { channel.last };
+            json!({ "channel_id": id, "channel_type": kind, "last_message_seq": last, "created_at": channel.created_at })
         })
         .collect();
     ok(&json!({ "total": 0, "more": u8::from(more), "running": 0, "data": data }))

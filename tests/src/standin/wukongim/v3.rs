@@ -1,7 +1,7 @@
 //! What the routes of v3 that an archive needs answer (reference/wukongim.md §10, §11).
 
 use super::{
-    ACCESS_TOKEN, Answer, Held, Question, field, not_found, object, ok,
+    ACCESS_TOKEN, Answer, Held, Question, field, not_found, object, ok, refusal,
     store::{COMMAND, Row, Say, pair},
 };
 use axum::http::{Method, StatusCode};
@@ -122,6 +122,9 @@ fn messages(state: &mut Held, question: &Question<'_>) -> Option<Answer> {
     };
     if state.switches.unreadable.contains(id) {
         return Some(error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"));
+    }
+    if let Some(refused) = refusal(state, id) {
+        return Some(refused);
     }
     let (message_id, client) = (question.number("message_id"), question.text("client_msg_no"));
     let Some(channel) = state.store.channels.get_mut(&(kind, id.to_owned())) else {
