@@ -85,6 +85,46 @@ async fn the_usual_limit_is_a_hundred_and_the_greatest_ten_thousand() {
     }
 }
 
+#[tokio::test]
+async fn a_real_server_counts_its_limit_from_the_start() {
+    let site = Site::with(json!({ "pull_mode": "upstream" }), Rows::new(channel(12)).host());
+    for (start, end, limit, expected, more) in [
+        (12, 0, 3, 10..13, 1),
+        (13, 0, 3, 11..13, 1),
+        (14, 11, 3, 12..13, 0),
+        (15, 0, 3, 1..1, 0),
+        (20, 0, 3, 1..1, 0),
+        (i64::MAX, 0, 3, 1..1, 0),
+        (20, 0, 20, 1..13, 0),
+        (2, 0, 3, 1..3, 0),
+    ] {
+        let (status, page) = post(&site, "/channel/messagesync", sync(start, end, limit, 0)).await;
+        assert_eq!((status, &page["more"]), (200, &json!(more)), "{start} {end} {limit}");
+        assert_eq!(seqs(&page["messages"]), expected.collect::<Vec<_>>(), "{start} {end} {limit}");
+    }
+}
+
+/// Whoever sends meanwhile does not wait for the whole of it.
+#[tokio::test]
+async fn others_are_served_while_a_long_answer_is_put_together() {
+    let site = Site::with(json!({}), Rows::new(channel(500)).host());
+    let mut turns = 0;
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+    };
+    tokio::select! {
+        biased;
+        (status, page) = post(&site, "/channel/messagesync", sync(1, 0, 500, 0)) => {
+            assert_eq!((status, page["messages"].as_array().unwrap().len()), (200, 500));
+        }
+        () = others => unreachable!("they never end"),
+    }
+    assert!(turns >= 499, "between any two messages: {turns}");
+}
+
 /// A walk with what clients do: on from the last number, until there is no more.
 #[tokio::test]
 async fn large_messages_make_short_pages_and_none_is_lost() {

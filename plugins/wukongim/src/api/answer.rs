@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::time::Duration;
 use stele_plugin_api::ops::MessageView;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 /// Largest answer, in bytes.
@@ -15,9 +16,9 @@ pub const MAX_BYTES: usize = 32 << 20;
 /// An answer is large from so many bytes on.
 const LARGE: usize = 1 << 20;
 /// Large answers put together at the same time: a bound on memory.
-const MAX_LARGE: usize = 8;
-/// How long one waits for its turn.
-const MAX_WAIT: Duration = Duration::from_secs(1);
+const MAX_LARGE: usize = 2;
+/// How long one waits for its turn, which leaves time to be answered in.
+const MAX_WAIT: Duration = Duration::from_secs(15);
 
 /// Room for large answers.
 pub struct Room(Semaphore);
@@ -66,8 +67,10 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     ///
-    /// 429 where too many large answers are put together at this time.
+    /// 429 where too many large answers are put together for too long.
     pub async fn add(&mut self, message: &MessageView, object: &Object<'_>) -> Result<bool, ApiError> {
+        // Who sends does not wait until a reader's thousands of messages are written.
+        yield_now().await;
         let json = to_raw_value(object).expect("plain values can be written");
         let bytes = self.bytes + json.get().len();
         if bytes > MAX_BYTES && !self.shown.is_empty() {

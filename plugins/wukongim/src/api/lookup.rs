@@ -82,8 +82,14 @@ impl Api {
     pub(super) async fn max_message_seq(&self, request: &HttpRequest) -> Result<HttpReply, ApiError> {
         let fields = Fields::of_query(request);
         let channel = fields.channel(&fields.name("login_uid")?)?;
-        let found = self.call::<ConversationGet>(ById { native_id: channel.to_string() }).await?;
-        Ok(reply::json(200, &json!({ "message_seq": found.map_or(0, |found| found.last_seq) })))
+        let last = self.last_seq(&channel.to_string()).await?;
+        Ok(reply::json(200, &json!({ "message_seq": last })))
+    }
+
+    /// The greatest number of a channel's messages.
+    pub(super) async fn last_seq(&self, conversation: &str) -> Result<u64, ApiError> {
+        let found = self.call::<ConversationGet>(ById { native_id: conversation.to_owned() }).await?;
+        Ok(found.map_or(0, |found| found.last_seq.unsigned_abs()))
     }
 }
 

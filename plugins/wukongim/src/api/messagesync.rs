@@ -15,6 +15,9 @@
 //! | 1 | N | 0 | last of [N, last] | first of [N, last] |
 //! | 1 | N | M > N | last of [N, M) | first of [N, M) |
 //!
+//! Where a real server reads down from N, its `limit` counts from N on, also where there is no message yet: with a start of 13 and
+//! a limit of 3 the newest two of 12 are told, with a start of 20 none.
+//!
 //! The answer is ascending in any case, and `more` says exactly whether the range holds more. An answer that would be too large, or
 //! tell of too many streams, is shorter than its limit, and says that there is more.
 
@@ -89,7 +92,17 @@ impl Api {
         let mut answer = Answer::new(self);
         let mut more = false;
         if let Some(choice) = Choice::of(self.config.pull_mode, pull_mode, start, end) {
-            more = self.choose(&channel.to_string(), choice, (limit, streams), &mut answer).await?;
+            let conversation = channel.to_string();
+            let limit = match self.config.pull_mode {
+                PullMode::Upstream if choice.newest && start > 0 => {
+                    let beyond = start.saturating_sub(self.last_seq(&conversation).await?);
+                    limit.saturating_sub(usize::try_from(beyond).unwrap_or(usize::MAX))
+                }
+                _ => limit,
+            };
+            if limit > 0 {
+                more = self.choose(&conversation, choice, (limit, streams), &mut answer).await?;
+            }
             if choice.newest {
                 answer.shown.reverse();
             }
