@@ -12,10 +12,10 @@ use stele_archive::Stream;
 use stele_archive::model::{Conversation, Message, Page, Reached};
 use stele_host::{Incoming, Services};
 use stele_plugin_api::ops::{
-    ArchiveAppend, ArchiveFeed, ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationJoined,
-    ConversationMembership, Feed, FeedQuery, FindQuery, JoinedQuery, MAX_IDS, MAX_ROWS, MediaRequest, MessageQuery,
-    MessageView, Op, Participation, Partition, PartitionKeys, PartitionReached, Partitions, PersonList, PersonQuery,
-    Place, PullRequest, RecoverRequest, Repeated, SearchQuery,
+    ArchiveAppend, ArchiveFeed, ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationGetMany,
+    ConversationJoined, ConversationMembership, Feed, FeedQuery, FindQuery, JoinedQuery, MAX_IDS, MAX_ROWS,
+    MediaRequest, MessageQuery, MessageView, Op, Participation, Partition, PartitionKeys, PartitionReached, Partitions,
+    PersonList, PersonQuery, Place, PullRequest, RecoverRequest, Repeated, SearchQuery,
 };
 use stele_plugin_api::{Encoding, Error, ErrorCode, typed};
 use steled::config::Config;
@@ -159,11 +159,14 @@ async fn members_people_and_messages_are_found() {
     assert_eq!(found.iter().map(|row| row.native_id.as_str()).collect::<Vec<_>>(), ["m2", "m1"]);
     assert!(found[0].rev > found[1].rev);
     assert_eq!(ask::<ArchiveGet>(&app, "branch", by(&["m1"])).await.unwrap().rows, []);
+    let found = ask::<ConversationGetMany>(&app, "hq", by(&["c", "nowhere", "c"])).await.unwrap().conversations;
+    assert_eq!(found.iter().map(|found| (found.native_id.as_str(), found.messages)).collect::<Vec<_>>(), [("c", 2)]);
 
     for refused in [
         ask::<ConversationJoined>(&app, "hq", joined(MAX_ROWS + 1)).await.unwrap_err(),
         ask::<PersonList>(&app, "hq", people(MAX_ROWS + 1)).await.unwrap_err(),
         ask::<ArchiveGet>(&app, "hq", by(&[""; MAX_IDS + 1])).await.unwrap_err(),
+        ask::<ConversationGetMany>(&app, "hq", by(&[""; MAX_IDS + 1])).await.unwrap_err(),
     ] {
         assert_eq!(refused.code, ErrorCode::TooLarge, "{refused}");
     }
@@ -199,6 +202,7 @@ async fn messages_are_found_without_a_text() {
         text: text.into(),
         sent_at: at,
         expires_at: (at == 3).then_some(50),
+        labels: vec![format!("to:{}", at % 2), "to:all".into()],
         ..Message::default()
     };
     let messages = vec![
@@ -221,6 +225,9 @@ async fn messages_are_found_without_a_text() {
         (SearchQuery { unexpired_at: Some(49), ..all.clone() }, "m4 m3 m2 m1", 4),
         (SearchQuery { unexpired_at: Some(50), ..all.clone() }, "m4 m2 m1", 3),
         (SearchQuery { unexpired_at: Some(50), text: "hello".into(), ..all.clone() }, "m1", 1),
+        (SearchQuery { labels: vec!["to:1".into(), "to:all".into()], ..all.clone() }, "m3 m1", 2),
+        (SearchQuery { labels: vec!["to:1".into(), "to:0".into()], ..all.clone() }, "", 0),
+        (SearchQuery { labels: vec!["to:0".into()], text: "hello".into(), ..all.clone() }, "", 0),
         (SearchQuery { limit: 0, ..all.clone() }, "", 4),
     ] {
         // Not indexed yet, or indexed: it is the same.
@@ -231,6 +238,9 @@ async fn messages_are_found_without_a_text() {
             app.parts().tailer.catch_up().await.unwrap();
         }
     }
+    let too_many = SearchQuery { labels: vec!["to:all".into(); 17], ..all.clone() };
+    let refused = ask::<ArchiveSearch>(&app, "hq", too_many).await.unwrap_err();
+    assert!(refused.code == ErrorCode::Invalid && refused.message.contains("at most 16 labels"), "{refused}");
     assert_eq!(ask::<ArchiveSearch>(&app, "branch", all).await.unwrap().total, 0);
     app.stop().await;
 }

@@ -18,6 +18,11 @@ use serde::{Deserialize, Serialize};
 /// Between the native id of a message and what tells a further copy of it from it.
 pub const COPY: char = '#';
 
+/// Most labels of a message, and in a search.
+pub const MAX_LABELS: usize = 16;
+/// Longest label, in bytes.
+pub const MAX_LABEL: usize = 256;
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
 
@@ -97,6 +102,10 @@ pub struct Message {
     pub kind: String,
     /// What search sees; empty when there is nothing to find.
     pub text: String,
+    /// The plugin's own words by which a search finds it exactly ([`SearchQuery::labels`](crate::ops::SearchQuery::labels)); order
+    /// and repeats mean nothing. At most [`MAX_LABELS`], each of at most [`MAX_LABEL`] bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// The source's own JSON, byte for byte.
     pub body: Bytes,
     /// Files that belong to it, in the order of the body.

@@ -74,6 +74,8 @@ ops! {
     ConversationList = "conversation.list": ConversationQuery => ConversationPage;
     /// Plugin → daemon: one conversation.
     ConversationGet = "conversation.get": ById => Option<ConversationView>;
+    /// Plugin → daemon: many conversations at once; unknown ones are left out.
+    ConversationGetMany = "conversation.get_many": ByIds => Conversations;
     /// Plugin → daemon: whether a person takes part in a conversation; false when either is unknown.
     ConversationTakesPart = "conversation.takes_part": Participation => bool;
     /// Plugin → daemon: a conversation, and whether a person is a member of it.
@@ -369,6 +371,14 @@ pub struct ConversationView {
     pub deleted: bool,
     /// The plugin's own facts, as JSON text.
     pub attributes: Option<String>,
+}
+
+/// Conversations found by their native ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Conversations {
+    /// In no particular order.
+    pub conversations: Vec<ConversationView>,
 }
 
 /// Ask for the conversations a person takes part in, latest activity first.

@@ -383,6 +383,9 @@ fn samples() -> Vec<Sample> {
             conversation: Some(s("2/g")), seqs: vec![1, i64::MAX], client_ids: vec![s("c1")], limit: 10,
         } => Messages { rows: vec![MessageView { client_id: Some(s("c1")), expires_at: Some(AT), ..message() }] };
         ArchiveFeed: FeedQuery { after: Some(7), limit: 100, wait_ms: 500 } => Feed { rows: vec![message()], upto: 9 };
+        ConversationGetMany: ByIds { native_ids: vec![s("a"), s("b")] } => Conversations {
+            conversations: vec![conversation()],
+        };
         PartitionReached: PartitionKeys { partitions: vec![s("2/g"), s("1/b@a")] } => PartitionNumbers { seqs: vec![41, 0] };
     }
     others! {
@@ -396,6 +399,9 @@ fn samples() -> Vec<Sample> {
         "fields.message": Kind::Reply, 7, "", Message = Message {
             native_id: s("m1"), client_id: Some(s("c1")), once: true, conversation: s("2/g"), ..Message::default()
         };
+        "fields.message.labels": Kind::Reply, 7, "", Message = Message {
+            native_id: s("m1"), conversation: s("si_a_b"), labels: vec![s("to:b"), s("session:1")], ..Message::default()
+        };
         "fields.page": Kind::Reply, 7, "", Page = Page {
             reached: vec![Reached { partition: s("2/g"), seq: 41 }], ..Page::default()
         };
@@ -408,6 +414,9 @@ fn samples() -> Vec<Sample> {
         "fields.search_query": Kind::Call, 7, ArchiveSearch::NAME, SearchQuery = SearchQuery {
             except_kinds: vec![s("part")], unexpired_at: Some(AT), oldest_first: true,
             beyond: Some(Place { sent_at: AT, id: 9 }), limit: 10, ..SearchQuery::default()
+        };
+        "fields.search_query.labels": Kind::Call, 7, ArchiveSearch::NAME, SearchQuery = SearchQuery {
+            labels: vec![s("to:b"), s("session:1")], limit: 10, ..SearchQuery::default()
         };
         "fields.description": Kind::Reply, 7, "", Description = Description {
             secret_paths: vec![s("/hook/")], ..Description::default()

@@ -25,6 +25,8 @@ pub struct FeedRow {
     pub expires_at: Option<Micros>,
     /// What search sees; empty when there is nothing to find.
     pub text: String,
+    /// By what a search finds it exactly: ascending, each once.
+    pub labels: Vec<String>,
 }
 
 impl From<&StoredMessage> for FeedRow {
@@ -39,6 +41,7 @@ impl From<&StoredMessage> for FeedRow {
             sent_at: message.sent_at,
             expires_at: message.expires_at,
             text: message.text.clone(),
+            labels: message.labels.clone(),
         }
     }
 }

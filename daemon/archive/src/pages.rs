@@ -104,6 +104,9 @@ pub trait Pages: Send + Sync {
     ///   [corrects](stele_plugin_api::model::ConversationKind::corrects) what was known.
     /// - A conversation the page does not describe and the archive does not know is created as
     ///   [`System`](stele_plugin_api::model::ConversationKind::System).
+    /// - Labels are kept in ascending order, each once. More of them than
+    ///   [`MAX_LABELS`](stele_plugin_api::model::MAX_LABELS), or longer ones than
+    ///   [`MAX_LABEL`](stele_plugin_api::model::MAX_LABEL), are [`Invalid`](crate::ArchiveError::Invalid).
     /// - Sender and recipients become participants; people nobody described are created without a name, as
     ///   [`User`](stele_plugin_api::model::PersonKind::User).
     /// - Who becomes a member or is one no more, by all that the page says, does so after the latest revision before the

@@ -43,6 +43,8 @@ pub struct StoredMessage {
     pub kind: String,
     /// What search sees.
     pub text: String,
+    /// By what a search finds it exactly: ascending, each once.
+    pub labels: Vec<String>,
     /// The source's own JSON, byte for byte.
     pub body: Bytes,
     /// Its files, in the order of the body.
@@ -138,6 +140,13 @@ pub trait Queries: Send + Sync {
 
     /// One conversation.
     async fn conversation(&self, instance: InstanceId, native_id: &str) -> Result<Option<ConversationView>>;
+
+    /// The conversations of these native ids, each once; unknown ones are left out.
+    async fn conversations_by_native(
+        &self,
+        instance: InstanceId,
+        native_ids: &[String],
+    ) -> Result<Vec<ConversationView>>;
 
     /// Whether a person takes part in a conversation (both by native id).
     async fn takes_part(&self, instance: InstanceId, conversation: &str, person: &str) -> Result<bool>;

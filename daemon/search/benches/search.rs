@@ -100,6 +100,7 @@ impl Corpus {
             sent_at: self.made * PACE + self.numbers.below(60_000_000) as i64,
             expires_at: None,
             text,
+            labels: Vec::new(),
         }
     }
 }

@@ -34,6 +34,8 @@ impl Watermark {
         bytes
             .chain(row.kind.bytes())
             .chain(row.text.bytes())
+            // No text has this byte.
+            .chain(row.labels.iter().flat_map(|label| [0xff].into_iter().chain(label.bytes())))
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 }
@@ -66,6 +68,8 @@ pub struct IndexQuery {
     pub kinds: Vec<String>,
     /// Not of these kinds.
     pub except_kinds: Vec<String>,
+    /// Only with all of these labels.
+    pub labels: Vec<String>,
     /// Sent at or after.
     pub since: Option<Micros>,
     /// Sent before.
@@ -90,6 +94,7 @@ impl IndexQuery {
             && self.sender.is_none_or(|wanted| row.sender == Some(wanted))
             && (self.kinds.is_empty() || self.kinds.contains(&row.kind))
             && !self.except_kinds.contains(&row.kind)
+            && self.labels.iter().all(|label| row.labels.contains(label))
             && self.since.is_none_or(|since| row.sent_at >= since)
             && self.until.is_none_or(|until| row.sent_at < until)
             && self.unexpired_at.is_none_or(|at| row.expires_at.is_none_or(|end| end > at))

@@ -19,7 +19,7 @@ use crate::overlay::{self, Backlog, Overlay, Waiting};
 use crate::rank::{Rank, Top, rank};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use stele_archive::model::Micros;
+use stele_archive::model::{MAX_LABELS, Micros};
 use stele_archive::ops::{MAX_ROWS, MessageOrder, MessageQuery, Place};
 use stele_archive::{
     Archive, ArchiveError, ConversationId, Feed, FeedRow, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage,
@@ -70,6 +70,8 @@ pub struct SearchRequest {
     pub kinds: Vec<String>,
     /// Not of these kinds.
     pub except_kinds: Vec<String>,
+    /// Only with all of these labels, at most [`MAX_LABELS`].
+    pub labels: Vec<String>,
     /// Sent at or after.
     pub since: Option<Micros>,
     /// Sent before.
@@ -298,6 +300,9 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
     if request.limit > MAX_ROWS {
         return Err(SearchError::Invalid(format!("at most {MAX_ROWS} rows can be asked for at once")));
     }
+    if request.labels.len() > MAX_LABELS {
+        return Err(SearchError::Invalid(format!("at most {MAX_LABELS} labels can be asked for at once")));
+    }
     if request.beyond.is_some() && request.sort == Sort::Relevance {
         return Err(SearchError::Invalid("a place in the order of time means nothing in that of relevance".into()));
     }
@@ -308,6 +313,7 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
         sender: request.sender,
         kinds: request.kinds.clone(),
         except_kinds: request.except_kinds.clone(),
+        labels: request.labels.clone(),
         since: request.since,
         until: request.until,
         unexpired_at: request.unexpired_at,

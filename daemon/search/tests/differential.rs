@@ -38,8 +38,9 @@ enum Step {
 
 fn messages() -> impl Strategy<Value = Vec<StoredMessage>> {
     let times = (-30i64..30, prop::option::weighted(0.1, -30i64..30));
-    let message = (1i64..3, 1i64..4, prop::option::of(1i64..3), any::<bool>(), times, text(0..=8)).prop_map(
-        |(instance, conversation, sender, image, (hour, expires), text)| StoredMessage {
+    let people = prop::option::of(1i64..3);
+    let message = (1i64..3, 1i64..4, people, any::<bool>(), times, text(0..=8), labels()).prop_map(
+        |(instance, conversation, sender, image, (hour, expires), text, labels)| StoredMessage {
             instance: InstanceId(instance),
             // A conversation belongs to one instance.
             conversation: ConversationId(instance * 10 + conversation),
@@ -48,10 +49,15 @@ fn messages() -> impl Strategy<Value = Vec<StoredMessage>> {
             sent_at: hour * HOUR,
             expires_at: expires.map(|hour| hour * HOUR),
             text,
+            labels,
             ..StoredMessage::default()
         },
     );
     prop::collection::vec(message, 1..25)
+}
+
+fn labels() -> impl Strategy<Value = Vec<String>> {
+    prop::sample::subsequence(&["a", "b"][..], 0..=2).prop_map(|labels| labels.into_iter().map(str::to_owned).collect())
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -75,14 +81,24 @@ fn query() -> impl Strategy<Value = SearchRequest> {
         prop::collection::vec((1i64..3).prop_map(InstanceId), 0..2),
         prop::option::of((1i64..3, 1i64..4)),
         prop::option::of((1i64..3).prop_map(PersonId)),
-        (any::<bool>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), labels()),
         [(); 3].map(|()| prop::option::of(-30i64..30)),
         prop::sample::select(&[Sort::Newest, Sort::Oldest, Sort::Relevance][..]),
         prop::option::of((-30i64..30, 0i64..100)),
         (0u64..20, 0u32..20),
     )
         .prop_map(
-            |(text, instances, conversation, sender, (image, no_text), times, sort, beyond, (offset, limit))| {
+            |(
+                text,
+                instances,
+                conversation,
+                sender,
+                (image, no_text, labels),
+                times,
+                sort,
+                beyond,
+                (offset, limit),
+            )| {
                 let [since, until, unexpired_at] = times.map(|hour| hour.map(|hour| hour * HOUR));
                 let beyond = beyond.filter(|_| sort != Sort::Relevance);
                 SearchRequest {
@@ -91,6 +107,7 @@ fn query() -> impl Strategy<Value = SearchRequest> {
                     sender,
                     kinds: if image { vec!["image".into()] } else { vec![] },
                     except_kinds: if no_text { vec!["text".into()] } else { vec![] },
+                    labels,
                     since,
                     until,
                     unexpired_at,

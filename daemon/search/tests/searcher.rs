@@ -122,6 +122,7 @@ async fn what_cannot_be_answered_is_refused() {
     for (request, reason) in [
         (request(&"长".repeat(1_001)), "1001 characters"),
         (SearchRequest { limit: 1_001, ..request("a") }, "at most 1000 rows"),
+        (SearchRequest { labels: vec!["l".into(); 17], ..request("a") }, "at most 16 labels"),
         (
             SearchRequest { sort: Sort::Relevance, beyond: Some(Place::default()), ..request("a") },
             "means nothing in that of relevance",
@@ -170,6 +171,7 @@ async fn while_the_engine_is_down() {
         message.sender = Some(PersonId(n % 5));
         message.kind = if n % 4 == 0 { "image" } else { "text" }.into();
         message.expires_at = (n % 7 == 0).then_some(n);
+        message.labels = vec![format!("to:{}", n % 3)];
         world.archive.add(message);
     }
     world.moody.down.store(true, SeqCst);
@@ -198,6 +200,7 @@ async fn while_the_engine_is_down() {
             beyond: Some(Place { sent_at: 500, id: 0 }),
             ..request("")
         },
+        SearchRequest { conversation: Some(within(1, 10)), labels: vec!["to:1".into()], ..request("") },
         SearchRequest { conversation: Some(within(1, 10)), instances: vec![InstanceId(2)], ..request("合同") },
         SearchRequest { conversation: Some(within(1, 99)), ..request("合同") },
     ] {

@@ -115,6 +115,7 @@ impl DaemonServices {
             sender: None,
             kinds: query.kinds,
             except_kinds: query.except_kinds,
+            labels: query.labels,
             since: query.since,
             until: query.until,
             unexpired_at: query.unexpired_at,
@@ -202,6 +203,11 @@ impl Services for DaemonServices {
             }
             ops::ConversationGet::NAME => answer!(ops::ConversationGet, |by| {
                 self.archive.conversation(id, &by.native_id).await.map_err(archive_error)?
+            }),
+            ops::ConversationGetMany::NAME => answer!(ops::ConversationGetMany, |by| {
+                bounded(by.native_ids.len(), ops::MAX_IDS, "ids")?;
+                let found = self.archive.conversations_by_native(id, &by.native_ids).await;
+                ops::Conversations { conversations: found.map_err(archive_error)? }
             }),
             ops::ConversationTakesPart::NAME => answer!(ops::ConversationTakesPart, |who| {
                 self.archive.takes_part(id, &who.conversation, &who.person).await.map_err(archive_error)?

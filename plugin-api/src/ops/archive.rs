@@ -76,6 +76,9 @@ pub struct SearchQuery {
     /// Not of these kinds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_kinds: Vec<String>,
+    /// Only with all of these [labels](crate::model::Message::labels), at most [`MAX_LABELS`](crate::model::MAX_LABELS).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// Sent at or after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Micros>,

@@ -234,3 +234,24 @@ pub(super) async fn people_are_listed(backend: &mut dyn Backend) {
         }
     }
 }
+
+pub(super) async fn conversations_are_found_by_native_id(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let (hq, branch) = (instance(&*archive, "hq").await, instance(&*archive, "branch").await);
+    let many = (0..300).map(|at| conversation(&format!("more {at}"), ConversationKind::Group));
+    put(&*archive, hq, &describing([], many)).await;
+    put(&*archive, branch, &describing([], [conversation("c", ConversationKind::Direct)])).await;
+    put(&*archive, hq, &page([text("m1", "c", "a", &["b"], NEW_YEAR)])).await;
+    let mut asked: Vec<String> = (0..300).map(|at| format!("more {at}")).collect();
+    asked.extend(["c", "nowhere", "", "C", "c", "more 7"].map(str::to_owned));
+    let mut found = archive.conversations_by_native(hq, &asked).await.unwrap();
+    found.sort_by_key(|found| found.id);
+    let mut expected = Vec::new();
+    for native in &asked[..301] {
+        expected.push(archive.conversation(hq, native).await.unwrap().expect("known"));
+    }
+    assert_eq!(found, expected, "each once");
+    assert_eq!(archive.conversations_by_native(hq, &[]).await.unwrap(), []);
+    let elsewhere = archive.conversations_by_native(branch, &asked).await.unwrap();
+    assert_eq!(elsewhere.iter().map(|found| found.native_id.as_str()).collect::<Vec<_>>(), ["c"]);
+}

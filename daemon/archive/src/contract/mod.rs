@@ -67,7 +67,7 @@ macro_rules! suite {
 
 suite! {
     pages: a_page_is_stored_with_its_cursor, a_cursor_moves_once, a_page_without_cursor_leaves_it,
-        a_known_message_is_left_as_it_is, a_page_may_repeat_itself, numbers_are_given_per_conversation,
+        a_known_message_is_left_as_it_is, labels_are_kept_in_order, a_page_may_repeat_itself, numbers_are_given_per_conversation,
         bodies_survive_byte_for_byte, instances_do_not_meet, invalid_pages_change_nothing, ids_go_on_after_a_restart,
         an_unknown_instance_is_refused, large_pages_are_stored_whole, partitions_are_reached;
     once: a_repeated_message_is_not_stored, another_place_sender_or_key_is_another_message, a_page_repeats_itself_once,
@@ -77,7 +77,8 @@ suite! {
     revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message,
         a_revocation_takes_every_copy_back, the_first_revocation_counts;
     directory: descriptions_are_merged, a_kind_is_corrected, members_are_replaced, undescribed_ones_are_created,
-        conversations_are_put_away, members_are_told_from_participants, people_are_listed;
+        conversations_are_put_away, members_are_told_from_participants, people_are_listed,
+        conversations_are_found_by_native_id;
     lists: the_latest_comes_first, a_late_message_does_not_lead, kinds_are_told_apart,
         a_corrected_kind_moves_lists, names_are_searched_literally,
         names_follow_their_people, pages_of_lists_join, members_see_what_was_said_before, a_stranger_has_nothing;

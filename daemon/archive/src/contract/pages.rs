@@ -4,7 +4,7 @@ use super::Backend;
 use super::sample::{NEW_YEAR, SECOND, all, instance, natives, page, put, text, try_put};
 use crate::{ArchiveError, Commit, InstanceId, Stats, Stream};
 use bytes::Bytes;
-use stele_plugin_api::model::{Message, Page, Reached};
+use stele_plugin_api::model::{Message, Page, Parked, Reached};
 
 pub(super) async fn a_page_is_stored_with_its_cursor(backend: &mut dyn Backend) {
     let archive = backend.archive();
@@ -78,6 +78,46 @@ pub(super) async fn a_known_message_is_left_as_it_is(backend: &mut dyn Backend) 
     assert_eq!(archive.person_id(hq, "x").await.unwrap(), None, "a known message creates nobody");
     assert!(done.last_rev > last_rev);
     assert_eq!(archive.last_rev().await.unwrap(), done.last_rev);
+}
+
+pub(super) async fn labels_are_kept_in_order(backend: &mut dyn Backend) {
+    let hq = instance(&*backend.archive(), "hq").await;
+    let archive = backend.archive();
+    let long = "长".repeat(85) + "!";
+    let most: Vec<String> = (0..16).map(|at| format!("{at:02}{}", &long[..252])).collect();
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&[], &[]),
+        (&["to:b"], &["to:b"]),
+        (&["to:b", "session:1", "to:b"], &["session:1", "to:b"]),
+        (&["", "\"", "[\0\\]", "é", "z"], &["", "\"", "[\0\\]", "z", "é"]),
+        (&[&long], &[&long]),
+    ];
+    let names = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>();
+    let mut expected: Vec<Vec<String>> = cases.iter().map(|(_, kept)| names(kept)).collect();
+    let mut told: Vec<Vec<String>> = cases.iter().map(|(told, _)| names(told)).collect();
+    told.push(most.iter().rev().cloned().collect());
+    expected.push(most);
+    let said = |at: usize, labels: &Vec<String>| Message {
+        labels: labels.clone(),
+        ..text(&format!("m{at}"), "c", "a", &["b"], NEW_YEAR + at as i64)
+    };
+    // One of them is recovered, and so comes last.
+    let late = Parked { native_id: "m2".to_owned(), reason: String::new(), envelope: Bytes::new() };
+    put(&*archive, hq, &Page { parked: vec![late], ..Page::default() }).await;
+    let (first, rest): (Vec<_>, Vec<_>) =
+        told.iter().enumerate().map(|(at, labels)| said(at, labels)).partition(|message| message.native_id != "m2");
+    put(&*archive, hq, &page(first)).await;
+    put(&*archive, hq, &page(rest)).await;
+    // A known message is left as it is, its labels, too.
+    put(&*archive, hq, &page([said(1, &names(&["other"]))])).await;
+    backend.restart().await;
+    let archive = backend.archive();
+    let rows = archive.messages(hq, &all("c")).await.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.labels.clone()).collect::<Vec<_>>(), expected);
+    let feed = archive.feed(crate::Rev(0), 100).await.unwrap();
+    let late = expected.remove(2);
+    expected.push(late);
+    assert_eq!(feed.into_iter().map(|row| row.labels).collect::<Vec<_>>(), expected);
 }
 
 pub(super) async fn a_page_may_repeat_itself(backend: &mut dyn Backend) {
@@ -163,6 +203,8 @@ pub(super) async fn invalid_pages_change_nothing(backend: &mut dyn Backend) {
     for (what, bad) in [
         ("no native id", text("", "c", "a", &["b"], NEW_YEAR)),
         ("no conversation", text("m2", "", "a", &["b"], NEW_YEAR)),
+        ("too many labels", Message { labels: vec!["l".to_owned(); 17], ..text("m2", "c", "a", &[], NEW_YEAR) }),
+        ("a long label", Message { labels: vec!["长".repeat(86)], ..text("m2", "c", "a", &[], NEW_YEAR) }),
         ("no handle", Message { media: vec![Default::default()], ..text("m2", "c", "a", &[], NEW_YEAR) }),
     ] {
         let mut page = page([good.clone(), bad]);

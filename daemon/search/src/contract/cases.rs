@@ -27,6 +27,7 @@ fn row(rev: i64, text: &str) -> FeedRow {
         sent_at: rev * 1_000_000,
         expires_at: None,
         text: text.into(),
+        labels: Vec::new(),
     }
 }
 
@@ -36,6 +37,10 @@ fn rows(texts: &[&str]) -> Vec<FeedRow> {
 
 fn ask(text: &str) -> IndexQuery {
     IndexQuery { phrase: fold(text), limit: 100, ..IndexQuery::default() }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 async fn feed(index: &dyn SearchIndex, rows: &[FeedRow]) {
@@ -119,13 +124,13 @@ pub async fn filters(fixture: &dyn Fixture) {
         row.sender = (n % 4 != 0).then_some(PersonId(20 + n % 4));
         row.kind = ["text", "image", "", &"长".repeat(30_000)][(n % 4) as usize].into();
         row.expires_at = (n % 5 == 0).then_some(n * 1_000_000);
+        row.labels = words(&["", "to:A", "to:B b", "to:a", &"长".repeat(85)][(n % 3) as usize..3 + (n % 3) as usize]);
     }
     let index = fixture.open().await;
     feed(&*index, &all[..7]).await;
     feed(&*index, &all[7..]).await;
 
     let base = IndexQuery::default();
-    let kinds = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>();
     let queries = [
         base.clone(),
         IndexQuery { instances: vec![InstanceId(2)], ..base.clone() },
@@ -135,18 +140,32 @@ pub async fn filters(fixture: &dyn Fixture) {
         IndexQuery { conversation: Some(ConversationId(99)), ..base.clone() },
         IndexQuery { sender: Some(PersonId(21)), ..base.clone() },
         IndexQuery { sender: Some(PersonId(99)), ..base.clone() },
-        IndexQuery { kinds: kinds(&["image"]), ..base.clone() },
-        IndexQuery { kinds: kinds(&["", "text"]), ..base.clone() },
-        IndexQuery { kinds: kinds(&["video"]), ..base.clone() },
+        IndexQuery { kinds: words(&["image"]), ..base.clone() },
+        IndexQuery { kinds: words(&["", "text"]), ..base.clone() },
+        IndexQuery { kinds: words(&["video"]), ..base.clone() },
         IndexQuery { kinds: vec!["长".repeat(30_000), "text".into()], ..base.clone() },
-        IndexQuery { kinds: kinds(&["text", "image", "text"]), except_kinds: kinds(&["text"]), ..base.clone() },
-        IndexQuery { kinds: kinds(&["text"]), except_kinds: kinds(&["text"]), ..base.clone() },
-        IndexQuery { except_kinds: kinds(&["text", "video", "text"]), ..base.clone() },
-        IndexQuery { except_kinds: kinds(&["", "image"]), sender: Some(PersonId(23)), ..base.clone() },
+        IndexQuery { kinds: words(&["text", "image", "text"]), except_kinds: words(&["text"]), ..base.clone() },
+        IndexQuery { kinds: words(&["text"]), except_kinds: words(&["text"]), ..base.clone() },
+        IndexQuery { except_kinds: words(&["text", "video", "text"]), ..base.clone() },
+        IndexQuery { except_kinds: words(&["", "image"]), sender: Some(PersonId(23)), ..base.clone() },
+        IndexQuery { labels: words(&["to:a"]), ..base.clone() },
+        IndexQuery { labels: words(&["to:A", "to:a", "to:A"]), ..base.clone() },
+        IndexQuery { labels: words(&["", "to:a"]), ..base.clone() },
+        IndexQuery { labels: words(&["to:"]), ..base.clone() },
+        IndexQuery { labels: words(&["b"]), ..base.clone() },
+        IndexQuery { labels: vec!["长".repeat(85)], sender: Some(PersonId(21)), ..base.clone() },
+        IndexQuery { labels: vec!["长".repeat(30_000)], ..base.clone() },
+        IndexQuery { labels: words(&["to:B b"]), except_kinds: words(&["text"]), ..base.clone() },
+        IndexQuery {
+            labels: words(&["to:B b"]),
+            kinds: words(&["text", "image"]),
+            until: Some(5_000_000),
+            ..base.clone()
+        },
         IndexQuery { unexpired_at: Some(-1), ..base.clone() },
         IndexQuery { unexpired_at: Some(0), ..base.clone() },
         IndexQuery { unexpired_at: Some(4_999_999), ..base.clone() },
-        IndexQuery { unexpired_at: Some(5_000_000), kinds: kinds(&["image", "text"]), ..base.clone() },
+        IndexQuery { unexpired_at: Some(5_000_000), kinds: words(&["image", "text"]), ..base.clone() },
         IndexQuery { unexpired_at: Some(i64::MAX), ..base.clone() },
         IndexQuery { since: Some(4_000_000), ..base.clone() },
         IndexQuery { until: Some(4_000_000), ..base.clone() },
@@ -157,7 +176,7 @@ pub async fn filters(fixture: &dyn Fixture) {
         IndexQuery {
             instances: vec![InstanceId(1)],
             conversation: Some(ConversationId(10)),
-            kinds: kinds(&["text"]),
+            kinds: words(&["text"]),
             since: Some(2_000_000),
             ..base.clone()
         },
@@ -224,6 +243,7 @@ pub async fn finds_the_first_of_many(fixture: &dyn Fixture) {
             instance: InstanceId(1 + rev % 2),
             sender: (rev % 3 == 0).then_some(PersonId(rev / 5_000)),
             kind: ["text", "image", "text", "part"][(rev / 3 % 4) as usize].into(),
+            labels: words(&["to:all", "to:some"][..1 + (rev % 7 == 0) as usize]),
             ..row(rev, if rev % 5 == 0 { "好" } else { "" })
         })
         .collect();
@@ -231,16 +251,17 @@ pub async fn finds_the_first_of_many(fixture: &dyn Fixture) {
     for batch in all.chunks(15_000) {
         feed(&*index, batch).await;
     }
-    let kinds = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>();
     let place = |rev: i64| Some(Place { sent_at: rev * 1_000_000, id: 0 });
     let queries = [
         IndexQuery::default(),
         IndexQuery { instances: vec![InstanceId(1)], ..IndexQuery::default() },
         IndexQuery { instances: vec![InstanceId(1), InstanceId(2)], ..IndexQuery::default() },
         IndexQuery { sender: Some(PersonId(1)), ..IndexQuery::default() },
-        IndexQuery { kinds: kinds(&["part", "image"]), ..IndexQuery::default() },
-        IndexQuery { except_kinds: kinds(&["part", "image"]), ..IndexQuery::default() },
-        IndexQuery { except_kinds: kinds(&["part"]), instances: vec![InstanceId(2)], ..IndexQuery::default() },
+        IndexQuery { kinds: words(&["part", "image"]), ..IndexQuery::default() },
+        IndexQuery { except_kinds: words(&["part", "image"]), ..IndexQuery::default() },
+        IndexQuery { except_kinds: words(&["part"]), instances: vec![InstanceId(2)], ..IndexQuery::default() },
+        IndexQuery { labels: words(&["to:some"]), ..IndexQuery::default() },
+        IndexQuery { labels: words(&["to:all", "to:some"]), except_kinds: words(&["part"]), ..IndexQuery::default() },
         IndexQuery { since: Some(10_000_000_000), ..IndexQuery::default() },
         ask("好"),
     ];
@@ -350,14 +371,15 @@ pub async fn finds_every_substring(fixture: &dyn Fixture) {
 
 fn any_row() -> impl Strategy<Value = FeedRow> {
     let (sender, expires) = (prop::option::of(1i64..4), prop::option::weighted(0.1, -5i64..40));
-    (1i64..4, 1i64..6, sender, 0usize..3, (-5i64..40, expires), text(0..=10)).prop_map(
-        |(instance, conversation, sender, kind, (hour, expires), text)| FeedRow {
+    (1i64..4, 1i64..6, sender, 0usize..3, (-5i64..40, expires), text(0..=10), any_labels()).prop_map(
+        |(instance, conversation, sender, kind, (hour, expires), text, labels)| FeedRow {
             instance: InstanceId(instance),
             conversation: ConversationId(conversation),
             sender: sender.map(PersonId),
             kind: ["text", "image", "file"][kind].into(),
             sent_at: hour * HOUR,
             expires_at: expires.map(|hour| hour * HOUR),
+            labels,
             ..row(0, &text)
         },
     )
@@ -369,37 +391,42 @@ fn any_query() -> impl Strategy<Value = IndexQuery> {
         prop::collection::vec((1i64..4).prop_map(InstanceId), 0..3),
         prop::option::of((1i64..6).prop_map(ConversationId)),
         prop::option::of((1i64..4).prop_map(PersonId)),
-        (any_kinds(), any_kinds()),
+        (any_kinds(), any_kinds(), any_labels()),
         [(); 3].map(|()| prop::option::of(-5i64..40)),
         prop::sample::select(&[Sort::Newest, Sort::Oldest, Sort::Relevance][..]),
         prop::option::of((-5i64..40, 1_000i64..1_200)),
         (0usize..12, 0usize..12),
     )
-        .prop_map(
-            |(text, instances, conversation, sender, (kinds, except_kinds), times, sort, beyond, (offset, limit))| {
-                let [since, until, unexpired_at] = times.map(|hour| hour.map(|hour| hour * HOUR));
-                let beyond = beyond.filter(|_| sort != Sort::Relevance);
-                IndexQuery {
-                    phrase: fold(&text),
-                    instances,
-                    conversation,
-                    sender,
-                    kinds,
-                    except_kinds,
-                    since,
-                    until,
-                    unexpired_at,
-                    sort,
-                    beyond: beyond.map(|(hour, id)| Place { sent_at: hour * HOUR, id }),
-                    offset,
-                    limit,
-                }
-            },
-        )
+        .prop_map(|(text, instances, conversation, sender, lists, times, sort, beyond, (offset, limit))| {
+            let (kinds, except_kinds, labels) = lists;
+            let [since, until, unexpired_at] = times.map(|hour| hour.map(|hour| hour * HOUR));
+            let beyond = beyond.filter(|_| sort != Sort::Relevance);
+            IndexQuery {
+                phrase: fold(&text),
+                instances,
+                conversation,
+                sender,
+                kinds,
+                except_kinds,
+                labels,
+                since,
+                until,
+                unexpired_at,
+                sort,
+                beyond: beyond.map(|(hour, id)| Place { sent_at: hour * HOUR, id }),
+                offset,
+                limit,
+            }
+        })
 }
 
 fn any_kinds() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(prop::sample::select(&["text", "image", "file", "none"][..]).prop_map(str::to_owned), 0..3)
+}
+
+fn any_labels() -> impl Strategy<Value = Vec<String>> {
+    let labels = prop::sample::subsequence(&["a", "b", "c"][..], 0..3);
+    labels.prop_map(|labels| words(&labels))
 }
 
 /// Random rows and random questions with all filters, orders and pages, restarts in between.

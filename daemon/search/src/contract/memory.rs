@@ -2,6 +2,7 @@
 
 use super::model;
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use stele_archive::model::ConversationKind;
 use stele_archive::ops::{
@@ -89,6 +90,18 @@ impl Queries for MemoryArchive {
             messages: of_it.count() as u64,
             ..ConversationView::default()
         }))
+    }
+
+    async fn conversations_by_native(
+        &self,
+        instance: InstanceId,
+        native_ids: &[String],
+    ) -> Result<Vec<ConversationView>> {
+        let mut conversations = Vec::new();
+        for native_id in native_ids.iter().collect::<BTreeSet<_>>() {
+            conversations.extend(self.conversation(instance, native_id).await?);
+        }
+        Ok(conversations)
     }
 
     async fn takes_part(&self, _: InstanceId, _: &str, _: &str) -> Result<bool> {
@@ -181,7 +194,7 @@ impl Queries for MemoryArchive {
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {
         let messages = self.lock();
         let of_it = messages.iter().filter(|message| instance.is_none_or(|instance| message.instance == instance));
-        let conversations: std::collections::BTreeSet<_> =
+        let conversations: BTreeSet<_> =
             of_it.clone().map(|message| (message.instance, message.conversation)).collect();
         Ok(Stats { messages: of_it.count() as u64, conversations: conversations.len() as u64, ..Stats::default() })
     }

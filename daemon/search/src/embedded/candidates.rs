@@ -18,7 +18,8 @@ pub(super) enum Kinds {
     Excepted,
 }
 
-/// Messages in which all tokens of the phrase occur and that are of the instance, conversation, sender and kind asked for. No
+/// Messages in which all tokens of the phrase occur and that are of the instance, conversation, sender and kind asked for
+/// and have the labels. No
 /// message is ever deleted from an index.
 pub(super) struct Candidates {
     /// The rarest first: it is walked, the others are sought in.
@@ -92,7 +93,8 @@ impl Candidates {
             query.sender.map(|sender| vec![fields.sender(sender)]),
             wanted.map(|kinds| kinds.iter().map(|kind| fields.kind(kind)).collect()),
         ];
-        for mut terms in filters.into_iter().flatten() {
+        let labels = query.labels.iter().map(|label| Some(vec![fields.label(label)]));
+        for mut terms in filters.into_iter().chain(labels).flatten() {
             terms.sort_unstable();
             terms.dedup();
             let mut parts = Vec::with_capacity(terms.len());

@@ -7,7 +7,7 @@ use tantivy::tokenizer::{Token, TokenStream, Tokenizer, TokenizerManager};
 use tantivy::{Index, TantivyDocument, Term};
 
 /// Version of fields and layout; the version of tokens is part of it.
-pub(super) const FORMAT: u64 = 1_000 * FOLD_VERSION as u64 + 2;
+pub(super) const FORMAT: u64 = 1_000 * FOLD_VERSION as u64 + 3;
 
 /// Number of characters per token, as the tokenizers are called in the schema.
 const PAIRS: &str = "stele_pairs";
@@ -23,7 +23,7 @@ pub(super) const LENGTH: &str = "length";
 const LONGEST_KIND: usize = 60_000;
 
 /// The fields. What is one of a few has postings, so that it can be counted without looking at messages (instance,
-/// conversation, sender, kind); times are columns; nothing is stored, since rows are shown from the archive.
+/// conversation, sender, kind, labels); times are columns; nothing is stored, since rows are shown from the archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields {
     pub pairs: Field,
@@ -32,6 +32,7 @@ pub(super) struct Fields {
     conversation: Field,
     sender: Field,
     kind: Field,
+    label: Field,
     id: Field,
     sent_at: Field,
     expires_at: Field,
@@ -55,6 +56,7 @@ impl Fields {
             conversation: schema.add_i64_field("conversation", postings.clone()),
             sender: schema.add_i64_field("sender", postings),
             kind: schema.add_text_field("kind", tokens("raw", IndexRecordOption::Basic)),
+            label: schema.add_text_field("label", tokens("raw", IndexRecordOption::Basic)),
             id: schema.add_i64_field(ID, column.clone()),
             sent_at: schema.add_i64_field(SENT_AT, column.clone()),
             expires_at: schema.add_i64_field(EXPIRES_AT, column.clone()),
@@ -74,6 +76,9 @@ impl Fields {
             document.add_i64(self.sender, sender.0);
         }
         document.add_text(self.kind, told(&row.kind));
+        for label in &row.labels {
+            document.add_text(self.label, label);
+        }
         document.add_i64(self.id, row.id.0);
         document.add_i64(self.sent_at, row.sent_at);
         if let Some(expires_at) = row.expires_at {
@@ -97,6 +102,10 @@ impl Fields {
 
     pub fn kind(&self, kind: &str) -> Term {
         Term::from_field_text(self.kind, told(kind))
+    }
+
+    pub fn label(&self, label: &str) -> Term {
+        Term::from_field_text(self.label, label)
     }
 }
 

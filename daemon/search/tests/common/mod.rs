@@ -62,6 +62,7 @@ pub fn scan(archive: &MemoryArchive, request: &SearchRequest) -> (Vec<i64>, u64)
             sender: request.sender,
             kinds: request.kinds.clone(),
             except_kinds: request.except_kinds.clone(),
+            labels: request.labels.clone(),
             since: request.since,
             until: request.until,
             unexpired_at: request.unexpired_at,

@@ -13,6 +13,7 @@ use super::{
 use bytes::Bytes;
 use sqlx::SqliteConnection;
 use std::collections::{HashMap, HashSet};
+use stele_archive::model::{MAX_LABEL, MAX_LABELS};
 use stele_archive::ops::AppendedMessage;
 use stele_archive::{ArchiveError, Commit, Committed, Result, Rev};
 
@@ -103,6 +104,12 @@ fn check(commit: &Commit<'_>) -> Result<()> {
                 "message {:?} is to be stored once, and has no sender or no client id to tell it by",
                 message.native_id
             ));
+        }
+        if message.labels.len() > MAX_LABELS {
+            return invalid(format!("message {:?} has more than {MAX_LABELS} labels", message.native_id));
+        }
+        if message.labels.iter().any(|label| label.len() > MAX_LABEL) {
+            return invalid(format!("message {:?} has a label of more than {MAX_LABEL} bytes", message.native_id));
         }
         if message.media.iter().any(|file| file.handle.is_empty()) {
             return invalid(format!("message {:?} has a file without a handle", message.native_id));

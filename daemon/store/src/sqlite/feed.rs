@@ -4,6 +4,7 @@
 //! the table and one of the small index of late messages, merged.
 
 use super::error::Failure;
+use super::messages::labels;
 use super::{DAY, SqliteArchive};
 use async_trait::async_trait;
 use sqlx::{Row, SqliteConnection};
@@ -12,11 +13,11 @@ use stele_archive::{ConversationId, DayCount, Feed, FeedRow, InstanceId, Message
 
 /// Messages readable at once, by revision. Parameters: revision, limit.
 pub(super) const PROMPT: &str = "SELECT m.id, m.id AS rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, \
-    m.text, m.expires_at FROM message AS m CROSS JOIN word AS w ON w.id = m.kind WHERE m.id > ? AND m.late IS NULL \
+    m.text, m.expires_at, m.labels FROM message AS m CROSS JOIN word AS w ON w.id = m.kind WHERE m.id > ? AND m.late IS NULL \
     ORDER BY m.id LIMIT ?";
 /// Recovered messages, by revision. Parameters: revision, limit.
 pub(super) const LATE: &str = "SELECT m.id, m.late AS rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, \
-    m.text, m.expires_at FROM message AS m INDEXED BY message_late CROSS JOIN word AS w ON w.id = m.kind WHERE m.late > ? \
+    m.text, m.expires_at, m.labels FROM message AS m INDEXED BY message_late CROSS JOIN word AS w ON w.id = m.kind WHERE m.late > ? \
     ORDER BY m.late LIMIT ?";
 
 #[async_trait]
@@ -36,6 +37,7 @@ impl Feed for SqliteArchive {
                 sent_at: row.get(6),
                 text: row.get(7),
                 expires_at: row.get(8),
+                labels: labels(row.get(9)),
             }));
         }
         // Two ascending runs.

@@ -1,7 +1,7 @@
 //! Tamper evidence: a chain of hashes over the committed pages.
 //!
 //! Every page that brought messages leaves a row in the ledger: SHA-256 over the hash of the row before, the page's
-//! origin, and every message of it as it was stored (native ids, numbers, times, kind, text, body). Whoever changes,
+//! origin, and every message of it as it was stored (native ids, numbers, times, kind, text, body, labels). Whoever changes,
 //! removes or adds a message later, or a row of the ledger, breaks every hash from there on; whoever keeps the latest
 //! hash elsewhere can tell. What an archive must be able to change is not covered: names of people, marks of revocation, and
 //! who is a member.
@@ -9,7 +9,7 @@
 use super::SqliteArchive;
 use super::commit::Txn;
 use super::error::Failure;
-use super::messages::{NewMessage, unpack};
+use super::messages::{NewMessage, labels, unpack};
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use sqlx::{Row, SqliteConnection};
@@ -72,14 +72,21 @@ impl PageHash {
         hash
     }
 
-    fn message<'r>(&mut self, leaf: &Leaf<'_>, recipients: impl ExactSizeIterator<Item = &'r str>) {
+    fn message<'r, R, L>(&mut self, leaf: &Leaf<'_>, recipients: R, labels: L)
+    where
+        R: ExactSizeIterator<Item = &'r str>,
+        L: ExactSizeIterator<Item = &'r str>,
+    {
         let expires_at = leaf.expires_at.unwrap_or(i64::MIN);
-        self.numbers(&[leaf.id, leaf.rev, leaf.seq, leaf.sent_at, expires_at, recipients.len() as i64]);
+        // Both numbers in one: a message without labels is hashed as it was before there were any.
+        let lists = (labels.len() as i64) << 32 | recipients.len() as i64;
+        self.numbers(&[leaf.id, leaf.rev, leaf.seq, leaf.sent_at, expires_at, lists]);
         for text in [leaf.native_id, leaf.client_id, leaf.conversation, leaf.sender, leaf.kind, leaf.text] {
             self.bytes(text.as_bytes());
         }
         self.bytes(leaf.body);
         recipients.for_each(|recipient| self.bytes(recipient.as_bytes()));
+        labels.for_each(|label| self.bytes(label.as_bytes()));
     }
 
     fn numbers(&mut self, numbers: &[i64]) {
@@ -166,7 +173,7 @@ impl PageHash {
         };
         let recipients: Vec<&str> =
             message.recipients.iter().map(String::as_str).filter(|native| !native.is_empty()).collect();
-        self.message(&leaf, recipients.into_iter());
+        self.message(&leaf, recipients.into_iter(), row.labels.iter().copied());
     }
 }
 
@@ -232,7 +239,7 @@ async fn hash_page(
     let mut hash = PageHash::new(before, origin);
     // Revisions that are ids come from the table, the others from the index of late ones; together they are in order.
     let sql = "SELECT m.id, ifnull(m.late, m.id) AS rev, m.seq, m.sent_at, m.expires_at, m.native_id, \
-               ifnull(m.client_id, ''), c.native_id, ifnull(p.native_id, ''), w.word, m.text, m.body, m.recipients \
+               ifnull(m.client_id, ''), c.native_id, ifnull(p.native_id, ''), w.word, m.text, m.body, m.recipients, m.labels \
                FROM (SELECT id FROM message WHERE id BETWEEN ?1 AND ?2 AND late IS NULL \
                      UNION ALL SELECT id FROM message WHERE late BETWEEN ?1 AND ?2) AS r \
                CROSS JOIN message m ON m.id = r.id JOIN conversation c ON c.id = m.conversation \
@@ -267,7 +274,8 @@ async fn hash_page(
             text: row.get(10),
             body: row.get(11),
         };
-        hash.message(&leaf, recipients.iter().map(|id| names[id].as_str()));
+        let labels = labels(row.get(13));
+        hash.message(&leaf, recipients.iter().map(|id| names[id].as_str()), labels.iter().map(String::as_str));
     }
     Ok((hash.done(), late.len() as u64))
 }

@@ -5,6 +5,7 @@ use super::commit::{Ids, Txn};
 use super::conversations::Standing;
 use super::error::Failure;
 use super::ledger::Entry;
+use serde_json::json;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -15,16 +16,16 @@ static KNOWN: LazyLock<Bulk> =
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT OR FAIL INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
-         client_id, recipients, text, body) VALUES",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         client_id, recipients, text, body, labels) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "",
     )
 });
 static RECOVER: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT OR FAIL INTO message (id, instance, conversation, seq, sender, sent_at, kind, expires_at, native_id, \
-         client_id, recipients, text, body, late) VALUES",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         client_id, recipients, text, body, labels, late) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "",
     )
 });
@@ -45,6 +46,8 @@ pub(super) struct NewMessage<'a> {
     pub seq: i64,
     pub sender: Option<i64>,
     pub recipients: Vec<i64>,
+    /// Ascending, each once.
+    pub labels: Vec<&'a str>,
     pub kind: i64,
 }
 
@@ -106,6 +109,7 @@ pub(super) async fn number<'a>(
             seq: standing.add((id, id == rev), message.sent_at, message.seq),
             sender: people.get(message.sender.as_str()).copied(),
             recipients: message.recipients.iter().filter_map(|native| people.get(native.as_str()).copied()).collect(),
+            labels: distinct(&message.labels),
             kind,
         });
     }
@@ -173,7 +177,7 @@ pub(super) async fn keep_order(
 }
 
 fn values(instance: i64, rows: &[&NewMessage<'_>]) -> Result<Values, Failure> {
-    let mut values = Values::with_capacity(rows.len() * 14);
+    let mut values = Values::with_capacity(rows.len() * 15);
     for row in rows {
         let message = row.message;
         values.put(row.id)?;
@@ -189,11 +193,25 @@ fn values(instance: i64, rows: &[&NewMessage<'_>]) -> Result<Values, Failure> {
         values.put(pack(&row.recipients))?;
         values.put(message.text.as_str())?;
         values.put(&*message.body)?;
+        values.put((!row.labels.is_empty()).then(|| json!(row.labels).to_string()))?;
         if row.id != row.rev {
             values.put(row.rev)?;
         }
     }
     Ok(values)
+}
+
+/// Labels in the order they are kept in.
+fn distinct(labels: &[String]) -> Vec<&str> {
+    let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
+}
+
+/// Labels as they are kept. What is no list of them has been tampered with, and tells none.
+pub(super) fn labels(kept: Option<&str>) -> Vec<String> {
+    kept.and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default()
 }
 
 /// Ids as LEB128, one after the other; nothing for nobody.

@@ -151,6 +151,7 @@ async fn no_answer_scans_or_sorts() {
     let astray = "s USING PRIMARY KEY (conversation=? AND kind=? AND seq=?)";
     check(find::ASTRAY, &kept(plan(&archive, find::ASTRAY).await), astray);
     for (statement, index) in [
+        (&queries::CONVERSATIONS, "SEARCH c USING INDEX sqlite_autoindex_conversation_1 (instance=? AND native_id=?)"),
         (&find::BY_CLIENT, "COVERING INDEX message_client (instance=? AND client_id=?)"),
         (&find::BY_CLIENT_THERE, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=?)"),
         (&once::FIRST, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=? AND sender=?)"),

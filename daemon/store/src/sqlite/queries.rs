@@ -6,7 +6,7 @@ use super::messages::unpack;
 use super::{SqliteArchive, find, history, lists, rows};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 use stele_archive::ops::{
     ConversationQuery, ConversationView, FindQuery, JoinedQuery, Membership, MessageQuery, Participation, PersonQuery,
@@ -18,6 +18,14 @@ use stele_archive::{
 
 static FIND: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("SELECT native_id, id FROM message WHERE instance = ? AND native_id IN (", "?", ")"));
+/// Conversations by native id. Parameters: instance, native ids.
+pub(super) static CONVERSATIONS: LazyLock<Bulk> = LazyLock::new(|| {
+    let head = format!(
+        "SELECT {} FROM conversation AS c JOIN word AS w ON w.id = c.kind WHERE c.instance = ? AND c.native_id IN (",
+        rows::CONVERSATION
+    );
+    Bulk::new(&head, "?", ")")
+});
 
 /// What somebody is a member of, sorted: as much as they are a member of. Parameters: instance, person, native id, limit.
 pub(super) const JOINED: &str = "SELECT c.native_id FROM participation AS p INDEXED BY participation_member \
@@ -52,6 +60,26 @@ impl Queries for SqliteArchive {
             .await
             .map_err(Failure)?;
         Ok(found.as_ref().map(rows::conversation))
+    }
+
+    async fn conversations_by_native(
+        &self,
+        instance: InstanceId,
+        native_ids: &[String],
+    ) -> Result<Vec<ConversationView>> {
+        let mut snapshot = self.read().await?;
+        let natives: Vec<&String> = native_ids.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let mut conversations = Vec::with_capacity(natives.len());
+        for (sql, natives) in CONVERSATIONS.cut(&natives) {
+            let mut values = Values::with_capacity(natives.len() + 1);
+            values.put(instance.0)?;
+            for native in natives {
+                values.put(native.as_str())?;
+            }
+            let found = sqlx::query_with(sql, values.done()).fetch_all(&mut *snapshot).await.map_err(Failure)?;
+            conversations.extend(found.iter().map(rows::conversation));
+        }
+        Ok(conversations)
     }
 
     async fn takes_part(&self, instance: InstanceId, conversation: &str, person: &str) -> Result<bool> {

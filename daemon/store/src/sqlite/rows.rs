@@ -2,6 +2,7 @@
 
 use super::bulk::id_list;
 use super::error::Failure;
+use super::messages::labels;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
@@ -41,7 +42,7 @@ pub(super) async fn messages(connection: &mut SqliteConnection, ids: &[i64]) -> 
 pub(super) async fn load(connection: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<StoredMessage>, Failure> {
     const MESSAGES: &str = "SELECT m.id, ifnull(m.late, m.id), m.instance, m.native_id, m.client_id, m.conversation, \
         c.native_id, m.seq, m.sender, ifnull(p.native_id, ''), ifnull(p.name, ''), ifnull(p.avatar, ''), m.sent_at, \
-        w.word, m.text, m.body, m.revoked_at, m.revoked_by, m.expires_at \
+        w.word, m.text, m.body, m.revoked_at, m.revoked_by, m.expires_at, m.labels \
         FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value \
         CROSS JOIN conversation AS c ON c.id = m.conversation CROSS JOIN word AS w ON w.id = m.kind \
         LEFT JOIN person AS p ON p.id = m.sender";
@@ -95,6 +96,7 @@ fn message(row: &SqliteRow) -> StoredMessage {
         sent_at: row.get(12),
         kind: row.get(13),
         text: row.get(14),
+        labels: labels(row.get(19)),
         body: row.get::<Vec<u8>, _>(15).into(),
         media: Vec::new(),
         revoked: row.get::<Option<i64>, _>(16).zip(revoked_by),

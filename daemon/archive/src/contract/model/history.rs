@@ -16,6 +16,7 @@ pub(super) const TIMES: [i64; 6] = [-1, 0, DAY - 1, DAY, DAY + 5, 3 * DAY];
 const NAMES: [&str; 4] = ["", "Émile 100%", "émilie", "Ann"];
 /// Senders' own ids.
 pub(super) const KEYS: [&str; 2] = ["k1", "k2"];
+const LABELS: [&str; 3] = ["to:ann", "to:\"é\"", ""];
 const TITLES: [&str; 3] = ["", "Team É", "t_t"];
 /// Messages there are, over the whole history of an instance.
 const MESSAGES: usize = 30;
@@ -62,6 +63,7 @@ struct Said {
     client_id: Option<&'static str>,
     once: bool,
     expires_at: Option<i64>,
+    labels: Vec<&'static str>,
 }
 
 pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
@@ -114,9 +116,9 @@ fn said() -> impl Strategy<Value = Said> {
         option::of(0..9_i64),
         any::<bool>(),
         (option::weighted(0.4, select(&KEYS[..])), any::<bool>()),
-        option::weighted(0.3, select(&TIMES[..])),
+        (option::weighted(0.3, select(&TIMES[..])), vec(select(&LABELS[..]), 0..3)),
     )
-        .prop_map(|(native, conversation, sender, recipients, sent_at, kind, seq, silent, key, expires_at)| Said {
+        .prop_map(|(native, conversation, sender, recipients, sent_at, kind, seq, silent, key, extra)| Said {
             native,
             conversation,
             sender,
@@ -127,7 +129,8 @@ fn said() -> impl Strategy<Value = Said> {
             silent,
             client_id: key.0,
             once: key.1 && key.0.is_some() && sender.is_some(),
-            expires_at,
+            expires_at: extra.0,
+            labels: extra.1,
         })
 }
 
@@ -194,6 +197,7 @@ fn message_of(said: &Said) -> Message {
         client_id: said.client_id.map(str::to_owned),
         once: said.once,
         expires_at: said.expires_at,
+        labels: names(&said.labels),
         ..Message::default()
     }
 }

@@ -68,6 +68,7 @@ pub(super) struct Shown {
     body: Bytes,
     client_id: Option<String>,
     expires_at: Option<i64>,
+    labels: Vec<String>,
     revoked: Option<(i64, String)>,
 }
 
@@ -85,6 +86,7 @@ impl Shown {
             body: row.body.clone(),
             client_id: row.client_id.clone(),
             expires_at: row.expires_at,
+            labels: row.labels.clone(),
             revoked: row.revoked.clone(),
         }
     }
@@ -327,6 +329,7 @@ impl Memory {
             body: message.body.clone(),
             client_id: message.client_id.clone(),
             expires_at: message.expires_at,
+            labels: message.labels.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
             revoked: kept.revoked.clone(),
         }
     }
