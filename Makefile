@@ -60,7 +60,7 @@ channels: build
 install:
 	@test -x $(RELEASE)/steled || { echo "nothing is built yet: run 'make build' first" >&2; exit 1; }
 	install -Dm755 $(RELEASE)/steled $(DESTDIR)$(PREFIX)/bin/steled
-	for plugin in wecom gateway wukongim; do \
+	for plugin in wecom gateway wukongim openim; do \
 		install -Dm755 $(RELEASE)/libstele_$$plugin.so $(DESTDIR)$(PREFIX)/lib/stele/plugins/libstele_$$plugin.so || exit 1; done
 	test -e $(DESTDIR)/etc/stele/steled.toml || install -Dm640 config/steled.toml $(DESTDIR)/etc/stele/steled.toml
 	install -Dm644 config/systemd/steled.service $(DESTDIR)/usr/lib/systemd/system/steled.service

@@ -367,7 +367,8 @@ fn the_commented_file_is_the_default() {
 #[test]
 fn every_commented_default_is_the_default() {
     let example = example();
-    let expected = [("hq", "wecom"), ("chat", "gateway"), ("im", "wukongim")].into_iter().zip(&example.instances);
+    let expected = [("hq", "wecom"), ("chat", "gateway"), ("im", "wukongim"), ("openim", "openim")];
+    let expected = expected.into_iter().zip(&example.instances);
     let expected = expected.map(|((name, plugin), instance)| Instance {
         name: name.into(),
         plugin: plugin.into(),

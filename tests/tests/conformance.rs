@@ -27,6 +27,11 @@ async fn the_wukongim_plugin_conforms() -> Result<()> {
     conforms("wukongim", json!({})).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openim_plugin_conforms() -> Result<()> {
+    conforms("openim", json!({ "secret": "openIM123" })).await
+}
+
 async fn conforms(plugin: &str, config: Value) -> Result<()> {
     // Releases can only be counted where memory is shared.
     let carriers = [(Carrier::Child, &["buffers_are_released_once"][..]), (Carrier::InProcess, &[])];

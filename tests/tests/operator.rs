@@ -303,7 +303,7 @@ fn make_install_needs_no_compiler_and_keeps_a_configuration() -> Result<()> {
 
     fs::create_dir(&built)?;
     fs::copy(places::program("steled")?, built.join("steled"))?;
-    for plugin in ["wecom", "gateway", "wukongim"] {
+    for plugin in ["wecom", "gateway", "wukongim", "openim"] {
         fs::copy(places::plugin(plugin)?, built.join(format!("libstele_{plugin}.so")))?;
     }
     ensure!(make(&install)?.status.success());
@@ -314,7 +314,7 @@ fn make_install_needs_no_compiler_and_keeps_a_configuration() -> Result<()> {
     let mut command = std::process::Command::new(installed.join("usr/local/bin/steled"));
     let output = command.args(["plugins", "--config"]).arg(&config).env_clear().output()?;
     let listed = String::from_utf8(output.stdout)?;
-    for plugin in ["wecom ", "gateway ", "wukongim "] {
+    for plugin in ["wecom ", "gateway ", "wukongim ", "openim "] {
         ensure!(listed.lines().any(|line| line.starts_with(plugin)), "{listed}");
     }
 

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("steled", &["stele-archive", "stele-host", "stele-plugin-api", "stele-search", "stele-store"]),
     ("stele-gateway", &["stele-plugin-api"]),
     ("stele-wecom", &["stele-plugin-api"]),
+    ("stele-openim", &["stele-plugin-api"]),
     ("stele-wukongim", &["stele-plugin-api"]),
 ];
 
@@ -34,6 +35,7 @@ const MUST_NOT_USE: &[(&str, &[&str])] = &[
     ("stele-search", &["sqlx", "axum", "hyper", "reqwest", "libloading"]),
     ("stele-gateway", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-wecom", &["sqlx", "axum", "hyper", "reqwest", "tantivy"]),
+    ("stele-openim", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-wukongim", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
 ];
 

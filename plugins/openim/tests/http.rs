@@ -1,0 +1,85 @@
+//! What holds for every endpoint: paths, headers, tokens and errors.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use stele_openim::Openim;
+use stele_plugin_api::Plugin;
+use stele_plugin_api::testing::MockHost;
+use support::{NOW, SECRET, Site, body, header, request};
+
+const DAY: i64 = 86_400_000_000;
+
+#[tokio::test]
+async fn paths_and_methods() {
+    let site = Site::new(json!({}));
+    let answer = async |method, path| {
+        let reply = site.send(request(method, path, &[], "")).await;
+        let told = [
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-methods", "*"),
+            ("access-control-allow-headers", "*"),
+            ("access-control-max-age", "172800"),
+        ];
+        assert!(told.iter().all(|(name, value)| header(&reply, name) == Some(value)), "{method} {path}");
+        (
+            reply.status,
+            String::from_utf8(reply.body.to_vec()).unwrap(),
+            header(&reply, "content-type").unwrap().to_owned(),
+        )
+    };
+    for (method, path) in [("GET", "/auth/parse_token"), ("POST", "/msg/nothing"), ("POST", "/docs"), ("GET", "/")] {
+        let expected = (404, "404 page not found".to_owned(), "text/plain; charset=utf-8".to_owned());
+        assert_eq!(answer(method, path).await, expected, "{method} {path}");
+    }
+    let options = (200, "\"Options Request!\"".to_owned(), "application/json".to_owned());
+    assert_eq!(answer("OPTIONS", "/auth/parse_token").await, options);
+    let (status, page, content_type) = answer("GET", "/docs").await;
+    assert_eq!((status, content_type.as_str()), (200, "text/html; charset=utf-8"));
+    assert!(page.contains("POST /auth/get_admin_token"), "{page}");
+    let (status, said, content_type) = answer("POST", "/auth/parse%5Ftoken?x=1").await;
+    let expected = r#"{"errCode":1001,"errMsg":"ArgsError","errDlt":"header must have operationID"}"#;
+    assert_eq!((status, said.as_str(), content_type.as_str()), (200, expected, "application/json"));
+}
+
+#[tokio::test]
+async fn a_client_begins_with_the_secret() {
+    let site = Site::new(json!({ "admins": ["imAdmin", "archive"], "token_days": 2 }));
+    let post = async |path, sent: Value| {
+        body(&site.send(request("POST", path, &[("operationid", "op-1")], &sent.to_string())).await)
+    };
+    let issued = post("/auth/get_admin_token", json!({ "secret": SECRET, "userID": "archive" })).await;
+    assert_eq!((&issued["errCode"], &issued["data"]["expireTimeSeconds"]), (&json!(0), &json!(172_800)));
+    let token = &issued["data"]["token"];
+    let parsed = post("/auth/parse_token", json!({ "token": token })).await;
+    let expected = json!({ "userID": "archive", "platformID": 10, "expireTimeSeconds": NOW / 1_000_000 + 172_800 });
+    assert_eq!(parsed, json!({ "errCode": 0, "errMsg": "", "errDlt": "", "data": expected }));
+    let refused = |answer: Value| (answer["errCode"].as_i64().unwrap(), answer["errDlt"].as_str().unwrap().to_owned());
+    for (sent, expected) in [
+        (json!({ "secret": "x", "userID": "archive" }), (1002, "secret invalid")),
+        (json!({}), (1002, "secret invalid")),
+        (
+            json!({ "secret": SECRET, "userID": "eve" }),
+            (1001, "userID is error., userID=eve, adminUserID=[imAdmin archive]"),
+        ),
+        (json!({ "secret": 7 }), (1001, "secret has to be a string")),
+    ] {
+        let answer = refused(post("/auth/get_admin_token", sent).await);
+        assert_eq!((answer.0, answer.1.as_str()), expected);
+    }
+    assert_eq!(refused(post("/auth/parse_token", json!({ "token": "x" })).await), (1503, String::new()));
+    site.clock.store(NOW + 2 * DAY, Ordering::Relaxed);
+    assert_eq!(refused(post("/auth/parse_token", json!({ "token": token })).await), (1501, String::new()));
+}
+
+#[tokio::test]
+async fn what_it_is_and_what_it_needs() {
+    let mock = MockHost::new();
+    let config = json!({ "secret": "openIM123" });
+    let plugin = Openim::open(serde_json::from_value(config).unwrap(), mock.host()).await.expect("it opens");
+    let description = plugin.describe();
+    assert_eq!((description.name.as_str(), description.default_listen.as_deref()), ("openim", Some("127.0.0.1:10002")));
+    let health = plugin.health().await.unwrap();
+    assert!(health.ok && health.findings[0].starts_with("the secret is the one every OpenIM is delivered with"));
+}
