@@ -2,7 +2,7 @@
 //!
 //! * [`vendor_stub`]: the stub of WeCom's closed library, whose network is a folder.
 //! * [`corp`]: makes such folders: keys, encrypted envelopes, media, directory.
-//! * [`standin`]: WeCom's HTTP APIs, a quick-im-core and a WuKongIM on loopback.
+//! * [`standin`]: WeCom's HTTP APIs, a quick-im-core, a WuKongIM and an OpenIM on loopback.
 //! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
 //! * [`client`]: requests of contract 000, signed like its sample clients.
 //! * [`gateway`]: instances, tokens and callers of the gateway; [`live`]: its listeners.

@@ -1,10 +1,12 @@
 //! WeCom on loopback: its directory APIs over plain HTTP, and its archive API behind a proxy that ends TLS, as the real
-//! vendor library needs it (reference/wecom-archive.md §7). And a quick-im-core ([`gateway`]).
+//! vendor library needs it (reference/wecom-archive.md §7). And a quick-im-core ([`gateway`]), a WuKongIM ([`wukongim`]) and an
+//! OpenIM ([`openim`]).
 
 mod answers;
 mod archive;
 mod directory;
 pub mod gateway;
+pub mod openim;
 mod script;
 pub mod wukongim;
 
