@@ -53,18 +53,20 @@ impl Channel {
         Self::new(TEMPORARY, format!("{hash}{COMMAND}"))
     }
 
-    /// The channel a reader means: with two people the other one's uid, or the id of the pair in either order. `None` where
-    /// that cannot be told: the reader is not named, or the id has more than one `@`.
+    /// The channel a reader means: with two people the other one's uid, or the id of the pair in either order. An id with more
+    /// than one `@`, which a real server has of uids that have one themselves (reference/wukongim.md §17, trap 46), is taken as it
+    /// is. `None` where the channel cannot be told: the reader is not named, or one of the two.
     pub fn of_reader(channel_type: u8, id: &str, login_uid: &str) -> Option<Self> {
         if channel_type != PERSON {
             return Some(Self::new(channel_type, id));
         }
         let bare = id.strip_suffix(COMMAND).unwrap_or(id);
         let (one, other) = match bare.split_once(PAIR) {
+            Some((_, rest)) if rest.contains(PAIR) => return Some(Self::new(PERSON, id)),
             Some((one, other)) => (one, other),
             None => (login_uid, bare),
         };
-        if one.is_empty() || other.is_empty() || one.contains(PAIR) || other.contains(PAIR) {
+        if one.is_empty() || other.is_empty() {
             return None;
         }
         let channel = Self::person(one, other);
@@ -175,8 +177,13 @@ mod tests {
         check("alice@bob", "carol", Some("1/bob@alice"));
         check("bob____cmd", "alice", Some("1/bob@alice____cmd"));
         check("alice@bob____cmd", "", Some("1/bob@alice____cmd"));
-        for (id, login_uid) in [("bob", ""), ("", "alice"), ("a@b@c", "a"), ("@bob", "a"), ("bob@", "a"), ("b", "a@c")]
-        {
+        // Somebody of a real server may be named with an `@`: the pair is given as it is stored, or by the two.
+        check("bob@alice@work", "", Some("1/bob@alice@work"));
+        check("alice@work@bob", "bob", Some("1/alice@work@bob"));
+        check("bob@@", "", Some("1/bob@@"));
+        check("bob@alice@work____cmd", "", Some("1/bob@alice@work____cmd"));
+        check("bob", "alice@work", Some(&Channel::person("alice@work", "bob").to_string()));
+        for (id, login_uid) in [("bob", ""), ("", "alice"), ("@bob", "a"), ("bob@", "a")] {
             check(id, login_uid, None);
         }
         assert_eq!(Channel::of_reader(GROUP, "a@b@c", ""), Some(Channel::new(GROUP, "a@b@c")));

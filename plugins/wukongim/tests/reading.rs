@@ -156,6 +156,27 @@ async fn large_messages_make_short_pages_and_none_is_lost() {
     assert_eq!((status, answer), (400, expected));
 }
 
+/// Somebody of a real server is named with an `@`: whoever was archived can be read.
+#[tokio::test]
+async fn pairs_with_more_than_one_at_are_read() {
+    let messages = [1, 2].map(|seq| message("1/bob@alice@work", seq, "aGk=")).to_vec();
+    let site = Site::with(json!({}), Rows::new(messages).host());
+    for (login_uid, channel_id) in [("alice@work", "bob"), ("bob", "bob@alice@work"), ("carol", "bob@alice@work")] {
+        let named = json!({ "login_uid": login_uid, "channel_id": channel_id, "channel_type": 1 });
+        let with = |key: &str, value: Value| {
+            let mut asked = named.clone();
+            asked[key] = value;
+            asked
+        };
+        let page = post(&site, "/channel/messagesync", with("limit", json!(10))).await.1;
+        assert_eq!(seqs(&page["messages"]), [1, 2], "{login_uid} {channel_id}");
+        assert_eq!(seqs(&post(&site, "/messages", with("message_seqs", json!([2]))).await.1), [2]);
+        assert_eq!(post(&site, "/message", with("message_id", json!(id(1)))).await.1["message_seq"], 1);
+        let asked = format!("/channel/max_message_seq?channel_id={channel_id}&channel_type=1&login_uid={login_uid}");
+        assert_eq!(body(&site.send(request("GET", &asked, "")).await), json!({ "message_seq": 2 }));
+    }
+}
+
 #[tokio::test]
 async fn what_has_expired_is_not_shown() {
     let mut messages = channel(3);
