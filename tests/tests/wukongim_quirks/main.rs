@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use rig::{HOOK_SECRET, Rig};
 use serde_json::{Value, json};
 use std::time::Duration;
-use stele_plugin_api::{ErrorCode, Plugin};
+use stele_plugin_api::{ErrorCode, Plugin, ops::HttpRequest};
 use stele_tests::{
     daemon::wait_for,
     standin::{
@@ -302,6 +302,18 @@ async fn large_messages_are_asked_for_few_at_a_time() -> Result<()> {
 }
 
 #[tokio::test]
+async fn channels_of_no_type_are_told() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        rig.say(0, "odd", 3);
+        rig.say(2, "team", 3);
+        has(&rig.sync(1000).await?, &["untyped: channel 0/odd: "])?;
+        ensure!(rig.kept().messages.len() == 3, "{:?}", rig.kept().conversations);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn names_that_cannot_be_told_apart_are_read_all_the_same() -> Result<()> {
     let rig = Rig::new(Version::V2, json!({})).await?;
     // More than one @, and equal sums in both orders.
@@ -407,7 +419,7 @@ async fn webhooks_make_it_fresh() -> Result<()> {
         rig.say(2, "team____cmd", 3);
         let told = json!([
             message(2, "team"), message(2, "team"), message(1, &channel("bob")), message(2, "team____cmd"),
-            7, { "channel_type": "odd" },
+            7, { "channel_type": "odd" }, null,
         ]);
         for _ in 0..3 {
             ensure!(rig.ask(&hook("msg.notify"), told.clone()).await?.status == 200);
@@ -418,7 +430,10 @@ async fn webhooks_make_it_fresh() -> Result<()> {
         offline["header"] = json!({ "no_persist": 1 });
         ensure!(rig.ask(&hook("msg.offline"), offline).await?.status == 200);
         rig.say(2, "team", 1);
-        ensure!(rig.ask(&hook("msg.offline"), message(2, "team")).await?.status == 200);
+        let mut headless = message(2, "team");
+        headless["header"] = Value::Null;
+        headless["from_uid"] = json!([]);
+        ensure!(rig.ask(&hook("msg.offline"), headless).await?.status == 200);
         arrives(&rig).await?;
         ensure!(!rig.standin.channels().contains_key(&(2, "nowhere".to_owned())), "it was not asked for");
         has(&rig.sync(1000).await?, &[])?;
@@ -437,7 +452,15 @@ async fn webhooks_need_their_secret_and_their_form() -> Result<()> {
     }
     ensure!(rig.ask(&hook("msg.notify"), json!("x")).await?.status == 200, "an odd one hides no other");
     ensure!(rig.ask(&hook("something.new"), nothing.clone()).await?.status == 200);
-    ensure!(rig.ask(&hook("user.onlinestatus"), json!([7])).await?.status == 400);
+    ensure!(rig.ask(&hook("user.onlinestatus"), json!([7])).await?.status == 200, "nor here");
+    let broken = HttpRequest {
+        method: "POST".into(),
+        path: format!("/hook/{HOOK_SECRET}"),
+        query: Some("event=user.onlinestatus".into()),
+        body: "[".into(),
+        ..HttpRequest::default()
+    };
+    ensure!(rig.plugin.http_handle(broken).await?.status == 400, "that is no list");
     let without = Rig::new(Version::V2, json!({ "hook_secret": Value::Null })).await?;
     ensure!(without.ask(&hook("msg.notify"), nothing).await?.status == 404, "none are taken");
     Ok(())
@@ -446,7 +469,7 @@ async fn webhooks_need_their_secret_and_their_form() -> Result<()> {
 #[tokio::test]
 async fn who_is_online_is_noted() -> Result<()> {
     let rig = Rig::new(Version::V2, json!({})).await?;
-    let told = json!(["alice-0-1-1042-1-2", "bob-of-the-team-1-0-1043-0-0", "odd"]);
+    let told = json!(["alice-0-1-1042-1-2", "bob-of-the-team-1-0-1043-0-0", "odd", 5, null]);
     ensure!(rig.ask(&hook("user.onlinestatus"), told).await?.status == 200);
     wait_for("who is online", || async {
         let kept = rig.kept();

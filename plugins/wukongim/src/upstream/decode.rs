@@ -31,14 +31,14 @@ struct Element<'a> {
 }
 
 /// Whatever stands there. A message that has its id and its number is one: what else of it is odd does not hide it.
-type Field<'a> = Option<&'a RawValue>;
+pub(super) type Field<'a> = Option<&'a RawValue>;
 
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A text, or the digits of a number; empty where it is neither.
-fn text<'a>(field: Field<'a>) -> Cow<'a, str> {
+pub(super) fn text<'a>(field: Field<'a>) -> Cow<'a, str> {
     let Some(raw) = field.map(RawValue::get) else { return Cow::default() };
     match serde_json::from_str(raw) {
         Ok(Text(text)) => text,
@@ -48,7 +48,7 @@ fn text<'a>(field: Field<'a>) -> Cow<'a, str> {
 }
 
 /// A whole number, perhaps written as text; 0 where it is none.
-fn number(field: Field<'_>) -> i64 {
+pub(super) fn number(field: Field<'_>) -> i64 {
     let number = field.and_then(|field| serde_json::from_str::<Number>(field.get()).ok()?.get());
     number.unwrap_or_default()
 }

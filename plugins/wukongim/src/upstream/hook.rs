@@ -5,6 +5,7 @@
 //! They carry no signature, so a secret is part of their path.
 
 use super::Upstream;
+use super::decode::{Field, number, text};
 use super::native::Native;
 use super::pull::AT_ONCE;
 use crate::api::HOOK;
@@ -52,21 +53,27 @@ enum Next {
     People(BTreeMap<String, bool>),
 }
 
-/// What is looked at of a message in a webhook.
+/// What is looked at of a message in a webhook. What is odd in it does not hide which channel it is about.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Told {
-    header: Header,
-    from_uid: String,
-    channel_id: String,
-    channel_type: u8,
+struct Told<'a> {
+    #[serde(borrow)]
+    header: Field<'a>,
+    #[serde(borrow)]
+    from_uid: Field<'a>,
+    #[serde(borrow)]
+    channel_id: Field<'a>,
+    #[serde(borrow)]
+    channel_type: Field<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Header {
-    no_persist: u8,
-    sync_once: u8,
+struct Header<'a> {
+    #[serde(borrow)]
+    no_persist: Field<'a>,
+    #[serde(borrow)]
+    sync_once: Field<'a>,
 }
 
 /// A list, or one thing alone.
@@ -109,11 +116,17 @@ impl Upstream {
     fn take_messages(&self, body: &[u8]) -> Option<()> {
         // One that is odd shall not hide the others.
         let list: Vec<&RawValue> = list(body)?;
-        let told = list.iter().filter_map(|one| serde_json::from_str::<Told>(one.get()).ok());
-        for told in told.filter(|told| told.header.no_persist == 0) {
-            let from = if told.from_uid.is_empty() { SYSTEM } else { &told.from_uid };
-            let is_command = told.header.sync_once == 1;
-            let native = Native::of_hook(told.channel_type, from, &told.channel_id, is_command);
+        for told in list.iter().filter_map(|one| serde_json::from_str::<Told<'_>>(one.get()).ok()) {
+            let header = told.header.and_then(|header| serde_json::from_str::<Header<'_>>(header.get()).ok());
+            let header = header.unwrap_or_default();
+            if number(header.no_persist) != 0 {
+                continue;
+            }
+            let (from, id) = (text(told.from_uid), text(told.channel_id));
+            let from = if from.is_empty() { SYSTEM } else { &from };
+            let is_command = number(header.sync_once) == 1;
+            let channel_type = u8::try_from(number(told.channel_type)).unwrap_or_default();
+            let native = Native::of_hook(channel_type, from, &id, is_command);
             if let Some(native) = native.filter(|native| self.config.commands || !native.is_command()) {
                 self.inbox.waiting().add(native);
                 self.inbox.wake.notify_one();
@@ -124,7 +137,8 @@ impl Upstream {
 
     /// `uid-device-online-connection-connections of the device-connections`; a uid may hold a `-` itself.
     fn take_people(&self, body: &[u8]) -> Option<()> {
-        for told in list::<String>(body)? {
+        let list: Vec<&RawValue> = list(body)?;
+        for told in list.iter().filter_map(|one| serde_json::from_str::<String>(one.get()).ok()) {
             let parts: Vec<&str> = told.rsplitn(6, '-').collect();
             if let [all, _, _, _, _, uid] = parts[..]
                 && !uid.is_empty()

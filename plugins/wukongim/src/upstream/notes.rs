@@ -36,6 +36,11 @@ impl Notes {
         self.note("unreadable", message);
     }
 
+    /// A channel of type 0, which v2 takes, and nobody could ask for here.
+    pub fn untyped(&mut self, native: &Native) {
+        self.note("untyped", format!("channel {}: channels of type 0 are not archived", native.key()));
+    }
+
     /// Messages that the listing tells of and the channel has not.
     pub fn short(&mut self, native: &Native, (first, last): (i64, i64)) {
         let message = format!("channel {}: {first} to {last} are listed, and cannot be read yet", native.key());

@@ -114,10 +114,12 @@ impl Upstream {
         let mut seen = BTreeSet::new();
         let wanted = |listed: &Listed| {
             let native = &listed.native;
-            native.channel_type != 0 && !native.id.is_empty() && (self.config.commands || !native.is_command())
+            !native.id.is_empty() && (self.config.commands || !native.is_command())
         };
-        let listed: Vec<_> =
-            found.channels.into_iter().filter(|one| wanted(one) && seen.insert(one.native.clone())).collect();
+        let wanted = found.channels.into_iter().filter(|one| wanted(one) && seen.insert(one.native.clone()));
+        let (untyped, listed): (Vec<_>, Vec<_>) = wanted.partition(|one| one.native.channel_type == 0);
+        let said = untyped.iter().filter(|one| one.last != Some(0));
+        said.for_each(|one| draft.notes.untyped(&one.native));
         let keys: Vec<_> = listed.iter().map(|listed| listed.native.key()).collect();
         let mut reading = Vec::new();
         for (listed, keys) in listed.chunks(MAX_IDS).zip(keys.chunks(MAX_IDS)) {
