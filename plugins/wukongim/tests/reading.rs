@@ -177,6 +177,59 @@ async fn pairs_with_more_than_one_at_are_read() {
     }
 }
 
+/// What a channel holds that was reset: the numbers of its first life again, and those of a third one.
+#[tokio::test]
+async fn equal_numbers_are_told_together() {
+    for (lives, limit, max_bytes) in [
+        (&[5, 3, 1][..], 1, 32 << 20),
+        (&[5, 3, 1], 2, 32 << 20),
+        (&[5, 3, 1], 3, 1),
+        (&[1100, 1099, 1], 1500, 32 << 20),
+    ] {
+        let mut messages: Vec<MessageView> = Vec::new();
+        for seq in lives.iter().flat_map(|last| 1..=*last) {
+            let place = messages.len() as i64 + 1;
+            messages.push(MessageView {
+                id: place,
+                native_id: id(place).to_string(),
+                ..message("2/team", seq, "aGk=")
+            });
+        }
+        let expected: Vec<_> = (1..=messages.len() as i64).map(|place| id(place).to_string()).collect();
+        let site = Site::with(json!({}), Rows { messages, max_bytes }.host());
+        for newest in [false, true] {
+            let (mut walked, mut bound) = (Vec::new(), if newest { 0 } else { 1 });
+            loop {
+                let asked = if newest { sync(0, bound, limit, 1) } else { sync(bound, 0, limit, 0) };
+                let page = post(&site, "/channel/messagesync", asked).await.1;
+                let seqs = seqs(&page["messages"]);
+                assert!(seqs.is_sorted() && seqs.len() < limit as usize + lives.len(), "{seqs:?}");
+                bound = if newest { seqs[0] } else { seqs[seqs.len() - 1] + 1 };
+                let ids = page["messages"].as_array().unwrap().iter().map(|message| message["message_idstr"].clone());
+                walked.extend(ids.map(|id| id.as_str().unwrap().to_owned()));
+                if page["more"] == 0 {
+                    break;
+                }
+            }
+            walked.sort();
+            assert!(walked == expected, "{} of {} {limit} {newest}", walked.len(), expected.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn equal_numbers_are_all_looked_up() {
+    let again = MessageView { id: 100, native_id: id(100).to_string(), ..message("2/team", 1, "aGk=") };
+    let site = Site::with(json!({ "messages_form": "object" }), Rows::new([channel(3), vec![again]].concat()).host());
+    let asked = json!({ "channel_id": "team", "channel_type": 2, "message_seqs": [1, 2] });
+    assert_eq!(seqs(&post(&site, "/messages", asked).await.1["messages"]), [1, 1, 2]);
+    let offset = |seq| format!("channel_id=team&channel_type=2&offset_message_seq={seq}");
+    let (status, answer) = get(&site, &offset(1)).await;
+    let said = "offset_message_seq is the number of several messages: give offset_message_id";
+    assert_eq!((status, answer), (400, json!({ "msg": said, "status": 400 })));
+    assert_eq!(seqs(&get(&site, &offset(2)).await.1["data"])[0], 1);
+}
+
 #[tokio::test]
 async fn what_has_expired_is_not_shown() {
     let mut messages = channel(3);

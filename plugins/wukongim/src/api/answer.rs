@@ -91,4 +91,15 @@ impl<'a> Answer<'a> {
         });
         Ok(true)
     }
+
+    /// Takes back what has this number, which is not whole in the answer.
+    ///
+    /// # Errors
+    ///
+    /// 400 where the answer has nothing else: nobody could go on from it.
+    pub fn end_before(&mut self, seq: i64) -> Result<(), ApiError> {
+        let last = self.shown.iter().rposition(|message| message.seq != seq).ok_or_else(ApiError::too_large)?;
+        self.shown.truncate(last + 1);
+        Ok(())
+    }
 }

@@ -97,10 +97,15 @@ impl Api {
             to_seq: Some(upto),
             order: MessageOrder::Seq,
             descending: wanted.newer,
-            limit: 1,
+            limit: 2,
             ..MessageQuery::default()
         };
-        Ok(self.query(&mut query).await?.first().map(place))
+        match &self.query(&mut query).await?[..] {
+            [one, other] if one.seq == other.seq => {
+                Err(fields.wrong("offset_message_seq", "is the number of several messages: give offset_message_id"))
+            }
+            found => Ok(found.first().map(place)),
+        }
     }
 
     /// Messages that are named by an id, or the sender's id. Of the latter at most the 1000 that came last are looked at.

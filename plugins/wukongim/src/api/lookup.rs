@@ -93,9 +93,9 @@ impl Api {
     }
 }
 
-/// The messages in the order of what they were asked for by: of a client_msg_no that several have it is the newest.
+/// The messages in the order of what they were asked for by: all of a number, and of a client_msg_no that several have the newest.
 fn as_asked<'s>(shown: &'s [Shown], seqs: &[i64], ids: &[i64], client_ids: &[String]) -> Vec<&'s Shown> {
-    let by_seq = seqs.iter().filter_map(|seq| shown.iter().find(|message| message.seq == *seq));
+    let by_seq = seqs.iter().flat_map(|seq| shown.iter().filter(|message| message.seq == *seq));
     let by_id = ids.iter().filter_map(|id| {
         let id = id.to_string();
         shown.iter().find(|message| message.native_id == id)

@@ -19,7 +19,8 @@
 //! a limit of 3 the newest two of 12 are told, with a start of 20 none.
 //!
 //! The answer is ascending in any case, and `more` says exactly whether the range holds more. An answer that would be too large, or
-//! tell of too many streams, is shorter than its limit, and says that there is more.
+//! tell of too many streams, is shorter than its limit, and says that there is more. Messages of the same number, which a channel
+//! has whose upstream was reset, are told together, also beyond the limit: whoever goes on behind a number misses none.
 
 use super::Api;
 use super::answer::{Answer, Shown};
@@ -124,9 +125,11 @@ impl Api {
         let mut told = 0;
         let now = self.now();
         let mut rows = u32::MAX;
+        // Messages of the number at which it goes on that were seen.
+        let mut seen = 0;
         while from <= upto {
             // One more than is wanted, to see whether there is one.
-            let left = u32::try_from(limit + 1 - answer.shown.len()).unwrap_or(u32::MAX);
+            let left = u32::try_from((limit + 1).saturating_sub(answer.shown.len()).max(1)).unwrap_or(u32::MAX);
             let mut query = MessageQuery {
                 conversation: conversation.to_owned(),
                 from_seq: Some(from),
@@ -134,33 +137,36 @@ impl Api {
                 unexpired_at: Some(now),
                 order: MessageOrder::Seq,
                 descending: newest,
+                offset: seen,
                 limit: left.min(rows),
                 ..MessageQuery::default()
             };
             let page = self.query(&mut query).await?;
             rows = query.limit;
             for message in &page {
-                if answer.shown.len() == limit {
+                let is_next = answer.shown.last().is_some_and(|last| last.seq != message.seq);
+                if answer.shown.len() >= limit && is_next {
                     return Ok(true);
                 }
                 let mut object = Object::of(message);
                 if streams && object.begins_stream() {
                     if told == MAX_STREAMS {
+                        answer.end_before(message.seq)?;
                         return Ok(true);
                     }
                     told += 1;
                     self.tell_stream(&mut object).await?;
                 }
                 if !answer.add(message, &object).await? {
+                    answer.end_before(message.seq)?;
                     return Ok(true);
                 }
             }
             let Some(last) = page.last().filter(|_| page.len() >= rows as usize) else { return Ok(false) };
-            if newest {
-                upto = last.seq - 1;
-            } else {
-                from = last.seq.saturating_add(1);
-            }
+            let bound = if newest { &mut upto } else { &mut from };
+            let equal = page.iter().rev().take_while(|message| message.seq == last.seq).count() as u64;
+            seen = if *bound == last.seq { seen + equal } else { equal };
+            *bound = last.seq;
         }
         Ok(false)
     }

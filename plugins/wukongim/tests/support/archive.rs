@@ -50,7 +50,13 @@ impl Rows {
                 && range.contains(&row.seq)
                 && good(row, query.unexpired_at)
         });
-        rows.sort_by_key(|row| row.seq);
+        rows.sort_by_key(|row| (row.seq, row.id));
+        let passed = rows.len().min(usize::try_from(query.offset).unwrap());
+        if query.descending {
+            rows.truncate(rows.len() - passed);
+        } else {
+            rows.drain(..passed);
+        }
         self.page(rows, query.descending, query.limit)
     }
 
