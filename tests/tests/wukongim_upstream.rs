@@ -294,6 +294,83 @@ async fn every_channel_is_archived_run_by_run() -> Result<()> {
     Ok(())
 }
 
+/// v2 has a channel for each direction then, each with its own numbers from 1 on. Whoever goes on behind the last number gets all.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_whose_sums_are_equal_have_one_conversation() -> Result<()> {
+    for upstream in upstreams() {
+        let rig = Rig::new(upstream, 100).await?;
+        rig.deafen();
+        if rig.version != Version::V2 {
+            continue;
+        }
+        let people = ["plumless", "buckeroo"].map(|name| format!("{}-{name}", rig.tag));
+        let question = |place: usize, start: u64, limit: u64| {
+            json!({
+                "login_uid": people[place], "channel_id": people[1 - place], "channel_type": 1,
+                "start_message_seq": start, "end_message_seq": 0, "limit": limit, "pull_mode": 1,
+            })
+        };
+        let message = |place: usize, number: usize| {
+            json!({
+                "from_uid": people[place], "channel_id": people[1 - place], "channel_type": 1,
+                "payload": base64_of(b"hi"), "client_msg_no": format!("{}-equal-{place}-{number}", rig.tag),
+            })
+        };
+        let mut said = [0; 2];
+        let mut say = async |place: usize, count: usize| -> Result<()> {
+            for _ in 0..count {
+                let answer = rig.upstream("/message/send", &message(place, said[place])).await?;
+                ensure!(answer["status"] == 200, "{answer}");
+                said[place] += 1;
+            }
+            wait_for("what was sent", || async {
+                let answer = rig.upstream(SYNC, &question(place, 1, 100)).await.map_err(|error| error.to_string())?;
+                let found = rows(&answer["messages"]).map_err(|error| error.to_string())?;
+                if found.len() == said[place] { Ok(()) } else { Err(answer.to_string()) }
+            })
+            .await
+        };
+        // Ids in the order of their numbers, from there on.
+        let walk = async |place: usize, mut start: u64| -> Result<Vec<String>> {
+            let mut walked = Vec::new();
+            loop {
+                let (_, page) = rig.ask(SYNC, &question(place, start, 2)).await?;
+                let found = rows(&page["messages"])?;
+                let numbers = found.iter().map(|(seq, ..)| *seq);
+                ensure!(numbers.eq(start..start + found.len() as u64), "{page} from {start} on");
+                start += found.len() as u64;
+                walked.extend(found.into_iter().map(|(_, id, _)| id));
+                if page["more"] == 0 {
+                    return Ok(walked);
+                }
+            }
+        };
+        say(0, 5).await?;
+        say(1, 3).await?;
+        let daemon = rig.site.start().await?;
+        rig.sync().await?;
+        let first = walk(0, 1).await?;
+        ensure!(first.iter().collect::<BTreeSet<_>>().len() == 8, "{first:?}");
+        ensure!(walk(1, 1).await? == first, "both see the same");
+        // Numbers that the other direction has already.
+        say(1, 2).await?;
+        rig.sync().await?;
+        let more = walk(0, 9).await?;
+        ensure!(more.len() == 2 && !more.iter().any(|id| first.contains(id)), "{more:?}");
+        for (place, seq) in [(1, 11), (0, 12)] {
+            let (_, sent) = rig.ask("/message/send", &message(place, 100)).await?;
+            ensure!(sent["message_seq"] == seq, "{sent}");
+            let (_, again) = rig.ask("/message/send", &message(place, 100)).await?;
+            ensure!(again == sent, "{again}");
+        }
+        rig.sync().await?;
+        let all = walk(0, 1).await?;
+        ensure!(all.len() == 12 && all.starts_with(&[first, more].concat()), "{all:?}");
+        ensure!(daemon.stop().await?.success());
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_amid_a_sync_it_loses_and_doubles_nothing() -> Result<()> {
     for upstream in upstreams() {

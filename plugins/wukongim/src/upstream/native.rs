@@ -1,5 +1,6 @@
 //! Channels as the upstream names them, and as the archive does.
 
+use super::client::Version;
 use crate::channel::{Channel, PERSON};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,15 @@ impl Native {
     pub fn channel(&self) -> Channel {
         let pair = (self.channel_type == PERSON).then(|| Channel::of_reader(PERSON, &self.id, "")).flatten();
         pair.unwrap_or_else(|| Channel::new(self.channel_type, self.id.clone()))
+    }
+
+    /// Whether the archive numbers its messages: v2 may have two channels of two people, one for each direction, where their
+    /// sums are equal (trap 45). They are one conversation, in which each number would be there twice.
+    pub fn is_counted_here(&self, version: Version) -> bool {
+        let bare = self.id.strip_suffix(COMMAND).unwrap_or(&self.id);
+        let weight = |uid: &str| crc32fast::hash(uid.as_bytes());
+        let pair = bare.split_once(PAIR).filter(|(_, other)| self.channel_type == PERSON && !other.contains(PAIR));
+        version == Version::V2 && pair.is_some_and(|(one, other)| one != other && weight(one) == weight(other))
     }
 
     /// `login_uid` and `channel_id` with which v2 comes to this id: it joins the two again, the one with the greater sum first,
@@ -98,6 +108,19 @@ mod tests {
         assert_eq!(person("nobody").named(), None);
         let group = Native { channel_type: 2, id: "a@b".to_owned() };
         assert_eq!((group.named(), group.key()), (Some((READER, "a@b")), "2/a@b".to_owned()));
+    }
+
+    #[test]
+    fn the_archive_counts_where_two_channels_are_one() {
+        for id in ["plumless@buckeroo", "buckeroo@plumless", "buckeroo@plumless____cmd"] {
+            assert!(person(id).is_counted_here(Version::V2), "{id}");
+            assert!(!person(id).is_counted_here(Version::V3), "{id}: there is one alone");
+        }
+        let group = Native { channel_type: 2, id: "plumless@buckeroo".to_owned() };
+        for native in [person("bob@alice"), person("me@me"), person("plumless@buckeroo@work"), person("nobody"), group]
+        {
+            assert!(!native.is_counted_here(Version::V2), "{native:?}");
+        }
     }
 
     #[test]

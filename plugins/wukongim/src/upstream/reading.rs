@@ -61,7 +61,7 @@ pub struct Back {
 /// What an answer brought.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// New messages, in the order of their numbers.
+    /// New messages, in the order of their numbers, which they do not have where the archive counts.
     pub messages: Vec<Message>,
     /// Native id of a message that is archived, if the upstream is the one it was.
     pub proof: Option<String>,
@@ -161,6 +161,9 @@ impl Reading {
             step.reached = Some(Reached { partition: self.native.key(), seq: last });
             // What came since the listing comes with the next one.
             step.done |= self.last.is_some_and(|told| told <= last);
+        }
+        if self.native.is_counted_here(Version::V2) {
+            messages.iter_mut().for_each(|message| message.seq = None);
         }
         step.messages = messages;
         Ok(step)

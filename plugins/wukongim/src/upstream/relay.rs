@@ -196,32 +196,26 @@ impl Upstream {
         let mut found = None;
         let refreshed = self.refresh(native, |message| {
             if is_it(message) {
-                found = Some((message.native_id.clone(), message.seq.unwrap_or_default()));
+                found = Some((message.native_id.clone(), message.seq));
             }
         });
         let is_whole = refreshed.await.map_err(|error| {
             self.warn("what was relayed could not be looked for", &error.into());
             ApiError { status: 503, message: "the upstream does not answer".to_owned() }
         })?;
-        if found.is_some() {
-            return Ok(found);
-        }
+        // Where the archive counts, it has the number.
+        let found = match found {
+            Some((id, Some(seq))) => return Ok(Some((id, seq))),
+            found => found.map(|(id, _)| id),
+        };
         // Whoever else read the channel has archived it.
-        let failed = |error: Error| ApiError::failed(&error);
-        let archived = match &wanted {
-            Some(id) => {
-                let by = ByIds { native_ids: vec![id.clone()] };
-                let rows = self.host.call_within::<ArchiveGet>(by, CALL).await.map_err(failed)?.rows;
-                rows.into_iter().next().map(|row| (row.native_id, row.seq))
-            }
-            None => match self.first(draft).await? {
-                Some(first) => {
-                    let by = ByIds { native_ids: vec![first] };
-                    let rows = self.host.call_within::<ArchiveGet>(by, CALL).await.map_err(failed)?.rows;
-                    rows.into_iter().next().map(|row| (row.native_id, row.seq))
-                }
-                None => None,
-            },
+        let known = match found.or_else(|| wanted.clone()) {
+            Some(id) => Some(id),
+            None => self.first(draft).await?,
+        };
+        let archived = match known {
+            Some(id) => self.archived(id).await?,
+            None => None,
         };
         if archived.is_some() || is_whole {
             return Ok(archived);
@@ -229,12 +223,21 @@ impl Upstream {
         // The channel is far from archived: the message alone is, out of its turn.
         let read = |elements: &[&_]| decode::messages(elements, native).0;
         let newest = self.client.newest_messages(native, NEWEST, read).await.map_err(|error| self.told(&error))?;
-        let Some(message) = newest.read.into_iter().find(is_it) else { return Ok(None) };
-        let found = (message.native_id.clone(), message.seq.unwrap_or_default());
+        let Some(mut message) = newest.read.into_iter().find(is_it) else { return Ok(None) };
+        let version = self.client.version().await.map_err(|error| self.told(&error))?;
+        message.seq = message.seq.filter(|_| !native.is_counted_here(version));
+        let id = message.native_id.clone();
         let conversations = vec![decode::conversation(native)];
         let page = Page { messages: vec![message], conversations, ..Page::default() };
-        self.host.call_within::<ArchiveAppend>(page, CALL).await.map_err(failed)?;
-        Ok(Some(found))
+        self.host.call_within::<ArchiveAppend>(page, CALL).await.map_err(|error| ApiError::failed(&error))?;
+        self.archived(id).await
+    }
+
+    /// A message by its id, and its number, if it is archived.
+    async fn archived(&self, native_id: String) -> Result<Option<(String, i64)>, ApiError> {
+        let by = ByIds { native_ids: vec![native_id] };
+        let found = self.host.call_within::<ArchiveGet>(by, CALL).await.map_err(|error| ApiError::failed(&error))?;
+        Ok(found.rows.into_iter().next().map(|row| (row.native_id, row.seq)))
     }
 
     /// What the caller may know of it; operators learn more from the log.
