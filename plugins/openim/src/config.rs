@@ -50,7 +50,7 @@ pub enum Revoked {
     /// What it said, as a real server does.
     #[default]
     Original,
-    /// That it was taken back, but not what it said; no search finds it by that.
+    /// That it was taken back, but not what it said. A keyword finds it all the same.
     Hidden,
 }
 

@@ -8,6 +8,7 @@ mod auth;
 mod docs;
 pub mod fields;
 pub mod router;
+mod search;
 
 use crate::answer::{self, Failure};
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::token::{Caller, Tokens};
 use crate::{CALL, Clock};
 use fields::Fields;
 use router::{Endpoint, Route};
+use search::Searches;
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{HttpReply, HttpRequest, Op};
@@ -33,6 +35,7 @@ pub struct Api {
     clock: Clock,
     config: Config,
     tokens: Tokens,
+    searches: Searches,
 }
 
 /// What is asked for.
@@ -46,7 +49,7 @@ pub struct Call<'a> {
 impl Api {
     /// The API of an instance with this configuration.
     pub fn new(host: Host, config: Config, clock: Clock) -> Self {
-        Self { tokens: Tokens::of(&config), host, clock, config }
+        Self { tokens: Tokens::of(&config), host, clock, config, searches: Searches::default() }
     }
 
     /// Answers a request of the instance's listener.
