@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use stele_plugin_api::model::Message;
+use stele_plugin_api::model::{MAX_LABEL, Message};
 use stele_plugin_api::ops::MessageView;
 
 /// Standard base64, written with padding and read with or without.
@@ -152,9 +152,18 @@ impl MsgData {
             sent_at: self.send_time.saturating_mul(1000),
             kind: self.content_type.to_string(),
             text: content::readable(self.content_type, &self.content),
+            labels: self.labels(),
             body,
             ..Message::default()
         }
+    }
+
+    /// What a search finds it by: whom it is for, be that a person or a group, and its `sessionType`.
+    fn labels(&self) -> Vec<String> {
+        let ids = [&self.recv_id, &self.group_id].into_iter().filter(|id| !id.is_empty());
+        let labels = ids.map(|id| ids::to(id)).chain([ids::session(self.session_type)]);
+        // An id nobody can have costs no message.
+        labels.filter(|label| label.len() <= MAX_LABEL).collect()
     }
 }
 
@@ -226,6 +235,7 @@ mod tests {
             sent_at: 1_775_700_000_000_000,
             kind: "101".into(),
             text: "hello".into(),
+            labels: vec!["to:group_001".into(), "session:3".into()],
             body: Bytes::from(PULLED),
             ..Message::default()
         };
@@ -283,6 +293,18 @@ mod tests {
         assert_eq!(message(4, "a", "b"), ("sn_a_b:0".into(), vec!["b".into()]));
         assert_eq!(message(1, "a", "a"), ("si_a_a:0".into(), vec![]));
         assert_eq!(message(3, "a", ""), ("sg_team:0".into(), vec![]));
+    }
+
+    #[test]
+    fn labels_tell_whom_it_is_for() {
+        let labels = |recv_id: &str, group_id: &str| {
+            let message =
+                MsgData { session_type: 1, recv_id: recv_id.into(), group_id: group_id.into(), ..MsgData::default() };
+            message.labels()
+        };
+        assert_eq!(labels("b", ""), ["to:b", "session:1"]);
+        assert_eq!(labels("b", "team"), ["to:b", "to:team", "session:1"]);
+        assert_eq!(labels(&"x".repeat(MAX_LABEL), ""), ["session:1"]);
     }
 
     proptest! {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use stele_plugin_api::model::{Message, Page, PersonKind};
 use stele_plugin_api::ops::{
     AppendReport, AppendedMessage, ArchiveAppend, ArchiveFind, ArchiveGet, ArchiveSearch, ByIds, ConversationGet,
-    ConversationView, FindQuery, MAX_ROWS, MessagePage, MessageView, Messages, People, PersonGet, PersonGetMany,
-    PersonView, SearchQuery,
+    ConversationGetMany, ConversationView, Conversations, FindQuery, MAX_ROWS, MessagePage, MessageView, Messages,
+    People, PersonGet, PersonGetMany, PersonView, SearchQuery,
 };
 use stele_plugin_api::testing::MockHost;
 use stele_plugin_api::{Error, ErrorCode};
@@ -16,6 +16,7 @@ use stele_plugin_api::{Error, ErrorCode};
 pub struct Stored {
     pub messages: Vec<MessageView>,
     pub recipients: BTreeMap<String, Vec<String>>,
+    pub labels: BTreeMap<String, Vec<String>>,
     pub conversations: BTreeMap<String, ConversationView>,
     pub members: BTreeMap<String, Vec<String>>,
     pub people: BTreeMap<String, PersonView>,
@@ -76,6 +77,7 @@ impl Stored {
         conversation.last_seq = conversation.last_seq.max(seq);
         let id = self.messages.len() as i64 + 1;
         self.recipients.insert(message.native_id.clone(), message.recipients);
+        self.labels.insert(message.native_id.clone(), message.labels);
         self.messages.push(MessageView {
             id,
             rev: id + 100,
@@ -115,6 +117,7 @@ impl Stored {
                 && is(&query.conversation, &row.conversation)
                 && is(&query.sender, &row.sender)
                 && (query.kinds.is_empty() || query.kinds.contains(&row.kind))
+                && query.labels.iter().all(|label| self.labels[&row.native_id].contains(label))
                 && query.since.is_none_or(|since| row.sent_at >= since)
                 && query.until.is_none_or(|until| row.sent_at < until)
         };
@@ -140,13 +143,18 @@ impl Stored {
 pub fn answering(stored: &Arc<Mutex<Stored>>) -> MockHost {
     let with = || Arc::clone(stored);
     let (append, get, find, search) = (with(), with(), with(), with());
-    let (conversation, person, people) = (with(), with(), with());
+    let (conversation, conversations, person, people) = (with(), with(), with(), with());
     MockHost::new()
         .on::<ArchiveAppend>(move |page| append.lock().unwrap().append(page))
         .on::<ArchiveGet>(move |by| Ok(get.lock().unwrap().get(&by)))
         .on::<ArchiveFind>(move |query| Ok(find.lock().unwrap().find(&query)))
         .on::<ArchiveSearch>(move |query| search.lock().unwrap().search(&query))
         .on::<ConversationGet>(move |by| Ok(conversation.lock().unwrap().conversations.get(&by.native_id).cloned()))
+        .on::<ConversationGetMany>(move |by| {
+            let conversations = &conversations.lock().unwrap().conversations;
+            let found = by.native_ids.iter().filter_map(|id| conversations.get(id).cloned());
+            Ok(Conversations { conversations: found.collect() })
+        })
         .on::<PersonGet>(move |by| Ok(person.lock().unwrap().people.get(&by.native_id).cloned()))
         .on::<PersonGetMany>(move |by| {
             let people = &people.lock().unwrap().people;
