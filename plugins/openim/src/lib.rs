@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod api;
+mod commit;
 pub mod config;
 pub mod content;
 pub mod ids;

@@ -6,11 +6,15 @@
 
 mod auth;
 mod docs;
+mod elements;
 pub mod fields;
+mod register;
 pub mod router;
 mod search;
+mod send;
 
 use crate::answer::{self, Failure};
+use crate::commit::{self, Committer};
 use crate::config::Config;
 use crate::token::{Caller, Tokens};
 use crate::{CALL, Clock};
@@ -21,6 +25,7 @@ use stele_plugin_api::model::Micros;
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{HttpReply, HttpRequest, Op};
 use stele_plugin_api::{Error, Host};
+use tokio::sync::Mutex;
 
 /// Where clients expect the API.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:10002";
@@ -36,6 +41,9 @@ pub struct Api {
     config: Config,
     tokens: Tokens,
     searches: Searches,
+    committer: Committer,
+    /// Held from looking whether somebody is known until they are.
+    registering: Mutex<()>,
 }
 
 /// What is asked for.
@@ -47,9 +55,11 @@ pub struct Call<'a> {
 }
 
 impl Api {
-    /// The API of an instance with this configuration.
+    /// The API of an instance with this configuration. Starts the committer on the current runtime.
     pub fn new(host: Host, config: Config, clock: Clock) -> Self {
-        Self { tokens: Tokens::of(&config), host, clock, config, searches: Searches::default() }
+        let committer = commit::start(host.clone());
+        let (tokens, searches, registering) = (Tokens::of(&config), Searches::default(), Mutex::default());
+        Self { host, clock, config, tokens, searches, committer, registering }
     }
 
     /// Answers a request of the instance's listener.

@@ -78,6 +78,67 @@ pub const ENDPOINTS: &[Endpoint] = &[
         fields: SEARCHED,
         answer: |api, call| Box::pin(api.search_msg(call)),
     },
+    Endpoint {
+        path: "/msg/send_msg",
+        open: false,
+        about: "Sends a message. It is stored when it is answered, with its serverMsgID, clientMsgID and sendTime. Neither the \
+                sender nor the group need be known. What is sent twice is stored twice.",
+        fields: &[
+            ("sendID", "who sends"),
+            ("recvID", "whom to: with sessionType 1 and 4"),
+            ("groupID", "the group: with sessionType 3"),
+            ("senderNickname", "what the sender is called"),
+            ("senderFaceURL", "the sender's picture"),
+            ("senderPlatformID", "which of the sender's devices"),
+            ("content", "an object, whose shape contentType tells; what else is in it is kept"),
+            (
+                "contentType",
+                "101 text, 102 picture, 103 voice, 104 video, 105 file, 106 a text that names people, 110 custom, 114 quote, 118 \
+                 Markdown, 1400 announcement",
+            ),
+            ("sessionType", "1 two people, 3 a group, 4 a system account; with contentType 1400 always 4"),
+            ("isOnlineOnly", "true: it is not stored"),
+            ("notOfflinePush", "kept with it"),
+            ("sendTime", "milliseconds since 1970; now when 0 or missing"),
+            ("offlinePushInfo", "kept with it"),
+            ("ex", "kept with it, and told by a search"),
+        ],
+        answer: |api, call| Box::pin(api.send_msg(call)),
+    },
+    Endpoint {
+        path: "/msg/revoke_msg",
+        open: false,
+        about: "Takes a message back: it is marked, and stays. 1004 where there is none, 1404 where it was taken back already.",
+        fields: &[
+            ("conversationID", "si_ and both ids in their order, joined by _; or sg_ and the groupID"),
+            ("seq", "its number there"),
+            ("userID", "who takes it back"),
+        ],
+        answer: |api, call| Box::pin(api.revoke_msg(call)),
+    },
+    Endpoint {
+        path: "/user/user_register",
+        open: false,
+        about: "Tells of users: of all of them, or of none where one is known already (1102).",
+        fields: &[("users", "a list of objects with userID (without ':'), nickname and faceURL")],
+        answer: |api, call| Box::pin(api.user_register(call)),
+    },
+    Endpoint {
+        path: "/group/create_group",
+        open: false,
+        about: "Tells of a group. 1202 where it is known already.",
+        fields: &[
+            ("ownerUserID", "who owns it"),
+            ("adminUserIDs", "its admins"),
+            ("memberUserIDs", "its other members; nobody is named twice"),
+            (
+                "groupInfo",
+                "an object with groupType (2), and groupID (made up where it is missing), groupName, faceURL, notification, \
+                 introduction and ex",
+            ),
+        ],
+        answer: |api, call| Box::pin(api.create_group(call)),
+    },
 ];
 
 /// What is to be done with a request.
