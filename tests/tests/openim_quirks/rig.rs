@@ -28,6 +28,7 @@ impl Answer {
 pub struct Rig {
     pub standin: OpenimStandin,
     pub token: String,
+    http: reqwest::Client,
 }
 
 impl Rig {
@@ -39,12 +40,12 @@ impl Rig {
         }
         standin.add_group("g", "The group", &["alice", "bob", "c_d"]);
         let token = standin.token("imAdmin");
-        Ok(Self { standin, token })
+        Ok(Self { standin, token, http: client::http() })
     }
 
     /// A request with these headers and this body.
     pub async fn raw(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
-        let mut request = client::http().post(format!("{}{path}", self.standin.url())).body(body.to_owned());
+        let mut request = self.http.post(format!("{}{path}", self.standin.url())).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

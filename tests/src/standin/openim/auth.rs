@@ -1,6 +1,9 @@
 //! Tokens as OpenIM gives, keeps and refuses them (reference/openim.md §3.1, §3.3, §3.5).
 
-use super::{Held, Question, Refused, Version, field, people};
+use super::{
+    Held, Version, people,
+    wire::{Question, Refused, field},
+};
 use crate::gateway::{jwt, sign};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Utc;

@@ -1,6 +1,11 @@
 //! The webhooks it calls (reference/openim.md §7.3): once each, whatever comes back.
 
-use super::{Question, Refused, Shared, Version, field, go, store::Row, write};
+use super::{
+    Shared, Version,
+    store::Row,
+    wire::{Question, Refused, field, go},
+    write,
+};
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};

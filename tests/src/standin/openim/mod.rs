@@ -4,7 +4,9 @@
 //! * Its checks of headers come before the look at the path: 3.8.0 answers `/auth/get_admin_token` with 1001, not 404.
 //! * `/group/get_groups` gives the newest group first, and no dismissed one.
 //! * History that is too old is cut off, so that a pull begins later than it was asked; what was deleted one by one leaves
-//!   placeholders.
+//!   placeholders. 3.8.0 cuts nothing off: there are placeholders, and nothing at all for a range that touches a document
+//!   (100 numbers) that is gone.
+//! * The placeholders of 3.8.0 have status 0, and its rows come in no order.
 //! * The event of a revoke is in the channel beside the pair of who revoked and who received, which need not be the
 //!   conversation's own: an admin's revoke of a single chat is not beside that chat.
 
@@ -13,7 +15,9 @@ mod hook;
 mod people;
 mod pull;
 mod search;
+mod serve;
 mod store;
+mod wire;
 mod write;
 
 pub use auth::Ended;
@@ -22,15 +26,9 @@ pub use store::{Revoked, Row, Say, pair, text_of, twin};
 
 use super::script::{Reply, Script};
 use anyhow::{Context, Result};
-use auth::{Caller, Tokens};
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode},
-    response::{IntoResponse, Response},
-};
-use serde_json::{Map, Value, json};
+use auth::Tokens;
+use axum::Router;
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -39,9 +37,6 @@ use std::{
 };
 use store::{Group, Store, User};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
-
-/// Largest body of a request that is read.
-const MAX_BODY: usize = 16 << 20;
 
 /// The servers that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,70 +125,6 @@ impl Default for Switches {
     }
 }
 
-/// A request whose caller may make it.
-struct Question<'a> {
-    version: Version,
-    caller: Caller,
-    operation: &'a str,
-    body: Value,
-}
-
-/// An error as OpenIM tells it.
-struct Refused {
-    code: i64,
-    name: String,
-    detail: String,
-    /// It was found before a service was asked.
-    is_local: bool,
-}
-
-impl Refused {
-    fn new(code: i64, name: &str, detail: &str) -> Self {
-        Self { code, name: name.to_owned(), detail: detail.to_owned(), is_local: false }
-    }
-
-    fn args(detail: &str) -> Self {
-        Self::new(1001, "ArgsError", detail)
-    }
-
-    fn permission(detail: &str) -> Self {
-        Self::new(1002, "NoPermissionError", detail)
-    }
-
-    fn not_found(detail: &str) -> Self {
-        Self::new(1004, "RecordNotFoundError", detail)
-    }
-
-    /// A service that fell over.
-    fn panic(version: Version, text: &str) -> Self {
-        match version {
-            Version::Head => Self::new(500, "panic error", text),
-            Version::V383 => Self::new(2, text, ""),
-            Version::V380 => Self::new(500, "grpc service msg down", ""),
-        }
-    }
-
-    fn local(self) -> Self {
-        Self { is_local: true, ..self }
-    }
-
-    fn envelope(&self, version: Version) -> Value {
-        let Self { code, name, detail, is_local } = self;
-        let full = format!("{code} {name} {detail}");
-        let full = full.trim_end();
-        let (message, detail) = match (version, is_local) {
-            (Version::Head, _) => (name.as_str(), detail.as_str()),
-            (Version::V383, true) => (name.as_str(), ""),
-            (Version::V383, false) | (Version::V380, true) => (name.as_str(), full),
-            (Version::V380, false) => (full, full),
-        };
-        json!({ "errCode": code, "errMsg": message, "errDlt": detail })
-    }
-}
-
-/// The answer: `data`, or the error. `Null` is an answer without fields.
-type Answer = Result<Value, Refused>;
-
 impl OpenimStandin {
     /// Serves on a free port; the default admin is a user.
     pub async fn start(version: Version) -> Result<Self> {
@@ -202,7 +133,7 @@ impl OpenimStandin {
         let shared = Arc::new(Shared { version, script: Arc::clone(&script), state: Mutex::default(), hooks });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(serve::handle).with_state(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("a bound listener serves until it is dropped");
         });
@@ -311,11 +242,10 @@ impl OpenimStandin {
         write::delete_for(&mut self.shared.lock().store, user, conversation, seqs);
     }
 
-    /// The server's retention deletes everything up to a number, and nobody can read before it any more.
+    /// The server's retention deletes everything up to a number; since 3.8.1 nobody can read before it any more.
     pub fn forget(&self, conversation: &str, up_to: i64) {
         if let Some(conversation) = self.shared.lock().store.conversations.get_mut(conversation) {
-            conversation.rows.retain(|seq, _| *seq > up_to);
-            conversation.min = conversation.min.max(up_to + 1);
+            conversation.forget(up_to, self.shared.version > Version::V380);
         }
     }
 
@@ -423,199 +353,4 @@ impl Shared {
             let _ = self.hooks.try_send(event);
         }
     }
-
-    /// Whose request it is; of some paths nobody's.
-    fn caller(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Refused> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if header("operationID").is_empty() {
-            return Err(Refused::args("header must have operationID").local());
-        }
-        let open: &[&str] = match self.version {
-            Version::V380 => &["/user/user_register", "/auth/user_token", "/auth/parse_token"],
-            _ => &["/auth/get_admin_token", "/auth/parse_token"],
-        };
-        if open.iter().any(|open| path.starts_with(open)) {
-            return Ok(Caller::default());
-        }
-        match header("token") {
-            "" => Err(Refused::args("header must have token").local()),
-            token => auth::open(&mut self.lock(), self.version, token),
-        }
-    }
-}
-
-/// What serves a path.
-type Serve = fn(&mut Held, &Question<'_>) -> Answer;
-
-fn route(version: Version, path: &str) -> Option<Serve> {
-    Some(match path {
-        "/auth/get_admin_token" if version != Version::V380 => auth::admin_token,
-        "/auth/user_token" if version == Version::V380 => auth::any_token,
-        "/auth/get_user_token" => auth::user_token,
-        "/auth/parse_token" => auth::parse_token,
-        "/auth/force_logout" => auth::force_logout,
-        "/user/user_register" => people::register,
-        "/user/get_users" => people::users,
-        "/user/get_users_info" => people::users_info,
-        "/user/get_all_users_uid" => people::user_ids,
-        "/group/create_group" => people::create_group,
-        "/group/get_groups" => people::groups,
-        "/group/get_groups_info" => people::groups_info,
-        "/group/get_full_group_member_user_ids" => people::members,
-        "/group/quit_group" => people::quit,
-        "/group/kick_group" => people::kick,
-        "/conversation/get_full_conversation_ids" => pull::conversation_ids,
-        "/msg/newest_seq" => pull::newest,
-        "/msg/get_conversations_has_read_and_max_seq" => pull::max_seqs,
-        "/msg/pull_msg_by_seq" => pull::pull,
-        "/msg/get_server_time" => pull::server_time,
-        "/msg/search_msg" => search::search,
-        "/msg/send_msg" => write::send,
-        "/msg/revoke_msg" => write::revoke,
-        "/msg/delete_msgs" => write::delete,
-        "/msg/delete_msg_phsical_by_seq" => write::delete_physically,
-        "/msg/clear_conversation_msg" => write::clear,
-        "/msg/user_clear_all_msg" => write::clear_all,
-        _ => return None,
-    })
-}
-
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
-    let path = parts.uri.path().to_owned();
-    *shared.lock().calls.entry(path.clone()).or_default() += 1;
-    if parts.method == Method::OPTIONS {
-        return with_headers(StatusCode::OK, "\"Options Request!\"".to_owned());
-    }
-    let scripted = shared.script.take(&path);
-    if let Some(Reply::Errcode(code)) = scripted {
-        return answered(shared.version, Err(Refused::new(code, "scripted", "")));
-    }
-    let (status, text) = match truth(&shared, &parts.method, &path, &parts.headers, &body).await {
-        Some(answer) => (StatusCode::OK, rendered(shared.version, answer)),
-        None => (StatusCode::NOT_FOUND, "404 page not found".to_owned()),
-    };
-    match scripted {
-        Some(Reply::Body(text)) => with_headers(StatusCode::OK, text),
-        Some(Reply::Status(500)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Some(Reply::Status(429)) => {
-            let text = json!({ "errCode": 429, "errMsg": "rate limit", "errDlt": "" }).to_string();
-            with_headers(StatusCode::TOO_MANY_REQUESTS, text)
-        }
-        Some(Reply::Status(status)) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-            (status, "<html><body>nginx</body></html>").into_response()
-        }
-        Some(Reply::Truncated) => with_headers(status, text.chars().take(text.chars().count() / 2).collect()),
-        Some(late @ (Reply::Delay(_) | Reply::Held(_))) => {
-            late.wait().await;
-            with_headers(status, text)
-        }
-        Some(Reply::Close) => {
-            // A body that fails: the connection is cut in the middle of the reply.
-            let cut = futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut by the script")) });
-            Response::new(Body::from_stream(cut))
-        }
-        Some(Reply::Silence) => std::future::pending().await,
-        Some(Reply::Errcode(_)) | None => with_headers(status, text),
-    }
-}
-
-/// The true answer; none where there is no such path.
-async fn truth(shared: &Arc<Shared>, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Option<Answer> {
-    if method != Method::POST {
-        return None;
-    }
-    // The headers are looked at before the path.
-    let caller = match shared.caller(path, headers) {
-        Ok(caller) => caller,
-        Err(refused) => return Some(Err(refused)),
-    };
-    let serve = route(shared.version, path)?;
-    let body = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Null) => Value::Object(Map::new()),
-        Ok(body @ Value::Object(_)) => body,
-        Ok(_) => return Some(Err(Refused::new(1001, "json: cannot unmarshal into Go value", "").local())),
-        Err(error) => return Some(Err(Refused::new(1001, &error.to_string(), "").local())),
-    };
-    let operation = headers.get("operationID").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let question = Question { version: shared.version, caller, operation, body };
-    if path == "/msg/send_msg"
-        && let Err(refused) = hook::before(shared, &question).await
-    {
-        return Some(Err(refused));
-    }
-    let state = &mut *shared.lock();
-    let answer = serve(state, &question);
-    shared.tell(state);
-    Some(answer)
-}
-
-fn answered(version: Version, answer: Answer) -> Response {
-    with_headers(StatusCode::OK, rendered(version, answer))
-}
-
-fn rendered(version: Version, answer: Answer) -> String {
-    let envelope = match answer {
-        Ok(Value::Null) => json!({ "errCode": 0, "errMsg": "", "errDlt": "" }),
-        Ok(data) => json!({ "errCode": 0, "errMsg": "", "errDlt": "", "data": data }),
-        Err(refused) => refused.envelope(version),
-    };
-    go(&envelope)
-}
-
-fn with_headers(status: StatusCode, text: String) -> Response {
-    // A path that is unknown is told as text.
-    let content_type = if status == StatusCode::NOT_FOUND { "text/plain" } else { "application/json" };
-    let headers = [
-        ("content-type", content_type),
-        ("access-control-allow-origin", "*"),
-        ("access-control-allow-methods", "*"),
-        ("access-control-allow-headers", "*"),
-        ("access-control-max-age", "172800"),
-    ];
-    (status, headers, text).into_response()
-}
-
-/// JSON as Go writes it.
-fn go(value: &Value) -> String {
-    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-}
-
-/// A field of an object, by Go's rules: case does not matter, what is missing or null is the default, a wrong type an error.
-fn field<T: serde::de::DeserializeOwned + Default>(object: &Value, name: &str) -> Result<T, Refused> {
-    let mut fields = object.as_object().into_iter().flatten();
-    match fields.rfind(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value) {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => serde_json::from_value(value.clone())
-            .map_err(|error| Refused::new(1001, &format!("json: cannot unmarshal {name}: {error}"), "").local()),
-    }
-}
-
-/// A list as Go has it in its answers: empty, it is nothing.
-fn list(items: Vec<Value>) -> Value {
-    if items.is_empty() { Value::Null } else { Value::Array(items) }
-}
-
-/// An object that HEAD leaves out where it is empty, and others send as nothing.
-fn put_map(answer: &mut Value, name: &str, map: Map<String, Value>, version: Version) {
-    match (map.is_empty(), version) {
-        (true, Version::Head) => {}
-        (true, _) => answer[name] = Value::Null,
-        (false, _) => answer[name] = Value::Object(map),
-    }
-}
-
-/// The first place and the number of rows of a page in a list; numbers below 1 are refused.
-fn page(body: &Value) -> Result<(usize, usize), Refused> {
-    let pagination: Value = field(body, "pagination")?;
-    let (number, rows): (i32, i32) = (field(&pagination, "pageNumber")?, field(&pagination, "showNumber")?);
-    let checked = |value: i32, what: &str| {
-        usize::try_from(value).ok().filter(|value| *value > 0).ok_or_else(|| Refused::args(what))
-    };
-    let (number, rows) = (checked(number, "pageNumber is invalid")?, checked(rows, "showNumber is invalid")?);
-    Ok(((number - 1) * rows, rows))
 }

@@ -1,8 +1,9 @@
 //! Users and groups (reference/openim.md §7.2, §8).
 
 use super::{
-    Answer, Held, Question, Refused, Version, field, hook, list, page,
-    store::{Group, Say, User, now},
+    Held, Version, hook,
+    store::{Group, Say, User},
+    wire::{Answer, Question, Refused, field, list, page},
     write,
 };
 use serde_json::{Value, json};
@@ -199,7 +200,7 @@ pub(super) fn kick(state: &mut Held, question: &Question<'_>) -> Answer {
     users.iter().for_each(|user| state.store.leave(&id, user));
     let detail = json!({ "kickedUserList": users.iter().map(|user| json!({ "userID": user })).collect::<Vec<_>>() });
     notice(state, question, &id, &group.owner, 1508, &detail);
-    let told = json!({ "groupID": id, "kickedUserIDs": users, "reason": "", "time": now() });
+    let told = json!({ "groupID": id, "kickedUserIDs": users, "reason": "" });
     state.news.push(hook::of_group("callbackAfterKickGroupCommand", told));
     Ok(Value::Null)
 }

@@ -1,8 +1,9 @@
 //! Reading by number (reference/openim.md §7.1, §7.2).
 
 use super::{
-    Answer, Held, Question, Version, field, list, put_map,
+    Held, Version,
     store::{Conversation, Own, Row, is_twin, now, pair, twin},
+    wire::{Answer, Question, field, list, put_map},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
@@ -34,8 +35,10 @@ pub(super) fn newest(state: &mut Held, question: &Question<'_>) -> Answer {
     let twins: Vec<_> = ids.iter().map(|id| twin(id)).collect();
     ids.extend(twins);
     ids.push(format!("n_{}", pair(&user, &user)));
-    let newest = |id: String| Some((state.store.conversations.get(&id)?.max, id)).filter(|(max, _)| *max > 0);
-    let all: Map<_, _> = ids.into_iter().filter_map(newest).map(|(max, id)| (id, json!(max))).collect();
+    let newest = |id: String| (state.store.conversations.get(&id).map_or(0, |conversation| conversation.max), id);
+    // 3.8.0 tells what is empty, too.
+    let is_told = |(max, _): &(i64, String)| *max > 0 || question.version == Version::V380;
+    let all: Map<_, _> = ids.into_iter().map(newest).filter(is_told).map(|(max, id)| (id, json!(max))).collect();
     let mut answer = json!({});
     put_map(&mut answer, "maxSeqs", all, question.version);
     put_map(&mut answer, "minSeqs", Map::new(), question.version);
@@ -56,7 +59,11 @@ pub(super) fn max_seqs(state: &mut Held, question: &Question<'_>) -> Answer {
         });
         let frozen = state.store.owned.get(&(user.clone(), id.clone())).map_or(0, |own| own.max);
         let max = if frozen > 0 { frozen } else { max };
-        (id, json!({ "maxSeq": max, "hasReadSeq": 0, "maxSeqTime": time }))
+        let mut told = json!({ "maxSeq": max, "hasReadSeq": 0 });
+        if question.version > Version::V380 {
+            told["maxSeqTime"] = json!(time);
+        }
+        (id, told)
     };
     let seqs: Map<_, _> = ids.into_iter().map(told).collect();
     Ok(json!({ "seqs": seqs, "pinnedConversationIDs": null }))
@@ -80,10 +87,19 @@ pub(super) fn pull(state: &mut Held, question: &Question<'_>) -> Answer {
         let (first, last) = (begin.max(min).max(1), end.min(max));
         // Whatever the order: the last ones of the range.
         let first = if is_twin(&id) { first } else { first.max(last.saturating_sub(num).saturating_add(1)) };
-        let rows: Vec<_> = (first..=last).map(|seq| conversation.pulled(seq, &user, question.version)).collect();
-        if rows.is_empty() {
+        let mut seqs: Vec<_> = (first..=last).collect();
+        if question.version == Version::V380 {
+            // A document that is not there fails the whole range.
+            if !seqs.iter().all(|seq| conversation.is_documented(*seq)) {
+                continue;
+            }
+            // What is in the cache comes after what is not.
+            seqs.sort_by_key(|seq| seq % 2);
+        }
+        if seqs.is_empty() {
             continue;
         }
+        let rows: Vec<_> = seqs.into_iter().map(|seq| conversation.pulled(seq, &user, question.version)).collect();
         let is_end = if order == 0 { max <= end } else { begin <= min };
         let pulled = json!({ "Msgs": rows, "isEnd": is_end, "endSeq": 0 });
         if is_twin(&id) {
@@ -105,7 +121,12 @@ impl Conversation {
             Some(row) => row.pulled(user),
             None => {
                 let before = self.rows.range(..seq).rev().find(|(_, row)| !row.pending);
-                placeholder(seq, before.map_or(0, |(_, row)| row.send_time))
+                let before = before.map_or(0, |(_, row)| row.send_time);
+                match version {
+                    Version::V380 => placeholder(seq, 0, 0),
+                    Version::V383 => placeholder(seq, DELETED, 0),
+                    Version::Head => placeholder(seq, DELETED, before),
+                }
             }
         };
         if pulled["options"].as_object().is_none_or(Map::is_empty) && version == Version::Head {
@@ -118,11 +139,11 @@ impl Conversation {
     }
 }
 
-fn placeholder(seq: i64, send_time: i64) -> Value {
+fn placeholder(seq: i64, status: i32, send_time: i64) -> Value {
     json!({
         "sendID": "", "recvID": "", "groupID": "", "clientMsgID": "", "serverMsgID": "", "senderPlatformID": 0,
         "senderNickname": "", "senderFaceURL": "", "sessionType": 0, "msgFrom": 0, "contentType": 0, "content": null,
-        "seq": seq, "sendTime": send_time, "createTime": 0, "status": DELETED, "isRead": false, "options": null,
+        "seq": seq, "sendTime": send_time, "createTime": 0, "status": status, "isRead": false, "options": null,
         "offlinePushInfo": null, "atUserIDList": null, "attachedInfo": "", "ex": "",
     })
 }

@@ -1,8 +1,9 @@
 //! `search_msg` as the server's own algorithm does it, with what it loses (reference/openim.md §2).
 
 use super::{
-    Answer, Held, Question, Refused, Version, field, list,
+    Held, Version,
     store::{BLOCK, Conversation, Row},
+    wire::{Answer, Question, Refused, field, list},
 };
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};

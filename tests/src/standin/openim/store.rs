@@ -290,6 +290,22 @@ impl Conversation {
         self.rows.get(&seq).filter(|row| !row.pending)
     }
 
+    /// Whether a number is in a document that was written.
+    pub fn is_documented(&self, seq: i64) -> bool {
+        let block = block(seq);
+        let rows = || self.rows.range(block * BLOCK + 1..=(block + 1) * BLOCK).map(|(_, row)| row);
+        self.blocks.contains_key(&block) && (rows().next().is_none() || rows().any(|row| !row.pending))
+    }
+
+    /// Deletes everything up to a number. `is_cut`: the rest is all that can be read.
+    pub fn forget(&mut self, up_to: i64, is_cut: bool) {
+        self.rows.retain(|seq, _| *seq > up_to);
+        self.blocks.retain(|block, _| (block + 1) * BLOCK > up_to);
+        if is_cut {
+            self.min = self.min.max(up_to + 1);
+        }
+    }
+
     /// Removes a message for everybody; its number stays.
     pub fn remove(&mut self, seq: i64) {
         self.rows.remove(&seq);
@@ -297,6 +313,6 @@ impl Conversation {
 }
 
 /// The document of a message.
-pub(super) fn block(seq: i64) -> i64 {
+fn block(seq: i64) -> i64 {
     (seq - 1).div_euclid(BLOCK)
 }

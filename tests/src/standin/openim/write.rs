@@ -1,9 +1,10 @@
 //! Sending, revoking and deleting (reference/openim.md §2.4, §8).
 
 use super::{
-    Answer, Arrival, Held, Question, Refused, Version, field, go, hook, people,
+    Arrival, Held, Version, hook, people,
     pull::REVOKED,
     store::{Revoked, Row, Say, Store, now, pair, twin},
+    wire::{Answer, Question, Refused, field, go},
 };
 use serde_json::{Map, Value, json};
 
