@@ -7,6 +7,7 @@
 //! * [`client`]: requests of contract 000, signed like its sample clients.
 //! * [`gateway`]: instances, tokens and callers of the gateway; [`live`]: its listeners.
 //! * [`wukongim`]: instances and callers of WuKongIM's message API.
+//! * [`openim`]: instances and callers of OpenIM's search.
 //! * [`scenario`]: HTTP scenarios kept as data.
 //! * [`fetch`]: the real vendor library, and real text.
 //! * [`mod@skip`]: tests that cannot run say so.
@@ -17,6 +18,7 @@ pub mod daemon;
 pub mod fetch;
 pub mod gateway;
 pub mod live;
+pub mod openim;
 pub mod places;
 pub mod report;
 pub mod runs;

@@ -42,6 +42,8 @@ pub struct Shape {
 pub enum TimeForm {
     /// Microseconds since 1970.
     Micros,
+    /// Milliseconds since 1970.
+    Millis,
     /// Seconds since 1970.
     Seconds,
     /// Text, with a zone.
@@ -52,6 +54,7 @@ impl TimeForm {
     fn read(self, found: &Value) -> Option<DateTime<Utc>> {
         match self {
             Self::Micros => DateTime::from_timestamp_micros(found.as_i64()?),
+            Self::Millis => DateTime::from_timestamp_millis(found.as_i64()?),
             Self::Seconds => DateTime::from_timestamp_secs(found.as_i64()?),
             Self::Rfc3339 => Some(DateTime::parse_from_rfc3339(found.as_str()?).ok()?.to_utc()),
         }
