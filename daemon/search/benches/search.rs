@@ -20,6 +20,8 @@ const WORDS: usize = 20_000;
 const CONVERSATIONS: usize = 2_000;
 /// Questions of each row of the table.
 const QUERIES: usize = 2_000;
+/// The same of those for a deep page.
+const DEEP_QUERIES: usize = 200;
 /// Rows of a page.
 const PAGE: usize = 20;
 /// Microseconds between two messages.
@@ -184,6 +186,9 @@ async fn measure(wanted: usize, folder: &Path) {
         "{:40} {:>9} {:>9} {:>9} {:>12}",
         "page of 20 and exact total", "p50 ms", "p99 ms", "max ms", "hits (mean)"
     );
+    for (scope, length) in [("everything", 0), ("instance", 0), ("everything", 1), ("everything", 2)] {
+        deep(&index, &samples, &mut corpus.numbers, scope, length).await;
+    }
     for sort in [Sort::Newest, Sort::Relevance] {
         for scope in ["conversation", "instance", "instance, last third", "everything"] {
             for length in [0, 1, 2, 4] {
@@ -191,6 +196,26 @@ async fn measure(wanted: usize, folder: &Path) {
             }
         }
     }
+}
+
+/// The page in the middle of everything that is found.
+async fn deep(index: &EmbeddedIndex, samples: &[FeedRow], numbers: &mut Numbers, scope: &str, length: usize) {
+    let mut times = Vec::with_capacity(DEEP_QUERIES);
+    let mut hits = 0;
+    for _ in 0..DEEP_QUERIES {
+        let sample = &samples[numbers.below(samples.len())];
+        let mut query = IndexQuery { sort: Sort::Oldest, ..IndexQuery::default() };
+        query.phrase = fold(&sample.text).chars().take(length).collect();
+        if scope == "instance" {
+            query.instances = vec![sample.instance];
+        }
+        query.offset = index.search(&query).await.expect("answered").total as usize / 2;
+        query.limit = PAGE;
+        let began = Instant::now();
+        hits += index.search(&query).await.expect("answered").total;
+        times.push(began.elapsed());
+    }
+    show(&format!("{length} in {scope}, from the middle"), times, hits);
 }
 
 async fn row(
@@ -227,14 +252,18 @@ async fn row(
         times.push(began.elapsed());
         hits += page.total;
     }
+    let order = if sort == Sort::Newest { "newest" } else { "relevance" };
+    show(&format!("{length} in {scope}, {order}"), times, hits);
+}
+
+fn show(name: &str, mut times: Vec<Duration>, hits: u64) {
     times.sort_unstable();
     let ms = |at: usize| times[at.min(times.len() - 1)].as_secs_f64() * 1e3;
-    let name = format!("{length} in {scope}, {}", if sort == Sort::Newest { "newest" } else { "relevance" });
     println!(
         "{name:40} {:>9.2} {:>9.2} {:>9.2} {:>12.0}",
-        ms(QUERIES / 2),
-        ms(QUERIES * 99 / 100),
-        ms(QUERIES),
-        hits as f64 / QUERIES as f64
+        ms(times.len() / 2),
+        ms(times.len() * 99 / 100),
+        ms(times.len()),
+        hits as f64 / times.len() as f64
     );
 }

@@ -141,6 +141,7 @@ pub struct IndexHealth {
 ///   makes the sum of indexed and not yet indexed hits exact.
 /// - A query with an empty phrase finds every row that passes its filters; one with a phrase never finds a row with an empty
 ///   text.
+/// - In an order of time a page may be as deep as one likes, and takes no more memory for it.
 /// - Texts are matched as [`fold`](crate::fold) defines, orders are those of [`Sort::compare`].
 #[async_trait]
 pub trait SearchIndex: Send + Sync {

@@ -102,7 +102,7 @@ impl Top {
             return;
         }
         self.kept.push(hit);
-        if self.kept.len() >= 2 * self.window {
+        if self.kept.len() >= self.window.saturating_mul(2) {
             self.shrink();
         }
     }

@@ -25,8 +25,8 @@ use stele_archive::{
     Archive, ArchiveError, ConversationId, Feed, FeedRow, InstanceId, MessageId, PersonId, Queries, Rev, StoredMessage,
 };
 
-/// Deepest row that can be asked for, `offset + limit`. Deeper ones would cost memory for rows nobody looks at; a
-/// narrower time range gets to them.
+/// Deepest row that can be asked for in the order of relevance, `offset + limit`. Deeper ones would cost memory for rows nobody
+/// looks at; a narrower time range gets to them. In the orders of time there is no such bound.
 pub const MAX_WINDOW: u64 = 100_000;
 
 /// Most messages of a conversation that are read through while the engine is down.
@@ -120,7 +120,7 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
         Self { archive, index, overlay: Overlay::default(), window: MAX_WINDOW }
     }
 
-    /// With another deepest row than [`MAX_WINDOW`].
+    /// With another deepest row of relevance than [`MAX_WINDOW`].
     #[must_use]
     pub fn with_window(self, window: u64) -> Self {
         Self { window, ..self }
@@ -144,8 +144,9 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
     async fn answer(&self, request: &SearchRequest) -> Result<SearchPage, SearchError> {
         let mut query = checked(request)?;
         // Beyond the window there is nothing to rank: it is an error only where there would be rows.
-        let beyond = request.offset.saturating_add(u64::from(request.limit)) > self.window;
-        if beyond {
+        let too_deep =
+            request.sort == Sort::Relevance && request.offset.saturating_add(u64::from(request.limit)) > self.window;
+        if too_deep {
             (query.offset, query.limit) = (0, 0);
         }
         let (ranks, total) = match (self.ranked(&query).await, &request.conversation) {
@@ -158,9 +159,9 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
             }
             (Err(error), _) => return Err(error),
         };
-        if beyond && request.limit > 0 && request.offset < total {
+        if too_deep && request.limit > 0 && request.offset < total {
             return Err(SearchError::Invalid(format!(
-                "only the first {} rows can be asked for; narrow the search by time",
+                "only the {} most relevant rows can be asked for; narrow the search by time",
                 self.window
             )));
         }

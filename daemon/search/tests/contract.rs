@@ -1,4 +1,4 @@
-//! The embedded engine passes the suite.
+//! The embedded engine passes the suite, with the window it has and with one that most pages do not fit into.
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -6,19 +6,32 @@ use stele_search::contract::Fixture;
 use stele_search::{EmbeddedIndex, EmbeddedOptions, SearchIndex};
 use tempfile::TempDir;
 
-struct Embedded(TempDir);
+struct Embedded {
+    folder: TempDir,
+    options: EmbeddedOptions,
+}
 
 impl Embedded {
     fn new() -> Self {
-        Self(TempDir::new().expect("a temporary folder"))
+        Self { folder: TempDir::new().expect("a temporary folder"), options: EmbeddedOptions::default() }
+    }
+
+    fn with_window(window: usize) -> Self {
+        Self { options: EmbeddedOptions { window, ..EmbeddedOptions::default() }, ..Self::new() }
     }
 }
 
 #[async_trait]
 impl Fixture for Embedded {
     async fn open(&self) -> Arc<dyn SearchIndex> {
-        Arc::new(EmbeddedIndex::open(self.0.path(), EmbeddedOptions::default()).expect("the index opens"))
+        Arc::new(EmbeddedIndex::open(self.folder.path(), self.options.clone()).expect("the index opens"))
     }
 }
 
 stele_search::search_index_contract!(Embedded::new());
+
+mod with_a_small_window {
+    use super::Embedded;
+
+    stele_search::search_index_contract!(Embedded::with_window(2));
+}

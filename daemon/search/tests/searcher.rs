@@ -2,14 +2,17 @@
 
 mod common;
 
-use common::{Moody, add, ids, message, open, request, scan, tailer, within};
+use common::{Moody, add, ids, message, open_with, request, scan, tailer, within};
+use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use stele_archive::ops::Place;
 use stele_archive::{ArchiveError, ConversationId, InstanceId, PersonId, StoredMessage};
 use stele_search::contract::MemoryArchive;
-use stele_search::{IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer};
+use stele_search::{
+    EmbeddedOptions, IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer,
+};
 use tempfile::TempDir;
 
 struct World {
@@ -23,7 +26,9 @@ struct World {
 async fn world() -> World {
     let archive: Arc<MemoryArchive> = Arc::default();
     let folder = TempDir::new().unwrap();
-    let moody = Moody::new(open(folder.path()).await);
+    // So small that most pages are approached by counting.
+    let options = EmbeddedOptions { window: 5, ..EmbeddedOptions::default() };
+    let moody = Moody::new(open_with(folder.path(), &options).await);
     let index: Arc<dyn SearchIndex> = moody.clone();
     let searcher = Searcher::new(archive.clone(), index.clone());
     let tailer = tailer(&archive, &index);
@@ -65,6 +70,78 @@ async fn pages_of_two_sources_are_cut_as_one() {
     }
 }
 
+/// Messages that differ in little, many of them sent at the same time.
+fn alike() -> impl Strategy<Value = Vec<StoredMessage>> {
+    let labels = prop::sample::subsequence(&["a", "b"][..], 0..=2);
+    let made = (0i64..4, 0i64..3, any::<bool>(), labels, any::<bool>()).prop_map(
+        |(sent_at, conversation, image, labels, silent)| StoredMessage {
+            conversation: ConversationId(conversation),
+            kind: if image { "image" } else { "text" }.into(),
+            labels: labels.into_iter().map(str::to_owned).collect(),
+            ..message(if silent { "" } else { "合同 合同" }, sent_at)
+        },
+    );
+    prop::collection::vec(made, 1..400)
+}
+
+/// What they are asked for, without a page.
+fn asked() -> impl Strategy<Value = SearchRequest> {
+    let labels = prop::sample::subsequence(&["a", "b"][..], 0..=2);
+    let lists = (labels, prop::option::of(Just("image")), prop::option::weighted(0.2, Just("text")));
+    let times = (prop::option::weighted(0.3, 0i64..4), prop::option::weighted(0.3, 0i64..5));
+    let order = (any::<bool>(), prop::option::weighted(0.3, (0i64..4, 0i64..400)));
+    let text = prop::sample::select(&["", "合同", "同 合"][..]);
+    (text, lists, times, order, prop::option::weighted(0.3, 0i64..3)).prop_map(
+        |(text, (labels, kind, except), (since, until), (oldest, beyond), conversation)| SearchRequest {
+            labels: labels.into_iter().map(str::to_owned).collect(),
+            kinds: kind.into_iter().map(str::to_owned).collect(),
+            except_kinds: except.into_iter().map(str::to_owned).collect(),
+            conversation: conversation.map(|conversation| within(1, conversation)),
+            since,
+            until,
+            sort: if oldest { Sort::Oldest } else { Sort::Newest },
+            beyond: beyond.map(|(sent_at, id)| Place { sent_at, id }),
+            ..request(text)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// However small the windows of engine and searcher are, and wherever indexed and waiting messages meet.
+    #[test]
+    fn a_page_lies_where_a_plain_list_has_it(
+        messages in alike(),
+        indexed in any::<prop::sample::Index>(),
+        window in 0usize..8,
+        asked in prop::collection::vec((asked(), 0u64..400, 1u32..9), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (archive, folder): (Arc<MemoryArchive>, _) = (Arc::default(), TempDir::new().unwrap());
+            let index = open_with(folder.path(), &EmbeddedOptions { window, ..EmbeddedOptions::default() }).await;
+            let searcher = Searcher::new(archive.clone(), index.clone()).with_window(window as u64);
+            let first = indexed.index(messages.len() + 1);
+            for (at, message) in messages.into_iter().enumerate() {
+                if at == first {
+                    tailer(&archive, &index).catch_up().await.unwrap();
+                }
+                archive.add(message);
+            }
+            for (request, offset, limit) in asked {
+                let total = scan(&archive, &request).1;
+                for offset in [offset, total / 2, total.saturating_sub(1), u64::MAX] {
+                    let request = SearchRequest { offset, limit, ..request.clone() };
+                    let page = searcher.search(&request).await.unwrap();
+                    prop_assert_eq!((ids(&page), page.total), scan(&archive, &request), "{:?}", request);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
 #[tokio::test]
 async fn commits_and_batches_in_between_do_no_harm() {
     let world = Arc::new(world().await);
@@ -87,6 +164,10 @@ async fn commits_and_batches_in_between_do_no_harm() {
         let after = world.archive.rows().len() as u64;
         assert!((before..=after).contains(&page.total), "{before} <= {} <= {after}", page.total);
         let expected: Vec<i64> = (1..=page.total as i64).rev().collect();
+        assert_eq!(ids(&page), expected);
+        let deep = SearchRequest { offset: before / 2, limit: 7, ..request("合同") };
+        let page = world.searcher.search(&deep).await.unwrap();
+        let expected: Vec<i64> = (1..=page.total as i64).rev().skip(before as usize / 2).take(7).collect();
         assert_eq!(ids(&page), expected);
         least = before;
     }
@@ -144,7 +225,7 @@ async fn what_cannot_be_answered_is_refused() {
 }
 
 #[tokio::test]
-async fn beyond_the_window_only_what_is_empty_is_answered() {
+async fn beyond_the_window_of_relevance_only_what_is_empty_is_answered() {
     let world = world().await;
     add(&world.archive, &["a"; 5]);
     world.tailer.catch_up().await.unwrap();
@@ -152,10 +233,14 @@ async fn beyond_the_window_only_what_is_empty_is_answered() {
     for (offset, limit, expected) in
         [(0, 3, Some(3)), (2, 1, Some(1)), (5, 1, Some(0)), (u64::MAX, 1, Some(0)), (3, 1, None), (0, 4, None)]
     {
-        let answer = searcher.search(&SearchRequest { offset, limit, ..request("a") }).await;
-        match (answer, expected) {
+        let request = SearchRequest { offset, limit, ..request("a") };
+        let newest = searcher.search(&request).await.unwrap();
+        assert_eq!((ids(&newest), newest.total), scan(&world.archive, &request), "{offset} {limit}");
+        match (searcher.search(&SearchRequest { sort: Sort::Relevance, ..request }).await, expected) {
             (Ok(page), Some(rows)) => assert_eq!((page.rows.len(), page.total), (rows, 5), "{offset} {limit}"),
-            (Err(SearchError::Invalid(text)), None) => assert!(text.contains("first 3 rows"), "{text}"),
+            (Err(SearchError::Invalid(text)), None) => {
+                assert!(text.contains("only the 3 most relevant rows"), "{text}")
+            }
             (answer, _) => panic!("{offset} {limit}: {answer:?}"),
         }
     }

@@ -278,6 +278,61 @@ pub async fn finds_the_first_of_many(fixture: &dyn Fixture) {
     }
 }
 
+/// Of many rows, most of them sent at a few moments, any page in an order of time.
+pub async fn finds_any_of_many(fixture: &dyn Fixture) {
+    // Long runs of one moment, some out of order, and a few from the ends of time.
+    let sent_at = |rev: i64| match rev % 1_999 {
+        0 => i64::MIN + 1 + rev,
+        1 => i64::MAX - rev,
+        2 => rev,
+        _ => (rev / 3_000 - 1) * HOUR + i64::from(rev % 5 == 0) * 3 + i64::from(rev % 7 == 0) * 2 * HOUR,
+    };
+    let all: Vec<FeedRow> = (1..=13_000)
+        .map(|rev: i64| FeedRow {
+            sent_at: sent_at(rev),
+            sender: (rev % 3 == 0).then_some(PersonId(rev / 4_000)),
+            kind: ["text", "image", "text", "part"][(rev / 3 % 4) as usize].into(),
+            labels: words(&["to:all", "to:some"][..1 + (rev % 3 == 0) as usize]),
+            expires_at: (rev % 50 == 0).then_some(rev),
+            ..row(rev, ["", "好", "好吧好吧", "不"][(rev % 4) as usize])
+        })
+        .collect();
+    let index = fixture.open().await;
+    for batch in all.chunks(9_000) {
+        feed(&*index, batch).await;
+    }
+    let at = |rev: i64| Some(Place { sent_at: sent_at(rev), id: 1_000 + rev });
+    let queries = [
+        IndexQuery::default(),
+        IndexQuery { labels: words(&["to:some"]), ..IndexQuery::default() },
+        IndexQuery { except_kinds: words(&["part"]), ..IndexQuery::default() },
+        IndexQuery { kinds: words(&["part", "image"]), sender: Some(PersonId(2)), ..IndexQuery::default() },
+        IndexQuery { since: Some(HOUR), until: Some(3 * HOUR + 2), ..IndexQuery::default() },
+        IndexQuery { unexpired_at: Some(10_000), ..IndexQuery::default() },
+        ask("好"),
+        ask("好吧好"),
+    ];
+    for query in queries {
+        let total = expected(&all, &query).total as usize;
+        for sort in [Sort::Newest, Sort::Oldest] {
+            for beyond in [None, at(7_996)] {
+                for (offset, limit) in [
+                    (3, 2),
+                    (total / 3, 1),
+                    (total / 2, 20),
+                    (total * 2 / 3, 5),
+                    (total - 1, 5),
+                    (total, 5),
+                    (usize::MAX, 5),
+                ] {
+                    let query = IndexQuery { sort, beyond, offset, limit, ..query.clone() };
+                    assert_eq!(find(&*index, &query).await, expected(&all, &query), "{query:?}");
+                }
+            }
+        }
+    }
+}
+
 /// Real questions with known answers; nothing in them is syntax.
 pub async fn takes_queries_literally(fixture: &dyn Fixture) {
     let all = rows(&[

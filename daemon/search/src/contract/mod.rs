@@ -40,7 +40,7 @@ pub trait Fixture: Send + Sync {
 macro_rules! search_index_contract {
     ($fixture:expr) => {
         $crate::search_index_contract!(@ $fixture;
-            begins_empty, survives_a_restart, passes_over_what_it_has, takes_in_empty_texts, filters, orders_and_pages, finds_the_first_of_many,
+            begins_empty, survives_a_restart, passes_over_what_it_has, takes_in_empty_texts, filters, orders_and_pages, finds_the_first_of_many, finds_any_of_many,
             takes_queries_literally, finds_every_substring, agrees_with_a_scan, counts_days, begins_anew,
             rebuilds_beside, tells_of_progress, is_sound_and_can_be_condemned);
     };

@@ -3,6 +3,7 @@
 use super::schema::Fields;
 use crate::fold::covering_pairs;
 use crate::index::{IndexQuery, Sort};
+use std::ops::Range;
 use tantivy::postings::{Postings, SegmentPostings};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocId, DocSet, SegmentReader, TERMINATED, Term};
@@ -135,6 +136,20 @@ impl Candidates {
         let mut count = 0;
         let mut doc = self.seek(0);
         while doc != TERMINATED {
+            count += 1;
+            doc = self.next();
+        }
+        count
+    }
+
+    /// How many there are among these messages, which lie not before the present one.
+    pub fn count_within(&mut self, docs: Range<DocId>) -> u64 {
+        if let ([List { docs: Docs::All { .. }, .. }], []) = (&self.lists[..], &self.except[..]) {
+            return u64::from(docs.end - docs.start);
+        }
+        let mut count = 0;
+        let mut doc = self.seek(docs.start);
+        while doc < docs.end {
             count += 1;
             doc = self.next();
         }

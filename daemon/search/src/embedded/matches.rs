@@ -8,6 +8,7 @@
 //! only those stretches of the segment are looked at whose times may be among the first (see [`Span`]).
 
 use super::candidates::{Candidates, Kinds};
+use super::depth::{Cut, Lies};
 use super::schema::{self, Fields};
 use super::spans::Span;
 use crate::index::{IndexQuery, Sort};
@@ -70,6 +71,38 @@ impl Search<'_> {
                 }
             }
             doc = candidates.next();
+        }
+        Ok(())
+    }
+
+    /// Counts the hits of the segment by the slices of a cut. `spans` are all its stretches.
+    pub fn weigh(&self, spans: &[Span], cut: &mut Cut) -> tantivy::Result<()> {
+        let Some(times) = Times::open(self.segment, self.query)? else { return Ok(()) };
+        let Some(mut candidates) = self.candidates(Kinds::Asked)? else { return Ok(()) };
+        let all_are_hits = times.all_pass() && candidates.are_hits();
+        let ids = values(self.segment.fast_fields().i64(schema::ID)?, 0);
+        for span in spans {
+            match cut.lies(&span.sent) {
+                Lies::Outside => {}
+                Lies::Within(slice) if all_are_hits => {
+                    let hits = candidates.count_within(span.docs.clone());
+                    if hits > 0 {
+                        cut.add_within(slice, &span.sent, hits);
+                    }
+                }
+                Lies::Within(_) | Lies::Across => {
+                    let mut doc = candidates.seek(span.docs.start);
+                    while doc < span.docs.end {
+                        if let Some(sent_at) = times.admit(doc)
+                            && cut.may_hold(sent_at)
+                            && candidates.occurrences().is_some()
+                        {
+                            cut.add_hit(sent_at, ids.get_val(doc));
+                        }
+                        doc = candidates.next();
+                    }
+                }
+            }
         }
         Ok(())
     }

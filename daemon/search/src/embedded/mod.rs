@@ -23,6 +23,7 @@
 //! wrong checksum) is reported as [`IndexError::Corrupt`], upon which the tailer calls `clear`.
 
 mod candidates;
+mod depth;
 mod failure;
 mod generation;
 mod matches;
@@ -32,6 +33,7 @@ mod spans;
 use crate::error::IndexError;
 use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Watermark};
 use crate::rank::Top;
+use crate::searcher::MAX_WINDOW;
 use async_trait::async_trait;
 use generation::Generation;
 use matches::{Search, values};
@@ -46,7 +48,7 @@ use tokio::sync::{Semaphore, watch};
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
-/// Searches that run at once; others wait for their turn. Each may keep twice [`MAX_WINDOW`](crate::MAX_WINDOW) ranks.
+/// Searches that run at once; others wait for their turn. Each keeps at most twice the ranks of a window and a page.
 const CONCURRENT_SEARCHES: usize = 8;
 
 /// How the embedded engine may use the machine.
@@ -59,12 +61,15 @@ pub struct EmbeddedOptions {
     pub memory_per_thread: usize,
     /// Threads that merge segments in the background. One leaves the cores to those who wait.
     pub merge_threads: usize,
+    /// Hits that a search in an order of time keeps besides its page. What is deeper than that is approached by counting, which costs
+    /// time instead of memory.
+    pub window: usize,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads: cores.min(2), memory_per_thread: 64 << 20, merge_threads: 1 }
+        Self { threads: cores.min(2), memory_per_thread: 64 << 20, merge_threads: 1, window: MAX_WINDOW as usize }
     }
 }
 
@@ -212,10 +217,11 @@ impl SearchIndex for EmbeddedIndex {
 
     async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
         let _permit = self.inner.searches.acquire().await.map_err(IndexError::unavailable)?;
-        let query = query.clone();
+        let mut query = query.clone();
         self.blocking(move |inner| {
             let generation = inner.current();
             let view = generation.view();
+            depth::approach(&view, &generation.fields, inner.options.window, &mut query).map_err(failure::classify)?;
             let mut top = Top::new(query.sort, query.beyond, query.window());
             for (segment, spans) in view.segments() {
                 let search = Search { segment, fields: &generation.fields, query: &query };

@@ -83,9 +83,14 @@ pub fn tailer(archive: &Arc<MemoryArchive>, index: &Arc<dyn SearchIndex>) -> Tai
 
 /// Opens the index, waiting for what the one before left running.
 pub async fn open(folder: &Path) -> Arc<dyn SearchIndex> {
+    open_with(folder, &EmbeddedOptions::default()).await
+}
+
+/// The same, with other options than usual.
+pub async fn open_with(folder: &Path, options: &EmbeddedOptions) -> Arc<dyn SearchIndex> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match EmbeddedIndex::open(folder, EmbeddedOptions::default()) {
+        match EmbeddedIndex::open(folder, options.clone()) {
             Ok(index) => return Arc::new(index),
             Err(IndexError::InUse(_)) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(2)).await

@@ -27,8 +27,7 @@ pub async fn answer(state: &ApiState, corp: &str, params: &Params, base_url: &st
         ..SearchQuery::default()
     };
     let found = state.try_call::<ArchiveSearch>(query).await.map_err(|error| match error.code {
-        // The index knows best what can be looked for: a page deeper than it goes, or a keyword it does not take.
-        ErrorCode::Invalid if paging.offset() > 0 => ApiError::paging("page"),
+        // The index knows best what can be looked for.
         ErrorCode::Invalid => ApiError::parameter("keyword"),
         _ => ApiError::of_page(&error),
     })?;
