@@ -214,6 +214,27 @@ async fn the_newest_numbers_of_a_user_hold_the_channels_beside() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_too_large_is_an_error() -> Result<()> {
+    for (version, most) in [(Version::V380, 4), (Version::V383, 4), (Version::Head, 8)] {
+        let rig = Rig::new(version).await?;
+        let mebibyte = "x".repeat(1 << 20);
+        (0..=most)
+            .for_each(|_| drop(rig.standin.say(Say { content: mebibyte.clone(), ..Say::group("alice", "g", "") })));
+        let ask = async |count: i64| {
+            let range = json!({ "conversationID": "sg_g", "begin": 1, "end": count, "num": count });
+            rig.ask("/msg/pull_msg_by_seq", &json!({ "userID": "alice", "seqRanges": [range] })).await
+        };
+        ensure!(ask(most + 1).await?["errCode"] == 8 && ask(most).await?["errCode"] == 0, "{version:?}");
+        let page = json!({ "pageNumber": 1, "showNumber": most + 1 });
+        let search = rig.ask("/msg/search_msg", &json!({ "recvID": "g", "pagination": page })).await?;
+        ensure!(search["errCode"] == 8, "{version:?}");
+        rig.standin.set(|switches| switches.max_answer = Some(1 << 20));
+        ensure!(ask(2).await?["errCode"] == 8 && ask(1).await?["errCode"] == 0, "{version:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_was_restored_gives_other_ids() -> Result<()> {
     let rig = Rig::new(Version::Head).await?;
     rig.chat(3);

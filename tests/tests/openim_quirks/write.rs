@@ -153,7 +153,8 @@ async fn deleting_is_for_oneself_or_for_all() -> Result<()> {
         };
         rig.data("/msg/delete_msgs", &delete(1, false)).await?;
         let row = &rig.pulled("alice", &chat, (1, 1), 1).await?[0];
-        ensure!(row["content"] == "" && row["status"] == 4 && row["serverMsgID"] != "", "emptied: {row}");
+        let empty = if version == Version::Head { json!("") } else { Value::Null };
+        ensure!(row["content"] == empty && row["status"] == 4 && row["serverMsgID"] != "", "emptied: {row}");
         ensure!(content(&rig.pulled("bob", &chat, (1, 1), 1).await?[0])?["content"] == "one", "his is whole");
         rig.data("/msg/delete_msgs", &delete(2, true)).await?;
         ensure!(rig.pulled("bob", &chat, (2, 2), 1).await?[0]["serverMsgID"] == "", "gone for all");

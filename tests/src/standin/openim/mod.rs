@@ -7,6 +7,7 @@
 //!   placeholders. 3.8.0 cuts nothing off: there are placeholders, and nothing at all for a range that touches a document
 //!   (100 numbers) that is gone.
 //! * The placeholders of 3.8.0 have status 0, and its rows come in no order.
+//! * An answer whose messages are larger than 4 MiB (HEAD: 8) is an error, code 8.
 //! * The event of a revoke is in the channel beside the pair of who revoked and who received, which need not be the
 //!   conversation's own: an admin's revoke of a single chat is not beside that chat.
 
@@ -37,6 +38,7 @@ use std::{
 };
 use store::{Group, Store, User};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use wire::Refused;
 
 /// The servers that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +69,8 @@ pub struct Switches {
     /// HEAD: requests an admin's token still serves after a newer one took its place; the real server gives it 5 minutes.
     pub ousted_requests: u32,
     pub arrival: Arrival,
+    /// Largest content, in bytes, of all messages of an answer; without it as the version has it: more is an error.
+    pub max_answer: Option<usize>,
     /// Where webhooks go: the command becomes the last segment of the path.
     pub webhook: Option<String>,
     /// Sends ask the webhook first.
@@ -117,6 +121,7 @@ impl Default for Switches {
             token_seconds: 90 * 24 * 60 * 60,
             ousted_requests: 100,
             arrival: Arrival::AtOnce,
+            max_answer: None,
             webhook: None,
             before_hooks: false,
             save_hooks: false,
@@ -329,6 +334,17 @@ impl Drop for OpenimStandin {
 }
 
 impl Held {
+    /// The error, if messages of so many bytes do not fit into an answer between services.
+    fn check_size(&self, version: Version, size: usize) -> Result<(), Refused> {
+        let standard = if version == Version::Head { 8 << 20 } else { 4 << 20 };
+        match self.switches.max_answer.unwrap_or(standard) {
+            most if size > most => {
+                Err(Refused::new(8, &format!("grpc: received message larger than max ({size} vs. {most})"), ""))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn is_admin(&self, user: &str) -> bool {
         self.switches.admins.iter().any(|admin| admin == user)
     }

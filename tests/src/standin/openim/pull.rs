@@ -75,7 +75,7 @@ pub(super) fn pull(state: &mut Held, question: &Question<'_>) -> Answer {
         question.caller.access(&user)?;
     }
     let (order, ranges): (i32, Vec<Value>) = (field(&question.body, "order")?, field(&question.body, "seqRanges")?);
-    let (mut chats, mut twins) = (Map::new(), Map::new());
+    let (mut chats, mut twins, mut size) = (Map::new(), Map::new(), 0);
     for range in &ranges {
         let id: String = field(range, "conversationID")?;
         let (begin, end, num): (i64, i64, i64) = (field(range, "begin")?, field(range, "end")?, field(range, "num")?);
@@ -99,6 +99,8 @@ pub(super) fn pull(state: &mut Held, question: &Question<'_>) -> Answer {
         if seqs.is_empty() {
             continue;
         }
+        let contents = seqs.iter().filter_map(|seq| conversation.readable(*seq));
+        size += contents.map(|row| row.said.content.len()).sum::<usize>();
         let rows: Vec<_> = seqs.into_iter().map(|seq| conversation.pulled(seq, &user, question.version)).collect();
         let is_end = if order == 0 { max <= end } else { begin <= min };
         let pulled = json!({ "Msgs": rows, "isEnd": is_end, "endSeq": 0 });
@@ -108,6 +110,7 @@ pub(super) fn pull(state: &mut Held, question: &Question<'_>) -> Answer {
             chats.insert(id, pulled)
         };
     }
+    state.check_size(question.version, size)?;
     let mut answer = json!({});
     put_map(&mut answer, "msgs", chats, question.version);
     put_map(&mut answer, "notificationMsgs", twins, question.version);
@@ -129,6 +132,10 @@ impl Conversation {
                 }
             }
         };
+        // Between services what is empty is nothing.
+        if pulled["content"] == "" && version < Version::Head {
+            pulled["content"] = Value::Null;
+        }
         if pulled["options"].as_object().is_none_or(Map::is_empty) && version == Version::Head {
             pulled.as_object_mut().map(|fields| fields.shift_remove("options"));
         }

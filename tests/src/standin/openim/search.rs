@@ -128,6 +128,7 @@ pub(super) fn search(state: &mut Held, question: &Question<'_>) -> Answer {
             break;
         }
     }
+    state.check_size(question.version, found.iter().flatten().map(|row| row.said.content.len()).sum())?;
     let mut logs = Vec::new();
     for row in found {
         let log = row.and_then(|row| log(state, row));
