@@ -19,6 +19,11 @@ const AT: Micros = 1_775_700_000_000_000;
 
 /// A row in a group, with this content.
 fn row(id: i64, content: &str) -> MessageView {
+    said(id, content, "")
+}
+
+/// The same, with more from its sender.
+fn said(id: i64, content: &str, ex: &str) -> MessageView {
     use stele_openim::message::MsgData;
     let message = MsgData {
         send_id: "u_1001".into(),
@@ -33,6 +38,7 @@ fn row(id: i64, content: &str) -> MessageView {
         send_time: AT / 1000 + id,
         create_time: AT / 1000 - 200,
         status: 2,
+        ex: ex.into(),
         ..MsgData::default()
     };
     MessageView {
@@ -231,4 +237,60 @@ async fn failures_of_the_archive_are_told_without_its_reasons() {
     let told = "keyword cannot be searched for: the text is odd";
     assert_eq!(site(&mock).refused(SEARCH, &json!({ "keyword": "x" })).await, (1001, told.to_owned()));
     assert_eq!(site(&mock).refused(SEARCH, &json!({})).await, (500, "the archive failed".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_not_told_where_it_is_hidden() {
+    let message =
+        MessageView { text: "a secret".into(), highlights: vec![(2, 8)], ..said(1, "a secret", "more of it") };
+    let taken = MessageView { revoked_at: Some(AT), revoked_by: Some("u_1001".into()), ..message.clone() };
+    let mock = archive(vec![MessageView { id: 2, ..message }, taken], 1000);
+    let told = async |settings: Value| {
+        let site = Site::over(settings, Arc::default(), mock.clone());
+        let found = site.ask(SEARCH, &json!({ "keyword": "secret" })).await;
+        let hits = found["chatLogs"].as_array().unwrap().iter();
+        let told = |hit: &Value| {
+            let log = &hit["chatLog"];
+            json!([hit["isRevoked"], log["content"], log["ex"], log["contentType"], hit["highlight"]])
+        };
+        hits.map(told).collect::<Vec<_>>()
+    };
+    let said = |revoked| json!([revoked, "a secret", "more of it", 101, "a <em>secret</em>"]);
+    assert_eq!(told(json!({})).await, [said(false), said(true)]);
+    assert_eq!(told(json!({ "revoked": "hidden" })).await, [said(false), json!([true, "{}", "", 101, ""])]);
+}
+
+#[tokio::test]
+async fn more_than_can_be_told_are_told_as_the_most() {
+    let mock = MockHost::new().on::<ArchiveSearch>(|_| Ok(MessagePage { rows: Vec::new(), total: 1 << 31 }));
+    assert_eq!(site(&mock).ask(SEARCH, &json!({})).await, json!({ "chatLogsNum": i32::MAX, "chatLogs": [] }));
+}
+
+/// Two large answers wait for the archive for ever, and hold what room there is.
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_waits_for_its_turn_but_not_for_ever() {
+    let large = row(1, &"x".repeat(2 << 20));
+    let mock = MockHost::new().on_async::<ArchiveSearch, _>(move |query| {
+        let large = large.clone();
+        async move {
+            match query.beyond {
+                None if query.limit == 1 => Ok(MessagePage { rows: vec![large], total: 2 }),
+                None => Err(Error::new(ErrorCode::TooLarge, "as the test wants it")),
+                Some(_) => std::future::pending().await,
+            }
+        }
+    });
+    let mock = mock.on::<ConversationGetMany>(|_| Ok(Conversations::default()));
+    let site = Arc::new(site(&mock));
+    let ask = |shown: u32| json!({ "pagination": { "showNumber": shown } });
+    assert_eq!(ids(&site.ask(SEARCH, &ask(1)).await), ["s1"]);
+    for _ in 0..2 {
+        let (site, ask) = (Arc::clone(&site), ask(2));
+        tokio::spawn(async move { site.post(SEARCH, &ask).await });
+    }
+    while mock.requests::<ArchiveSearch>().iter().filter(|query| query.beyond.is_some()).count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let told = "too much is asked at once, try again";
+    assert_eq!(site.refused(SEARCH, &ask(1)).await, (500, told.to_owned()));
 }
