@@ -6,6 +6,7 @@ mod commit;
 pub mod config;
 pub mod content;
 pub mod ids;
+mod json;
 pub mod message;
 mod plugin;
 pub mod token;

@@ -3,6 +3,7 @@
 
 use crate::content;
 use crate::ids;
+use crate::json;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -84,7 +85,8 @@ impl MsgData {
     /// Reads one of either shape; `None` for what is no JSON object. What is missing, `null` or of an odd type is as if it were
     /// empty, so that no message is lost for it.
     pub fn read(body: &[u8]) -> Option<Self> {
-        let fields = Fields(serde_json::from_slice(body).ok()?);
+        let Ok(Value::Object(fields)) = json::read(body) else { return None };
+        let fields = Fields(fields);
         let mut message = Self {
             send_id: fields.text("sendID"),
             recv_id: fields.text("recvID"),

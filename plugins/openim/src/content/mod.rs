@@ -7,6 +7,7 @@ mod leaves;
 mod markdown;
 mod notices;
 
+use crate::json;
 use serde_json::Value;
 
 /// How many messages, or JSON texts, may be within each other; what is deeper is not read.
@@ -33,7 +34,7 @@ const EVERYBODY: &str = "AtAllTag";
 
 /// What search sees of a content.
 pub fn readable(content_type: i32, content: &str) -> String {
-    let lines = match serde_json::from_str(content) {
+    let lines = match json::read(content.as_bytes()) {
         Ok(value @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => read(content_type, &value, 0),
         _ if content.is_empty() || is_silent(content_type) => Vec::new(),
         _ => vec![content.to_owned()],
@@ -49,7 +50,7 @@ fn is_silent(content_type: i32) -> bool {
 /// JSON of an object or a list.
 fn parsed(text: &str) -> Option<Value> {
     let is_json = text.trim_start().starts_with(['{', '[']);
-    is_json.then(|| serde_json::from_str(text).ok()).flatten()
+    is_json.then(|| json::read(text.as_bytes()).ok()).flatten()
 }
 
 /// The lines of a content: by its type, or else all its texts.

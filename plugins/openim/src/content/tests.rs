@@ -130,6 +130,7 @@ fn what_is_no_json_is_a_text() {
     for text in ["hello", "{", "7", "[broken", "你好"] {
         assert_eq!(readable(101, text), text);
     }
+    assert_eq!(readable(101, r#"{"content":"cut \ud83d"}"#), "cut \u{fffd}");
     assert_eq!((readable(101, ""), readable(101, "\"x\"")), (String::new(), "x".to_owned()));
 }
 
