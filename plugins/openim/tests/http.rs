@@ -5,6 +5,8 @@ mod support;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use stele_openim::Openim;
+use stele_openim::api::router::ENDPOINTS;
+use stele_openim::token::Tokens;
 use stele_plugin_api::Plugin;
 use stele_plugin_api::testing::MockHost;
 use support::{NOW, SECRET, Site, body, header, request};
@@ -41,6 +43,51 @@ async fn paths_and_methods() {
     let (status, said, content_type) = answer("POST", "/auth/parse%5Ftoken?x=1").await;
     let expected = r#"{"errCode":1001,"errMsg":"ArgsError","errDlt":"header must have operationID"}"#;
     assert_eq!((status, said.as_str(), content_type.as_str()), (200, expected, "application/json"));
+}
+
+/// Headers and body of a request, and the three parts of the error it gets.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, [&'c str; 3]);
+
+#[tokio::test]
+async fn who_calls_is_looked_at_before_what_is_asked() {
+    let site = Site::new(json!({}));
+    let token = |secret: &str, user_id: &str, at: i64| {
+        let config = json!({ "secret": secret });
+        Tokens::of(&serde_json::from_value(config).unwrap()).issue(user_id, at).unwrap()
+    };
+    let (other, old) = (token("another secret", "imAdmin", NOW), token(SECRET, "imAdmin", NOW - 90 * DAY));
+    let user = token(SECRET, "u_1", NOW);
+    let cases: [Case<'_>; 11] = [
+        (&[], "", ["1001", "ArgsError", "header must have operationID"]),
+        (&[("operationid", ""), ("token", &site.token)], "", ["1001", "ArgsError", "header must have operationID"]),
+        (&[("operationid", "op")], "", ["1001", "ArgsError", "header must have token"]),
+        (&[("operationid", "op"), ("token", "")], "", ["1001", "ArgsError", "header must have token"]),
+        (&[("operationid", "op"), ("authorization", &site.token)], "", ["1001", "ArgsError", "header must have token"]),
+        (&[("operationid", "op"), ("token", "x")], "", ["1503", "TokenMalformedError", ""]),
+        (&[("operationid", "op"), ("token", &other)], "", ["1505", "signature is invalid", ""]),
+        (&[("operationid", "op"), ("token", &old)], "", ["1501", "TokenExpiredError", ""]),
+        (&[("operationid", "op"), ("token", &user)], "", ["1002", "NoPermissionError", "user u_1 is not admin userID"]),
+        (&[("operationid", "op"), ("token", &site.token)], "", ["1001", "ArgsError", "the body is empty"]),
+        (
+            &[("operationid", "op"), ("token", &site.token)],
+            "[]",
+            ["1001", "ArgsError", "the body has to be a JSON object"],
+        ),
+    ];
+    let guarded: Vec<_> = ENDPOINTS.iter().filter(|endpoint| !endpoint.open).map(|endpoint| endpoint.path).collect();
+    assert!(guarded.contains(&"/msg/search_msg") && guarded.contains(&"/msg/send_msg"), "{guarded:?}");
+    for path in guarded {
+        for (headers, sent, [code, msg, dlt]) in &cases {
+            let reply = site.send(request("POST", path, headers, sent)).await;
+            let expected = format!(r#"{{"errCode":{code},"errMsg":"{msg}","errDlt":"{dlt}"}}"#);
+            assert_eq!(
+                (reply.status, String::from_utf8_lossy(&reply.body).as_ref()),
+                (200, expected.as_str()),
+                "{path}"
+            );
+        }
+    }
+    assert!(site.stored().messages.is_empty());
 }
 
 #[tokio::test]

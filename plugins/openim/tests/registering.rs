@@ -58,7 +58,8 @@ async fn groups_are_told_of_once() {
     let expected = json!({
         "groupID": "team", "groupName": "Ops", "notification": "", "introduction": "", "faceURL": "http://x/g.png",
         "ownerUserID": "u_1", "createTime": NOW / 1000, "memberCount": 4, "ex": "", "status": 0, "creatorUserID": "u_1",
-        "groupType": 2,
+        "groupType": 2, "needVerification": 0, "lookMemberInfo": 0, "applyMemberFriend": 0, "notificationUpdateTime": 0,
+        "notificationUserID": "",
     });
     assert_eq!(created, json!({ "groupInfo": expected }));
     let known = site.stored().conversations["sg_team"].clone();

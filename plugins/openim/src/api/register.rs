@@ -90,7 +90,8 @@ impl Api {
         let created = json!({
             "groupID": group_id, "groupName": name, "notification": notification, "introduction": introduction,
             "faceURL": face_url, "ownerUserID": owner, "createTime": self.now().div_euclid(1000), "memberCount": count, "ex": ex,
-            "status": 0, "creatorUserID": owner, "groupType": group_type,
+            "status": 0, "creatorUserID": owner, "groupType": group_type, "needVerification": 0, "lookMemberInfo": 0,
+            "applyMemberFriend": 0, "notificationUpdateTime": 0, "notificationUserID": "",
         });
         Ok(answer::data(&json!({ "groupInfo": created })))
     }
