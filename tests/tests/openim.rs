@@ -182,3 +182,22 @@ async fn a_walk_gets_everything_once_whatever_arrives() -> Result<()> {
     report.finish(&scene.site.log_tail());
     scene.stop().await
 }
+
+/// A cursor is a place, and no memory of the daemon's; pages that were read before it ended are counted from the beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_outlives_the_daemon() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    scene.api.register(&["ann", "bob"]).await?;
+    let sent = scene.send_all((0..20).map(|index| text("ann", "bob", NOON + index)).collect()).await?;
+    let expected: Vec<_> = sent.iter().map(|sent| &*sent.server_msg_id).collect();
+    let page = |number: u32| json!({ "pagination": { "pageNumber": number, "showNumber": 10 } });
+    let begun = scene.api.search(&json!({ "cursor": "", "pagination": { "showNumber": 10 } })).await?;
+    let first = scene.api.search(&page(1)).await?;
+    ensure!(begun.ids() == expected[..10] && first.ids() == expected[..10], "{begun:?} {first:?}");
+    scene.daemon.kill().await?;
+    scene.daemon = scene.site.start().await?;
+    let rest = scene.api.search(&json!({ "cursor": begun.next_cursor, "pagination": { "showNumber": 10 } })).await?;
+    let second = scene.api.search(&page(2)).await?;
+    ensure!(rest.ids() == expected[10..] && second.ids() == expected[10..], "{rest:?} {second:?}");
+    scene.stop().await
+}
