@@ -10,8 +10,8 @@ RELEASE := target/release
 .DEFAULT_GOAL := build
 .PHONY: demo demo-check build test lint doc bench size live sends channels install clean
 
-# Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with two chat APIs
-# beside it on :8088 and :5001.
+# Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with three chat APIs
+# beside it on :8088, :5001 and :10002.
 demo: build
 	$(RELEASE)/steled demo
 

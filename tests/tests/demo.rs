@@ -1,11 +1,13 @@
 //! `steled demo`: the main job with built-in data, as a new user runs it.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Stdio;
 use stele_tests::{
     live::{Call, Carrier, Listener},
+    openim,
     places::{plugin, program},
+    skip::skip,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -17,10 +19,11 @@ fn demo(arguments: &[&str]) -> Result<Command> {
     plugin("wecom")?;
     plugin("gateway")?;
     plugin("wukongim")?;
+    plugin("openim")?;
     let mut command = Command::new(program("steled")?);
     let messages = MESSAGES.to_string();
     let free = "127.0.0.1:0";
-    command.args(["demo", "--messages", &messages, "--admin", free, "--live", free, "--im", free]);
+    command.args(["demo", "--messages", &messages, "--admin", free, "--live", free, "--im", free, "--openim", free]);
     command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
@@ -66,7 +69,7 @@ async fn an_address_that_is_taken_ends_it() -> Result<()> {
 async fn what_it_says_to_try_works() -> Result<()> {
     let mut running = demo(&["--listen", "127.0.0.1:0"])?.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut lines = BufReader::new(running.stdout.take().context("it prints")?).lines();
-    let mut to_try = Vec::new();
+    let (mut to_try, mut script, mut is_script) = (Vec::new(), String::new(), false);
     let mut is_served = false;
     while let Some(line) = lines.next_line().await? {
         is_served = line.starts_with("serving on http://");
@@ -74,6 +77,13 @@ async fn what_it_says_to_try_works() -> Result<()> {
             break;
         }
         to_try.extend(line.starts_with("curl ").then(|| Try::of(&line)));
+        // A script is what is quoted behind this line.
+        match line.as_str() {
+            "node -e '" => is_script = true,
+            "'" => is_script = false,
+            line if is_script => script.extend([line, "\n"]),
+            _ => {}
+        }
     }
     ensure!(is_served, "it never said that it serves");
     let signed: Vec<&Try> = to_try.iter().filter(|to_try| to_try.path.contains("signature=")).collect();
@@ -113,7 +123,39 @@ async fn what_it_says_to_try_works() -> Result<()> {
     ensure!(team["messages"].as_array().is_some_and(|messages| messages.len() == 5), "{team}");
     let search = of_its.iter().find(|to_try| to_try.path.contains("?payload=")).context("a search")?.reply().await?;
     ensure!(search["total"].as_u64() >= Some(1) && search["data"][0]["channel_id"] == "team", "{search}");
+    // OpenIM's message search: the example of its document finds something, and so do the others.
+    let gets_token = to_try.iter().find(|to_try| to_try.path == "/auth/get_admin_token").context("a token")?;
+    let of_its: Vec<&Try> = to_try.iter().filter(|to_try| to_try.address == gets_token.address).collect();
+    let searches: Vec<&&Try> = of_its.iter().filter(|to_try| to_try.path == "/msg/search_msg").collect();
+    ensure!(searches.len() == 2, "{of_its:?}");
+    let token = gets_token.reply().await?["data"]["token"].take();
+    let api = openim::Api::new(&gets_token.address, token.as_str().context("a token")?);
+    let found = api.search(&json!({ "recvID": "group_001", "sessionType": 3, "sendTime": "2026-04-09" })).await?;
+    ensure!(found.chat_logs_num == 26 && found.chat_logs.len() == 20, "{found:?}");
+    documented(&script, found.chat_logs_num).await?;
+    let page = searches[0].reply().await?["data"].take();
+    let first = &page["chatLogs"][0]["chatLog"];
+    ensure!(page["chatLogs"].as_array().is_some_and(|page| page.len() == 5), "{page}");
+    ensure!(first["groupName"] == "产品讨论组" && first["senderNickname"] == "陈雨桐", "{page}");
+    let sends = of_its.iter().find(|to_try| to_try.path == "/msg/send_msg").context("a line that sends")?;
+    let sent = sends.reply().await?["data"].take();
+    let search = searches[1].reply().await?["data"].take();
+    let [newest, before] = [0, 1].map(|index| &search["chatLogs"][index]);
+    ensure!(newest["chatLog"]["serverMsgID"] == sent["serverMsgID"], "{sent} {search}");
+    ensure!(before["highlight"] == "下午三点讨论&lt;新版&gt;<em>产品介绍</em>", "{search}");
     running.kill().await?;
+    Ok(())
+}
+
+/// Runs the script of a document, which is to find so many messages.
+async fn documented(script: &str, messages: i32) -> Result<()> {
+    let Ok(output) = Command::new("node").args(["-e", script]).stdin(Stdio::null()).output().await else {
+        skip("the example of OpenIM's document", "node cannot be run");
+        return Ok(());
+    };
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    ensure!(printed.contains("errCode: 0") && printed.contains(&format!("chatLogsNum: {messages},")), "{printed}");
     Ok(())
 }
 
@@ -122,7 +164,7 @@ async fn what_it_says_to_try_works() -> Result<()> {
 struct Try {
     address: String,
     path: String,
-    authorization: Option<String>,
+    headers: Vec<(String, String)>,
     body: Option<String>,
 }
 
@@ -130,14 +172,16 @@ impl Try {
     fn of(line: &str) -> Self {
         // What is quoted is every second part.
         let parts: Vec<&str> = line.split('\'').collect();
-        let after = |option: &str| {
-            let place = parts.iter().step_by(2).position(|part| part.trim_end().ends_with(option))?;
-            parts.get(place * 2 + 1).map(|value| (*value).to_owned())
+        let after = |option: &str| -> Vec<&str> {
+            let options = parts.chunks_exact(2).filter(|pair| pair[0].trim_end().ends_with(option));
+            options.map(|pair| pair[1]).collect()
         };
         let url = parts.iter().skip(1).step_by(2).find_map(|part| part.strip_prefix("http://")).unwrap_or_default();
         let (address, path) = url.split_once('/').unwrap_or_default();
-        let authorization = after("-H").and_then(|header| Some(header.strip_prefix("Authorization: ")?.to_owned()));
-        Self { address: address.to_owned(), path: format!("/{path}"), authorization, body: after("-d") }
+        let headers = after("-H").into_iter().filter_map(|header| header.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let body = after("-d").first().map(|body| (*body).to_owned());
+        Self { address: address.to_owned(), path: format!("/{path}"), headers, body }
     }
 
     async fn reply(&self) -> Result<Value> {
@@ -146,8 +190,8 @@ impl Try {
             Some(body) => http.post(url).body(body.clone()),
             None => http.get(url),
         };
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
         Ok(request.send().await?.json().await?)
     }

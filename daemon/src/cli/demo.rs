@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Where WuKongIM's message API listens
     #[arg(long, default_value = "127.0.0.1:5001")]
     im: SocketAddr,
+    /// Where OpenIM's message search listens
+    #[arg(long, default_value = "127.0.0.1:10002")]
+    openim: SocketAddr,
     /// Where the daemon's own API listens
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: SocketAddr,
@@ -58,6 +61,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         is_free("--listen", arguments.listen)?;
         is_free("--live", arguments.live)?;
         is_free("--im", arguments.im)?;
+        is_free("--openim", arguments.openim)?;
         is_free("--admin", arguments.admin)?;
     }
     let throw_away = tempfile::Builder::new().prefix("stele-demo-").tempdir()?;
@@ -198,6 +202,7 @@ impl Kit {
             .args(["--listen", &arguments.listen.to_string()])
             .args(["--live", &arguments.live.to_string()])
             .args(["--im", &arguments.im.to_string()])
+            .args(["--openim", &arguments.openim.to_string()])
             .args(["--admin", &arguments.admin.to_string()])
             .arg("--serve-directory")
             .stdin(Stdio::piped())

@@ -1,5 +1,5 @@
-//! What `steled demo` shows: a generated corp behind the stub of the vendor's library, a gateway people talk over, and
-//! WuKongIM's message API.
+//! What `steled demo` shows: a generated corp behind the stub of the vendor's library, a gateway people talk over,
+//! WuKongIM's message API, and OpenIM's message search.
 //!
 //! Writes to `--out`: the corp's upstream folder and `steled.toml`. With `--serve-directory` it then serves the corp's
 //! directory (names, avatars, groups): it prints one line with the address and runs until its standard input is closed. Called
@@ -19,6 +19,7 @@ use stele_tests::{
     client::{Style, hmac_hex, signed_path},
     corp::{CorpFolder, CorpSpec, Directory, TOPICS, sentence},
     gateway::{self, Gateway},
+    openim::{self, Openim},
     settings::{API_KEY, Settings},
     standin::DirectoryStandin,
     wukongim::{self, Wukongim, encoded},
@@ -43,6 +44,9 @@ struct Arguments {
     /// Where the daemon shall answer clients of WuKongIM's message API.
     #[arg(long, default_value = "127.0.0.1:5001")]
     im: String,
+    /// Where the daemon shall answer clients of OpenIM's message search.
+    #[arg(long, default_value = "127.0.0.1:10002")]
+    openim: String,
     /// Where the daemon's own API shall be.
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: String,
@@ -63,18 +67,21 @@ const PORT: &str = "directory.port";
 /// The instances beside that of the corp.
 const GATEWAY: &str = "gateway";
 const IM: &str = "im";
+const OPENIM: &str = "openim";
 /// Where a room of the gateway is written down.
 const ROOM: &str = "gateway.room";
 /// Where the token of WuKongIM's message API is written down.
 const TOKEN: &str = "im.token";
+/// Where the secret of OpenIM's message search is written down.
+const SECRET: &str = "openim.secret";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.fill {
-        let to_try =
-            [examples(served(&arguments, "wecom")?), talk(&arguments).await?, send(&arguments).await?].join("\n");
-        print!("{to_try}");
+        let corp = examples(served(&arguments, "wecom")?);
+        let to_try = [corp, talk(&arguments).await?, send(&arguments).await?, search(&arguments).await?];
+        print!("{}", to_try.join("\n"));
         return Ok(());
     }
     let written = arguments.out.join(PORT);
@@ -116,7 +123,10 @@ fn write(arguments: &Arguments, api_base: &str) -> Result<()> {
     let (name, listen, token) = (IM.into(), arguments.im.clone(), random());
     fs::write(arguments.out.join(TOKEN), &token)?;
     let im = Wukongim { name, listen, instance: String::new(), config: format!("token = \"{token}\"") };
-    settings.sections = [gateway.toml(), im.toml()].concat();
+    let (name, listen, secret) = (OPENIM.into(), arguments.openim.clone(), random());
+    fs::write(arguments.out.join(SECRET), &secret)?;
+    let openim = Openim { name, listen, secret, instance: String::new(), config: String::new() };
+    settings.sections = [gateway.toml(), im.toml(), openim.toml()].concat();
     fs::write(arguments.out.join(CONFIG), settings.toml())?;
     Ok(())
 }
@@ -184,7 +194,7 @@ async fn talk(arguments: &Arguments) -> Result<String> {
 /// Channels of WuKongIM: type, id, who talks there, what about, and how much.
 const CHANNELS: [(u8, &str, &[&str], usize, usize); 3] =
     [(1, "bob", &["alice"], 0, 8), (1, "alice", &["bob"], 0, 7), (2, "team", &["alice", "bob", "carol"], 6, 30)];
-/// What the team is found by.
+/// What the team, and OpenIM's group, is found by.
 const FOUND: &str = "产品介绍";
 
 /// Has people send messages, unless they have; returns what to try.
@@ -218,6 +228,63 @@ async fn send(arguments: &Arguments) -> Result<String> {
         post("what they have written", "/channel/messagesync", page("bob", "alice", 1)),
         post("what the team has written", "/channel/messagesync", page("carol", "team", 2)),
         format!("# where {FOUND} is mentioned\ncurl -H 'Authorization: Bearer {token}' '{base}/cluster/messages?payload={found}'\n"),
+    ]
+    .join("\n"))
+}
+
+/// The example of OpenIM's document, as it is printed there: what it asks for is there.
+const EXAMPLE: &str = include_str!("../../data/contract-002-sample.js");
+/// The group it asks for, and the beginning of the day, 2026-04-09, in milliseconds.
+const GROUP: &str = "group_001";
+const DAY: i64 = 1_775_692_800_000;
+/// Who talks there.
+const PEOPLE: [(&str, &str); 3] = [("u_1001", "王芳"), ("u_1002", "李建国"), ("u_1003", "陈雨桐")];
+/// How many hours after that day's beginning they do, what about, and how much, a minute for each.
+const TALKS: [(i64, usize, usize); 4] = [(-15, 2, 8), (2, 0, 12), (7, 5, 14), (27, 1, 9)];
+
+/// Has people of OpenIM talk, unless they have; returns what to try.
+async fn search(arguments: &Arguments) -> Result<String> {
+    let address = served(arguments, OPENIM)?;
+    let secret = fs::read_to_string(arguments.out.join(SECRET))?;
+    let (api, base) = (openim::Api::admitted(address, &secret, openim::ADMIN).await?, format!("http://{address}"));
+    let text = |from: &str, text: &str| {
+        let content = json!({ "content": text });
+        json!({ "sendID": from, "groupID": GROUP, "sessionType": 3, "contentType": 101, "content": content })
+    };
+    if api.search(&json!({ "recvID": GROUP })).await?.chat_logs_num == 0 {
+        let users = PEOPLE.map(|(user, name)| json!({ "userID": user, "nickname": name }));
+        api.done("/user/user_register", &json!({ "users": users })).await?;
+        let [owner, others @ ..] = PEOPLE.map(|(user, _)| user);
+        let info = json!({ "groupID": GROUP, "groupName": "产品讨论组", "groupType": 2 });
+        let group = json!({ "ownerUserID": owner, "memberUserIDs": others, "groupInfo": info });
+        api.done("/group/create_group", &group).await?;
+        let mut rng = rand::rng();
+        for (hours, topic, messages) in TALKS {
+            for index in 0..messages {
+                let mut message = text(PEOPLE[index % PEOPLE.len()].0, &sentence(TOPICS[topic], &mut rng));
+                message["sendTime"] = json!(DAY + hours * 3_600_000 + i64::try_from(index)? * 60_000);
+                api.send(&message).await?;
+            }
+        }
+        api.send(&text(PEOPLE[2].0, &format!("下午三点讨论<新版>{FOUND}"))).await?;
+    }
+    let post = |title: &str, headers: &str, path: &str, body: Value| {
+        format!("# {title}\ncurl -H 'operationID: demo'{headers} -d '{body}' '{base}{path}'\n")
+    };
+    let token = format!(" -H 'token: {}'", api.token);
+    let page = json!({ "recvID": GROUP, "sessionType": 3, "pagination": { "pageNumber": 2, "showNumber": 5 } });
+    let example = EXAMPLE.replace("http://localhost:10002", &base).replace("<your-token>", &api.token);
+    Ok([
+        format!("# OpenIM's message search: the example of its document, for Node\nnode -e '\n{example}'\n"),
+        post("a token of the admin", "", "/auth/get_admin_token", json!({ "secret": secret, "userID": openim::ADMIN })),
+        post("the second page of a group", &token, "/msg/search_msg", page),
+        post(
+            &format!("where {FOUND} is mentioned, the latest first, with what was hit marked"),
+            &token,
+            "/msg/search_msg",
+            json!({ "keyword": FOUND, "order": "desc" }),
+        ),
+        post("a message to the group", &token, "/msg/send_msg", text(PEOPLE[1].0, &format!("{FOUND}我看过了"))),
     ]
     .join("\n"))
 }

@@ -113,6 +113,14 @@ impl Api {
         Self { address: address.into(), token: token.into(), http: http() }
     }
 
+    /// The same with a token that is asked for, by somebody who knows the secret.
+    pub async fn admitted(address: &str, secret: &str, user: &str) -> Result<Self> {
+        let body = json!({ "secret": secret, "userID": user });
+        let reply = Self::new(address, "").post("/auth/get_admin_token", body.to_string()).await?;
+        let token = reply.read::<Value>()?["token"].as_str().context("a token")?.to_owned();
+        Ok(Self::new(address, &token))
+    }
+
     /// Any request.
     pub async fn request(
         &self,
@@ -160,7 +168,8 @@ impl Api {
         self.done("/group/create_group", &body).await
     }
 
-    async fn done(&self, path: &str, body: &Value) -> Result<()> {
+    /// A call that is answered with no more than that it is done, or with what does not matter.
+    pub async fn done(&self, path: &str, body: &Value) -> Result<()> {
         let reply = self.post(path, body.to_string()).await?;
         let answer: Value = serde_json::from_str(&reply.text).with_context(|| reply.text.clone())?;
         ensure!(reply.status == 200 && answer["errCode"] == 0, "{path}: {} {}", reply.status, reply.text);

@@ -22,6 +22,8 @@ pub struct Openim {
     pub name: String,
     /// Address of its listener.
     pub listen: String,
+    /// What tokens are signed with.
+    pub secret: String,
     /// More of `[[instance]]`.
     pub instance: String,
     /// `[instance.config]` beside the secret.
@@ -31,22 +33,22 @@ pub struct Openim {
 impl Openim {
     /// One at a free address, without a limit of requests.
     pub fn new(name: &str, config: &str) -> Result<Self> {
-        let (name, config) = (name.to_owned(), config.to_owned());
-        Ok(Self { name, listen: free_address()?, instance: "rate_limit = 0".into(), config })
+        let (name, secret, config) = (name.to_owned(), SECRET.to_owned(), config.to_owned());
+        Ok(Self { name, listen: free_address()?, secret, instance: "rate_limit = 0".into(), config })
     }
 
     /// Its section of the configuration.
     pub fn toml(&self) -> String {
-        let Self { name, listen, instance, config } = self;
+        let Self { name, listen, secret, instance, config } = self;
         format!(
             "[[instance]]\nname = \"{name}\"\nplugin = \"openim\"\nlisten = \"{listen}\"\n{instance}\n\
-             [instance.config]\nsecret = \"{SECRET}\"\n{config}\n"
+             [instance.config]\nsecret = \"{secret}\"\n{config}\n"
         )
     }
 
     /// A caller of its API, with a token of an admin.
     pub fn api(&self) -> Api {
-        Api::new(&self.listen, &jwt("HS256", &claims(ADMIN), SECRET))
+        Api::new(&self.listen, &jwt("HS256", &claims(ADMIN), &self.secret))
     }
 }
 
