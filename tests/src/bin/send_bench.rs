@@ -1,7 +1,8 @@
 //! The bench of sends: `/message/send` of WuKongIM's API over HTTP, each answered when it is committed, at both durabilities, into
 //! channels of their own and into one; how many a second, and how long they take. The client works on the same cores.
 //! Beside it, in the same run, what SQLite alone does: transactions of one row, one after the other. Sends that wait for the disk
-//! together are committed together, so that they may be more.
+//! together are committed together, so that they may be more. And what other servers of this API do, WuKongIM itself for instance,
+//! where they are named with `--beside`.
 //! Run a release build: `make sends`.
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +23,9 @@ struct Arguments {
     /// Seconds of each part.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Address (host and port) of another server of this API, on this machine, that is measured as well; may be repeated.
+    #[arg(long)]
+    beside: Vec<String>,
 }
 
 const DURABILITIES: [(&str, SqliteSynchronous); 2] =
@@ -48,6 +52,15 @@ async fn main() -> Result<()> {
         figures[name] =
             json!({ "distinct_channels": distinct, "one_channel": one, "sqlite_commits_per_second": alone });
         eprintln!("{name}: {}", figures[name]);
+        for address in &arguments.beside {
+            let other = Api::new(address);
+            join(&other, arguments.connections).await?;
+            let distinct = send(&other, &arguments, |connection| format!("channel-{connection}")).await?;
+            let one = send(&other, &arguments, |_| "everybody".to_owned()).await?;
+            let beside = json!({ "distinct_channels": distinct, "one_channel": one });
+            eprintln!("{address} beside {name}: {beside}");
+            figures[name][address] = beside;
+        }
     }
     println!("{figures}");
     Ok(())
@@ -69,8 +82,11 @@ async fn send(api: &Api, arguments: &Arguments, channel: impl Fn(u32) -> String)
             let mut times = Vec::new();
             while Instant::now() < until {
                 let begin = Instant::now();
-                let sent = api.send(&message).await?;
-                ensure!(sent.message_seq > 0, "{sent:?}");
+                let reply = api.post("/message/send", &message).await?;
+                // Elsewhere a refusal may be a 200 as well; what was accepted has an id.
+                let accepted: Value = reply.read()?;
+                let id = accepted.pointer("/data/message_id").unwrap_or(&accepted["message_id"]);
+                ensure!(id.as_u64().is_some_and(|id| id > 0), "{accepted}");
                 times.push(begin.elapsed());
             }
             anyhow::Ok(times)
@@ -90,6 +106,18 @@ async fn send(api: &Api, arguments: &Arguments, channel: impl Fn(u32) -> String)
         "messages": times.len(), "messages_per_second": (times.len() as f64 / seconds).round(),
         "p50_ms": percentile(0.5)?, "p99_ms": percentile(0.99)?,
     }))
+}
+
+/// Makes the senders subscribers of their channels, which WuKongIM asks for.
+async fn join(api: &Api, connections: u32) -> Result<()> {
+    let people: Vec<_> = (0..connections).map(|connection| format!("person-{connection}")).collect();
+    let own = people.iter().enumerate().map(|(at, person)| (format!("channel-{at}"), vec![person.clone()]));
+    for (channel, subscribers) in own.chain([("everybody".to_owned(), people.clone())]) {
+        let group = json!({ "channel_id": channel, "channel_type": 2, "subscribers": subscribers });
+        let reply = api.post("/channel", &group).await?;
+        ensure!(reply.status == 200, "{reply:?}");
+    }
+    Ok(())
 }
 
 /// Transactions of one row a second.
