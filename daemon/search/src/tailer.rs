@@ -17,7 +17,8 @@
 //!
 //! A commit costs some ten milliseconds whatever its size, so a quiet archive is indexed about once a second (searches
 //! see newer messages all the same, see [`Searcher`](crate::Searcher)), and a backlog in batches bounded by rows and by
-//! bytes; the next batch is read while one is being taken in.
+//! bytes; the next batch is read while one is being taken in. What came meanwhile waits for the next round unless it is a
+//! backlog itself: under steady traffic a round would else go on for ever, with commit after commit of a few messages each.
 
 use crate::error::{IndexError, TailError};
 use crate::index::{Rebuild, SearchIndex, Watermark};
@@ -32,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Rows read from the archive at once.
 const PAGE_ROWS: u32 = 4_096;
+
+/// Revisions that are a backlog: what came while others were taken in is taken in at once where it is so many.
+const BACKLOG: i64 = 16_384;
 
 /// Longest pause after failures in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -248,7 +252,7 @@ impl Tailer {
         }
     }
 
-    /// Takes in everything that was committed when this was called, and usually what came meanwhile.
+    /// Takes in everything that was committed when this was called.
     pub async fn catch_up(&self) -> Result<(), TailError> {
         let result = self.round().await;
         self.lock().last_error = result.as_ref().err().map(ToString::to_string);
@@ -260,12 +264,14 @@ impl Tailer {
         loop {
             match self.advance().await {
                 Err(TailError::Index(IndexError::Corrupt(reason))) => self.index.clear(&reason).await?,
-                result => return result,
+                Ok(missing) if missing >= BACKLOG => {}
+                result => return result.map(drop),
             }
         }
     }
 
-    async fn advance(&self) -> Result<(), TailError> {
+    /// Takes in everything that is there; returns how many revisions came meanwhile.
+    async fn advance(&self) -> Result<i64, TailError> {
         if !self.verified.load(Ordering::Acquire) {
             self.index.verify().await?;
             self.verified.store(true, Ordering::Release);
@@ -283,8 +289,8 @@ impl Tailer {
             status.taken_in += batch.rows;
             status.rate = batch.taken_in as f64 / began.elapsed().as_secs_f64().max(1e-6);
         };
-        self.drain(&sink, watermark.rev, report).await?;
-        Ok(())
+        let reached = self.drain(&sink, (watermark.rev, last_rev), report).await?;
+        Ok(self.feed.last_rev().await?.0 - reached.0)
     }
 
     async fn same_archive(&self, watermark: Watermark) -> Result<(), TailError> {
@@ -298,8 +304,14 @@ impl Tailer {
         Err(IndexError::Corrupt("it was made from another archive".into()).into())
     }
 
-    /// Feeds a sink until it has everything; reads ahead by one batch. Returns the revision reached.
-    async fn drain(&self, sink: &Sink<'_>, after: Rev, taken: impl Fn(Taken) + Send) -> Result<Rev, TailError> {
+    /// Feeds a sink what comes after a revision, until it has another one or nothing is left; reads ahead by one batch.
+    /// Returns the revision reached.
+    async fn drain(
+        &self,
+        sink: &Sink<'_>,
+        (after, until): (Rev, Rev),
+        taken: impl Fn(Taken) + Send,
+    ) -> Result<Rev, TailError> {
         let mut reached = after;
         let mut next = self.read_batch(after).await?;
         let mut taken_in = 0;
@@ -307,7 +319,8 @@ impl Tailer {
             let batch = std::mem::take(&mut next);
             let rows = batch.len() as u64;
             taken_in += rows;
-            let (applied, read) = tokio::join!(sink.apply(batch, upto), self.read_batch(upto.rev));
+            let ahead = async { if upto.rev < until { self.read_batch(upto.rev).await } else { Ok(Vec::new()) } };
+            let (applied, read) = tokio::join!(sink.apply(batch, upto), ahead);
             applied?;
             next = read?;
             reached = upto.rev;
@@ -367,10 +380,10 @@ impl Tailer {
             let rows = rows.fetch_add(batch.rows, Ordering::Relaxed) + batch.rows;
             progress(ReindexProgress { rev: batch.upto, last_rev: last_rev.max(batch.upto), rows });
         };
-        let reached = self.drain(&sink, Rev(0), &report).await?;
+        let reached = self.drain(&sink, (Rev(0), Rev(i64::MAX)), &report).await?;
         // The rest, while nobody moves the present one further.
         let _turn = self.turn.lock().await;
-        let rev = self.drain(&sink, reached, &report).await?;
+        let rev = self.drain(&sink, (reached, Rev(i64::MAX)), &report).await?;
         rebuild.finish().await?;
         Ok(ReindexProgress { rev, last_rev: rev, rows: rows.into_inner() })
     }

@@ -2,12 +2,13 @@
 
 mod common;
 
+use async_trait::async_trait;
 use common::{Moody, PATIENCE, add, ids, message, open, request, tailer, until};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use stele_archive::{FeedRow, Rev};
+use stele_archive::{DayCount, Feed, FeedRow, Rev};
 use stele_search::contract::MemoryArchive;
 use stele_search::{IndexError, ReindexProgress, SearchIndex, Searcher, TailError, Tailer, TailerOptions, Watermark};
 use tempfile::TempDir;
@@ -111,6 +112,41 @@ async fn tells_how_far_it_is() {
     tailer.catch_up().await.unwrap();
     let status = tailer.status();
     assert_eq!((status.watermark, status.behind, status.taken_in, status.last_error), (Rev(33), 0, 33, None));
+}
+
+/// An archive in which something is committed whenever it is read: at first so much, then a message each time.
+struct Busy(Arc<MemoryArchive>, AtomicUsize);
+
+#[async_trait]
+impl Feed for Busy {
+    async fn feed(&self, after: Rev, limit: u32) -> stele_archive::Result<Vec<FeedRow>> {
+        let rows = self.0.feed(after, limit).await;
+        for _ in 0..self.1.swap(1, SeqCst) {
+            self.0.add(message("b", 0));
+        }
+        rows
+    }
+
+    async fn last_rev(&self) -> stele_archive::Result<Rev> {
+        self.0.last_rev().await
+    }
+
+    async fn day_counts(&self, upto: Rev) -> stele_archive::Result<Vec<DayCount>> {
+        self.0.day_counts(upto).await
+    }
+}
+
+#[tokio::test]
+async fn traffic_is_not_followed_message_by_message() {
+    for (meanwhile, taken_in) in [(1, 2..=2), (16_384, 16_386..=16_400)] {
+        let world = world(&["a", "a"]).await;
+        let archive = Arc::new(Busy(world.archive.clone(), AtomicUsize::new(meanwhile)));
+        let tailer = Tailer::new(archive, world.index.clone(), quiet());
+        let round = tokio::time::timeout(PATIENCE, tailer.catch_up());
+        round.await.expect("what comes meanwhile is for the next round, or soon taken in").unwrap();
+        let reached = world.watermark().await;
+        assert!(taken_in.contains(&reached.0) && reached < world.archive.last_rev().await.unwrap(), "{reached:?}");
+    }
 }
 
 #[tokio::test]
