@@ -66,8 +66,9 @@ impl Draft {
             channel,
             header,
             setting: 0,
-            // As a real server makes it.
-            client_msg_no: format!("{}0", Uuid::new_v4().simple()),
+            // Of the form a real server makes it. They ascend, so that those of a commit lie together in the archive's index of
+            // client ids: at random, each of them would write a page of it.
+            client_msg_no: format!("{}0", Uuid::now_v7().simple()),
             once: false,
             stream_no: String::new(),
             role: Role::Message,
