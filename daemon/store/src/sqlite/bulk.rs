@@ -4,8 +4,9 @@ use super::error::Failure;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Encode, Sqlite, Type};
 
-/// Rows per statement, greatest first. A page is cut greedily: 1000 rows are 3 × 256 + 3 × 64 + 2 × 16 + 2 × 4.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+/// Rows per statement, greatest first. A page is cut greedily: 1000 rows are 3 × 256 + 3 × 64 + 32 + 8. The powers of two are close
+/// for the pages of group commits, of some dozen rows: each statement goes to the connection's thread and back.
+const SIZES: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
 
 /// One statement in all sizes.
 pub(super) struct Bulk([String; SIZES.len()]);

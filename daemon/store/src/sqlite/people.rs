@@ -86,6 +86,9 @@ pub(super) async fn intern<'a>(txn: &mut Txn<'_>, page: &'a Page, fresh: &[&'a M
 
 /// Merge what the page says about people into what is known. Returns the ids of those whose name changed.
 pub(super) async fn describe(txn: &mut Txn<'_>, people: &[Person], ids: &Ids<'_>) -> Result<Vec<i64>, Failure> {
+    if people.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut told: HashMap<i64, Person> = HashMap::new();
     for person in people {
         let known = told.entry(ids[person.native_id.as_str()]).or_default();
