@@ -129,6 +129,16 @@ pub fn done() -> HttpReply {
     envelope::<()>(0, "", "", None)
 }
 
+/// What a webhook is answered: it may go on (reference/openim.md §7.3).
+pub fn agreed() -> HttpReply {
+    with(200, JSON, br#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#.to_vec())
+}
+
+/// JSON that somebody else wrote.
+pub fn json(body: impl Into<Vec<u8>>) -> HttpReply {
+    with(200, JSON, body.into())
+}
+
 /// What browsers ask before they send something.
 pub fn preflight() -> HttpReply {
     with(200, JSON, br#""Options Request!""#.to_vec())

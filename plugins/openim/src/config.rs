@@ -14,6 +14,8 @@ const MIN_HOOK_BYTES: usize = 16;
 const MAX_TOKEN_DAYS: u32 = 3650;
 /// Most messages of a page that can be configured.
 const MAX_PAGE: u32 = 10_000;
+/// Longest time for one request, in seconds: a page is several of them, and has two minutes.
+const MAX_TIMEOUT_SECONDS: u32 = 30;
 /// Longest time a missing message is waited for, in seconds: a day.
 const MAX_GRACE_SECONDS: u32 = 86_400;
 
@@ -72,6 +74,9 @@ pub struct Upstream {
     /// What the path of webhooks has behind `/hook/`; without it none are taken.
     #[serde(default)]
     pub hook_secret: Option<Secret>,
+    /// Seconds for one request.
+    #[serde(default = "defaults::timeout_seconds")]
+    pub timeout_seconds: u32,
 }
 
 mod defaults {
@@ -89,6 +94,9 @@ mod defaults {
     }
     pub fn grace_seconds() -> u32 {
         60
+    }
+    pub fn timeout_seconds() -> u32 {
+        10
     }
 }
 
@@ -154,6 +162,9 @@ impl Upstream {
         if self.grace_seconds > MAX_GRACE_SECONDS {
             wrong("grace_seconds", &format!("must be 0 to {MAX_GRACE_SECONDS}"));
         }
+        if !(1..=MAX_TIMEOUT_SECONDS).contains(&self.timeout_seconds) {
+            wrong("timeout_seconds", &format!("must be 1 to {MAX_TIMEOUT_SECONDS}"));
+        }
         if let Some(secret) = self.hook_secret.as_ref().map(Secret::expose) {
             if secret.len() < MIN_HOOK_BYTES {
                 wrong("hook_secret", &format!("has fewer than {MIN_HOOK_BYTES} bytes"));
@@ -197,7 +208,7 @@ mod tests {
     fn every_mistake_is_named_at_once() {
         let wrong = json!({
             "secret": "short", "admins": [""], "token_days": 0, "zone": "Mars", "max_page": 0,
-            "upstream": { "url": "im.example.com", "secret": "", "admin": "", "grace_seconds": 86_401, "hook_secret": "x" },
+            "upstream": { "url": "im.example.com", "secret": "", "admin": "", "grace_seconds": 86_401, "timeout_seconds": 0, "hook_secret": "x" },
         });
         let told: Vec<_> = config(wrong).mistakes().iter().map(Mistake::to_string).collect();
         let expected = [
@@ -210,6 +221,7 @@ mod tests {
             "upstream.secret: is empty",
             "upstream.admin: is empty",
             "upstream.grace_seconds: must be 0 to 86400",
+            "upstream.timeout_seconds: must be 1 to 30",
             "upstream.hook_secret: has fewer than 16 bytes",
         ];
         assert_eq!(told, expected);

@@ -1,4 +1,6 @@
 //! Stele's plugin for OpenIM: its message search (contract 002), served from the archive.
+//!
+//! Nothing else is needed: the archive is the only store. With an upstream, a real OpenIM, that one's conversations are archived.
 
 pub mod answer;
 pub mod api;
@@ -10,6 +12,7 @@ mod json;
 pub mod message;
 mod plugin;
 pub mod token;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,10 +17,12 @@ use crate::answer::{self, Failure};
 use crate::commit::{self, Committer};
 use crate::config::Config;
 use crate::token::{Caller, Tokens};
+use crate::upstream::{HOOK, RELAYED, Upstream};
 use crate::{CALL, Clock};
 use fields::Fields;
 use router::{Endpoint, Route};
 use search::Searches;
+use std::sync::Arc;
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{HttpReply, HttpRequest, Op};
@@ -44,6 +46,7 @@ pub struct Api {
     committer: Committer,
     /// Held from looking whether somebody is known until they are.
     registering: Mutex<()>,
+    upstream: Option<Arc<Upstream>>,
 }
 
 /// What is asked for.
@@ -56,14 +59,17 @@ pub struct Call<'a> {
 
 impl Api {
     /// The API of an instance with this configuration. Starts the committer on the current runtime.
-    pub fn new(host: Host, config: Config, clock: Clock) -> Self {
+    pub fn new(host: Host, config: Config, clock: Clock, upstream: Option<Arc<Upstream>>) -> Self {
         let committer = commit::start(host.clone());
         let (tokens, searches, registering) = (Tokens::of(&config), Searches::default(), Mutex::default());
-        Self { host, clock, config, tokens, searches, committer, registering }
+        Self { host, clock, config, tokens, searches, committer, registering, upstream }
     }
 
     /// Answers a request of the instance's listener.
     pub async fn handle(&self, request: &HttpRequest) -> HttpReply {
+        if let Some(upstream) = self.upstream.as_ref().filter(|_| request.path.starts_with(HOOK)) {
+            return upstream.hook(request);
+        }
         match router::route(&request.method, &request.path) {
             Route::Endpoint(endpoint) => self.answer(endpoint, request).await.unwrap_or_else(|failure| failure.reply()),
             Route::Docs => answer::html(docs::page()),
@@ -104,7 +110,11 @@ impl Api {
             }
             self.admitted(self.tokens.check(token, self.now())?)?;
         }
-        (endpoint.answer)(self, Call { request, fields: Fields::of(&request.body)? }).await
+        let fields = Fields::of(&request.body)?;
+        match &self.upstream {
+            Some(upstream) if RELAYED.contains(&endpoint.path) => Ok(upstream.relay(request).await),
+            _ => (endpoint.answer)(self, Call { request, fields }).await,
+        }
     }
 
     /// Whether somebody may search and send: who else holds a token is a user, and would read what others wrote.

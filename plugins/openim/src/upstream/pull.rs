@@ -1,0 +1,232 @@
+//! `sync.pull`: the next page of all conversations.
+//!
+//! The listing says how many messages each conversation has, the archive how many of them it has; the differences are read,
+//! several conversations at a time. One that cannot be read while the upstream works stops no other: it is told, passed, and tried
+//! again by the next run, since nothing says that it is archived.
+
+use super::Upstream;
+use super::client::CallError;
+use super::notes::{self, Notes};
+use super::reading::{Gaps, Reading, Step, StepError};
+use super::walk::Walk;
+use crate::ids;
+use futures::StreamExt;
+use futures::stream;
+use std::collections::HashSet;
+use std::time::Duration;
+use stele_plugin_api::Error;
+use stele_plugin_api::model::Page;
+use stele_plugin_api::ops::{ArchiveGet, ByIds, PullRequest};
+use tokio::time::Instant;
+
+/// Conversations that are read at the same time.
+pub const AT_ONCE: usize = 8;
+/// Attempts at a conversation, and at what a person has.
+pub const ATTEMPTS: u32 = 3;
+/// Time after which a page goes as it is; the daemon gives a plugin two minutes.
+const PAGE_TIME: Duration = Duration::from_secs(20);
+/// Bytes of messages after which a page goes as it is.
+const PAGE_BYTES: usize = 8 << 20;
+/// Most bytes of messages in a page of more than one answer. They are in it twice, and a frame has 64 MiB.
+const MAX_BYTES: usize = 20 << 20;
+/// Messages of a page when the daemon does not say.
+const PAGE: usize = 1000;
+/// Conversations a page says the end of: what is only passed counts as well.
+const MAX_REACHED: usize = 5000;
+/// Pause before another attempt at conversations of which none could be read.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A page being put together.
+struct Draft {
+    page: Page,
+    notes: Notes,
+    walk: Walk,
+    /// Failed attempts at the conversations of the walk, in their order.
+    failures: Vec<u32>,
+    limit: usize,
+    bytes: usize,
+}
+
+impl Upstream {
+    /// The next page.
+    ///
+    /// # Errors
+    ///
+    /// `denied` when the upstream refuses the secret; `unavailable`, `deadline` when it does not work now.
+    pub async fn pull(&self, request: &PullRequest) -> Result<Page, Error> {
+        let walk = Walk::read(request.cursor.as_ref());
+        let limit = if request.limit == 0 { PAGE } else { request.limit as usize };
+        let mut draft = Draft {
+            page: Page::default(),
+            notes: Notes::default(),
+            failures: vec![0; walk.reading.len()],
+            walk,
+            limit,
+            bytes: 0,
+        };
+        // What came since the listing of an earlier process is not in its walk: another one follows it.
+        let mut is_old = !draft.walk.is_new() && draft.walk.process != self.process;
+        if draft.walk.is_new() {
+            draft.walk = self.new_walk();
+        }
+        let begun = draft.walk.clone();
+        let until = Instant::now() + PAGE_TIME;
+        while !draft.is_full() {
+            if draft.walk.is_new() {
+                if !is_old {
+                    break;
+                }
+                (draft.walk, is_old) = (self.new_walk(), false);
+                continue;
+            }
+            if draft.walk != begun && Instant::now() >= until {
+                break;
+            }
+            let done =
+                if draft.walk.reading.is_empty() { self.look(&mut draft).await } else { self.read(&mut draft).await };
+            match done {
+                Ok(()) => {}
+                // What was learned so far is kept.
+                Err(_) if draft.walk != begun => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let Draft { mut page, notes, walk, .. } = draft;
+        // Also where the page is full of the last messages there are: from this cursor the walk would begin anew.
+        page.caught_up = walk.is_new() && !is_old;
+        page.notices = notes.told();
+        page.cursor = Some(walk.write());
+        Ok(page)
+    }
+
+    fn new_walk(&self) -> Walk {
+        self.listed.begin();
+        Walk::begin(self.process)
+    }
+
+    /// Takes the conversations of the next page of the listing that have something new.
+    async fn look(&self, draft: &mut Draft) -> Result<(), Error> {
+        let Some(place) = &draft.walk.place else { return Ok(()) };
+        let found = self.list(place).await?;
+        found.notes.into_iter().for_each(|note| draft.notes.note(note));
+        draft.failures = vec![0; found.reading.len()];
+        (draft.walk.place, draft.walk.reading) = (found.next, found.reading);
+        Ok(())
+    }
+
+    /// Reads some of the conversations of the walk, one answer of each.
+    async fn read(&self, draft: &mut Draft) -> Result<(), Error> {
+        let room = draft.limit.saturating_sub(draft.page.messages.len()).max(1);
+        let count = draft.walk.reading.len().min(AT_ONCE).min(room);
+        let steps = stream::iter(draft.walk.reading[..count].to_vec()).map(|mut reading| async move {
+            let step = self.step(&mut reading, room / count, Gaps::Pass).await;
+            (step, reading)
+        });
+        // In their places, so that a page is the same whichever answer comes first.
+        let steps: Vec<_> = steps.buffered(AT_ONCE).collect().await;
+        let of_upstream = |step: &Result<Step, StepError>, is: fn(&CallError) -> bool| matches!(step, Err(StepError::Upstream(error)) if is(error));
+        let works = steps.iter().any(|(step, _)| step.is_ok());
+        if !works || steps.iter().any(|(step, _)| of_upstream(step, CallError::is_denied)) {
+            self.client.works().await?;
+        }
+        let mut reset = Vec::new();
+        for (place, (step, reading)) in steps.into_iter().enumerate().rev() {
+            match step {
+                Ok(step) => {
+                    if step.barren && ids::group_of(&reading.conversation).is_some() {
+                        self.listed.saw_nothing(&reading);
+                    }
+                    if step.done && reading.from >= reading.archived.max(reading.last) {
+                        self.listed.is_the_same(&reading.conversation);
+                    }
+                    reset.extend(step.reset.then(|| ids::notices(&reading.conversation)));
+                    draft.take(place, reading, step);
+                }
+                Err(StepError::Archive(error)) => return Err(error),
+                Err(StepError::Upstream(error)) => {
+                    draft.failures[place] += 1;
+                    // It may ask for less the next time.
+                    draft.walk.reading[place].size = reading.size;
+                    if draft.failures[place] == ATTEMPTS {
+                        let error = Error::from(error).to_string();
+                        draft.notes.note(notes::unreadable(&reading.conversation, &error));
+                        draft.remove(place);
+                    }
+                }
+            }
+        }
+        for notices in reset {
+            if let Err(error) = self.read_again(draft, notices.clone()).await {
+                draft.notes.note(notes::unreadable(&notices, &error.to_string()));
+            }
+        }
+        if !works {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Has a channel of notices read from its beginning: it is that of other messages than before.
+    async fn read_again(&self, draft: &mut Draft, notices: String) -> Result<(), Error> {
+        self.listed.may_differ(&notices);
+        let archived = self.reached(vec![notices.clone()]).await?.first().copied().unwrap_or_default();
+        let last = self.client.last_seqs(std::slice::from_ref(&notices)).await?;
+        if let Some(last) = last.get(&notices).copied().filter(|last| *last > 0) {
+            draft.walk.reading.retain(|reading| reading.conversation != notices);
+            draft.walk.reading.push(Reading { from: 0, ..Reading::new(&notices, self.client.admin(), archived, last) });
+            draft.failures = vec![0; draft.walk.reading.len()];
+        }
+        Ok(())
+    }
+
+    /// Which of these messages are not archived.
+    pub(super) async fn unknown(&self, native_ids: Vec<String>) -> Result<HashSet<String>, Error> {
+        let mut unknown: HashSet<_> = native_ids.iter().cloned().collect();
+        if !unknown.is_empty() {
+            let known = self.host.call_within::<ArchiveGet>(ByIds { native_ids }, crate::CALL).await?;
+            known.rows.iter().for_each(|row| _ = unknown.remove(&row.native_id));
+        }
+        Ok(unknown)
+    }
+}
+
+impl Draft {
+    fn is_full(&self) -> bool {
+        self.page.messages.len() >= self.limit
+            || self.bytes >= PAGE_BYTES
+            || self.page.reached.len() + self.page.revocations.len() >= MAX_REACHED
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.walk.reading.remove(place);
+        self.failures.remove(place);
+    }
+
+    /// Puts what a conversation's answer brought into the page, unless that is too much: then it is asked for again.
+    fn take(&mut self, place: usize, reading: Reading, step: Step) {
+        let bytes: usize = step.messages.iter().map(|message| message.body.len()).sum();
+        if self.bytes > 0 && self.bytes + bytes > MAX_BYTES {
+            return;
+        }
+        self.bytes += bytes;
+        step.notes.into_iter().for_each(|note| self.notes.note(note));
+        if !step.messages.is_empty() {
+            let conversation = ids::described(&reading.conversation);
+            if !self.page.conversations.contains(&conversation) {
+                self.page.conversations.push(conversation);
+            }
+        }
+        self.page.messages.extend(step.messages);
+        self.page.revocations.extend(step.revocations);
+        if let Some(reached) = step.reached {
+            self.page.reached.retain(|known| known.partition != reached.partition);
+            self.page.reached.push(reached);
+        }
+        if step.done {
+            self.remove(place);
+        } else {
+            self.failures[place] = 0;
+            self.walk.reading[place] = reading;
+        }
+    }
+}

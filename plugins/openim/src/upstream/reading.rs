@@ -1,0 +1,378 @@
+//! One conversation being read, an answer after the other.
+//!
+//! It is read forwards, in the blocks of a hundred in which the upstream keeps it. The first answer begins with the message the
+//! archived ones end with: if that is another one, the upstream was wiped or restored, and all is read again, under the new ids.
+//! What is missing holds back how far the conversation counts as archived ([`Sightings`](super::sightings::Sightings)), and so
+//! does a message of which the upstream, though it has all of it, cannot say at the moment what it was about.
+
+use super::Upstream;
+use super::client::CallError;
+use super::entry::{Entry, State};
+use super::notes::{self, Note};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use stele_plugin_api::Error;
+use stele_plugin_api::model::{Message, Reached, Revocation};
+
+/// Numbers of an answer: the upstream keeps so many together.
+pub const BLOCK: i64 = 100;
+
+/// How far a conversation is read. Part of the cursor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Which conversation, or channel of notices.
+    #[serde(rename = "c")]
+    pub conversation: String,
+    /// As whom it is read.
+    #[serde(rename = "r")]
+    pub reader: String,
+    /// Who else may see it; `None` while nobody was asked for them.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Vec<String>>,
+    /// All up to this number is archived, or in pages before.
+    #[serde(rename = "f")]
+    pub from: i64,
+    /// Up to which number it was archived before.
+    #[serde(rename = "a")]
+    pub archived: i64,
+    /// Nothing shows yet that `from` is what is archived.
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproved: bool,
+    /// Its last number, as it was listed.
+    #[serde(rename = "l")]
+    pub last: i64,
+    /// Most numbers of an answer, where they are large; 0 for [`BLOCK`].
+    #[serde(rename = "s", default, skip_serializing_if = "is_zero")]
+    pub size: i64,
+    /// Up to which number nothing was there, from what is archived on.
+    #[serde(rename = "e", default, skip_serializing_if = "is_zero")]
+    pub empty: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// What an answer brought.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// New messages, in the order of their numbers.
+    pub messages: Vec<Message>,
+    /// Messages that were taken back.
+    pub revocations: Vec<Revocation>,
+    /// What is archived with them.
+    pub reached: Option<Reached>,
+    /// Nothing is left to read for now.
+    pub done: bool,
+    /// Whoever it is read as sees nothing of it, nor does anybody else who was asked.
+    pub barren: bool,
+    /// The upstream has other messages than are archived: the notices are to be read again as well.
+    pub reset: bool,
+    /// What is odd.
+    pub notes: Vec<Note>,
+}
+
+/// Why a conversation was not read.
+#[derive(Debug)]
+pub enum StepError {
+    /// Because of the upstream.
+    Upstream(CallError),
+    /// Because of the archive.
+    Archive(Error),
+}
+
+impl From<CallError> for StepError {
+    fn from(error: CallError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<StepError> for Error {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Upstream(error) => error.into(),
+            StepError::Archive(error) => error,
+        }
+    }
+}
+
+/// Whether what is missing may be passed after some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// It may.
+    Pass,
+    /// It is left to the sync, which tells of it.
+    Leave,
+}
+
+impl Reading {
+    /// A conversation archived up to a number, which ends with another.
+    pub fn new(conversation: &str, reader: &str, archived: i64, last: i64) -> Self {
+        let is_notices = conversation.starts_with("n_");
+        // Notices are not archived, so nothing tells which those were; reading them twice changes nothing.
+        let from = if is_notices && last < archived { 0 } else { archived };
+        Self {
+            conversation: conversation.to_owned(),
+            reader: reader.to_owned(),
+            others: is_notices.then(Vec::new),
+            from,
+            archived,
+            unproved: !is_notices && archived > 0,
+            last,
+            size: 0,
+            empty: 0,
+        }
+    }
+
+    /// The same from the beginning: what is there is other than what is archived.
+    pub fn again(&self) -> Self {
+        Self { from: 0, unproved: false, empty: 0, ..self.clone() }
+    }
+
+    /// Whether it is a channel of notices.
+    pub fn is_notices(&self) -> bool {
+        self.conversation.starts_with("n_")
+    }
+
+    /// The last number to ask for, when there is room for so many messages.
+    fn end(&self, room: usize) -> i64 {
+        let block = (self.from / BLOCK + 1) * BLOCK;
+        let size = if self.size == 0 { BLOCK } else { self.size }.min(i64::try_from(room).unwrap_or(BLOCK));
+        block.min(self.from + size.max(1)).min(self.last)
+    }
+}
+
+impl Upstream {
+    /// Asks for the next messages, at most so many. What is read for is moved on only where that worked.
+    pub(super) async fn step(&self, reading: &mut Reading, room: usize, gaps: Gaps) -> Result<Step, StepError> {
+        let end = reading.end(room);
+        let first = reading.from + 1;
+        // The last one that is archived, if the upstream is the one it was.
+        let known = reading.from.min(reading.last);
+        let begin = if reading.unproved { known } else { first };
+        let answer = self.client.pull(
+            &reading.reader,
+            &reading.conversation,
+            (begin, end.max(begin)),
+            end.max(begin) - begin + 1,
+        );
+        let mut entries = match answer.await {
+            Err(error) if error.is_too_large() && end > first => {
+                reading.size = ((end - reading.from) / 2).max(1);
+                return Err(error.into());
+            }
+            answer => answer?,
+        };
+        if reading.unproved {
+            let proof = entries.get(&known).filter(|entry| entry.state > State::Missing);
+            let proof = proof.map(|entry| entry.message(&reading.conversation).native_id);
+            if !self.unknown(Vec::from_iter(proof)).await.map_err(StepError::Archive)?.is_empty() {
+                let note = notes::reset(&reading.conversation);
+                *reading = reading.again();
+                return Ok(Step { reset: true, notes: vec![note], ..Step::default() });
+            }
+            reading.unproved = false;
+            entries.remove(&known);
+        }
+        if reading.last <= reading.from {
+            let fewer = notes::fewer(&reading.conversation, reading.last, reading.archived);
+            let notes = Vec::from_iter((reading.last < reading.archived).then_some(fewer));
+            return Ok(Step { done: true, notes, ..Step::default() });
+        }
+        self.ask_others(reading, (first, end), &mut entries).await?;
+        let step = if reading.is_notices() {
+            self.heed(reading, end, entries, gaps).await?
+        } else {
+            self.take(reading, end, entries, gaps).await?
+        };
+        if reading.from >= reading.last {
+            self.sightings.complete(&reading.conversation);
+        }
+        Ok(step)
+    }
+
+    /// Has others say what the first reader does not see.
+    async fn ask_others(
+        &self,
+        reading: &mut Reading,
+        (first, end): (i64, i64),
+        entries: &mut BTreeMap<i64, Entry>,
+    ) -> Result<(), StepError> {
+        // A number that has no message has none for anybody.
+        let hidden = |entries: &BTreeMap<i64, Entry>| {
+            let is_hidden = |seq: &i64| entries.get(seq).is_none_or(|entry| entry.state == State::Emptied);
+            (first..=end).filter(is_hidden).collect::<Vec<_>>()
+        };
+        if hidden(entries).is_empty() {
+            return Ok(());
+        }
+        if reading.others.is_none() {
+            let mut others = self.readers(&reading.conversation, std::slice::from_ref(&reading.reader)).await?;
+            others.retain(|other| *other != reading.reader);
+            reading.others = Some(others);
+        }
+        for place in 0..reading.others.as_ref().map_or(0, Vec::len) {
+            let hidden_before = hidden(entries);
+            let (Some(begin), Some(end)) = (hidden_before.first(), hidden_before.last()) else { break };
+            let Some(other) = reading.others.as_ref().and_then(|others| others.get(place)).cloned() else { break };
+            let seen = self.client.pull(&other, &reading.conversation, (*begin, *end), end - begin + 1).await?;
+            for (seq, entry) in seen {
+                if entries.get(&seq).is_none_or(|known| known.state < entry.state) {
+                    entries.insert(seq, entry);
+                }
+            }
+            // Who sees what the first one does not at all is the better one to ask next.
+            if hidden(entries).is_empty() && hidden_before.len() as i64 == end - first + 1 {
+                let worse = std::mem::replace(&mut reading.reader, other);
+                if let Some(others) = &mut reading.others {
+                    others[place] = worse;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is of messages.
+    async fn take(
+        &self,
+        reading: &mut Reading,
+        end: i64,
+        entries: BTreeMap<i64, Entry>,
+        gaps: Gaps,
+    ) -> Result<Step, StepError> {
+        let conversation = reading.conversation.clone();
+        let mut step = Step::default();
+        let entries: BTreeMap<_, _> = entries.into_iter().filter(|(seq, _)| *seq > reading.from).collect();
+        // A message that was taken back or deleted is archived already, or it is asked of the search.
+        let incomplete = entries.values().filter(|entry| matches!(entry.state, State::Revoked | State::Emptied));
+        let wanted: Vec<_> = incomplete.map(|entry| (entry.message(&conversation).native_id, entry)).collect();
+        let unknown =
+            self.unknown(wanted.iter().map(|(id, _)| id.clone()).collect()).await.map_err(StepError::Archive)?;
+        let wanted: Vec<_> = wanted.into_iter().filter(|(id, _)| unknown.contains(id)).collect();
+        let mut originals = self.originals(&conversation, &wanted).await;
+        let is_whole = |entry: &Entry, originals: &HashMap<String, Message>| match entry.state {
+            State::Whole => true,
+            State::Missing => false,
+            State::Revoked | State::Emptied => {
+                let id = entry.message(&conversation).native_id;
+                !unknown.contains(&id) || originals.contains_key(&id)
+            }
+        };
+        let whole: Vec<i64> =
+            entries.values().filter(|entry| is_whole(entry, &originals)).map(|entry| entry.seq).collect();
+        let upto = self.settle(reading, end, &whole, &entries, gaps, &mut step).await?;
+        for (seq, entry) in &entries {
+            let message = entry.message(&conversation);
+            let native_id = message.native_id.clone();
+            let is_wanted = unknown.contains(&native_id);
+            match (entry.state, originals.remove(&native_id)) {
+                (State::Missing, _) => continue,
+                (State::Whole, _) => step.messages.push(message),
+                (_, Some(original)) => step.messages.push(original),
+                // Nobody has it any more, for so long that nobody will.
+                (_, None) if is_wanted && *seq <= upto => {
+                    step.notes.push(notes::emptied(&conversation, *seq));
+                    step.messages.push(message);
+                }
+                (_, None) if is_wanted => continue,
+                (_, None) => {}
+            }
+            step.revocations.extend(entry.revoke().map(|revoke| revoke.of(native_id)));
+        }
+        step.barren = entries.is_empty();
+        Self::advance(reading, end, upto, &mut step);
+        Ok(step)
+    }
+
+    /// What notices tell of messages that were taken back. What else they tell is nothing to archive.
+    async fn heed(
+        &self,
+        reading: &mut Reading,
+        end: i64,
+        entries: BTreeMap<i64, Entry>,
+        gaps: Gaps,
+    ) -> Result<Step, StepError> {
+        let mut step = Step::default();
+        let there: Vec<i64> =
+            entries.values().filter(|entry| entry.state > State::Missing).map(|entry| entry.seq).collect();
+        let upto = self.settle(reading, end, &there, &entries, gaps, &mut step).await?;
+        let told = entries.values().filter(|entry| entry.state > State::Missing);
+        let revokes: Vec<_> = told.filter_map(|entry| Some((entry.revoke()?, &entry.data))).collect();
+        let revokes = revokes.iter().map(|(revoke, data)| {
+            let hints = [&revoke.by, &data.send_id, &data.recv_id].map(Clone::clone).to_vec();
+            (revoke, hints)
+        });
+        let (found, notes) = self.revoked(revokes.collect()).await?;
+        step.revocations = found;
+        step.notes.extend(notes);
+        Self::advance(reading, end, upto, &mut step);
+        Ok(step)
+    }
+
+    /// Up to which number nothing is missing that could still come.
+    async fn settle(
+        &self,
+        reading: &mut Reading,
+        end: i64,
+        there: &[i64],
+        entries: &BTreeMap<i64, Entry>,
+        gaps: Gaps,
+        step: &mut Step,
+    ) -> Result<i64, StepError> {
+        let first = reading.from + 1;
+        let missing: Vec<i64> = (first..=end).filter(|seq| there.binary_search(seq).is_err()).collect();
+        let Some(from) = missing.first().copied() else { return Ok(end) };
+        let mut given_up = match gaps {
+            Gaps::Pass => self.sightings.missing(&reading.conversation, from, reading.last),
+            Gaps::Leave => 0,
+        };
+        // What is not answered at all may be there, and not for whoever was asked, or not now.
+        let absent = missing.iter().find(|seq| **seq <= given_up && !entries.contains_key(seq)).copied();
+        if let Some(absent) = absent
+            && !self.sees_the_end(reading, absent).await?
+        {
+            given_up = absent - 1;
+        }
+        let upto = missing.iter().find(|seq| **seq > given_up).map_or(end, |seq| seq - 1);
+        let mut passed = missing
+            .into_iter()
+            .filter(|seq| *seq <= upto && entries.get(seq).is_none_or(|entry| entry.state == State::Missing));
+        let mut run = passed.next().map(|seq| (seq, seq));
+        while let Some((first, last)) = run {
+            let next = passed.next();
+            if next == Some(last + 1) {
+                run = Some((first, last + 1));
+                continue;
+            }
+            // What is deleted because it is old goes by whole blocks, and something is left behind it.
+            let is_behind = first == reading.archived.max(reading.empty) + 1;
+            let is_old = is_behind && last % BLOCK == 0 && last < reading.last;
+            reading.empty = if is_old { last } else { reading.empty };
+            let note = if is_old { notes::lost } else { notes::gap };
+            step.notes.push(note(&reading.conversation, (first, last)));
+            run = next.map(|seq| (seq, seq));
+        }
+        Ok(upto)
+    }
+
+    /// Whether somebody who is asked sees the end of a conversation, so that what they do not see before is not to be had.
+    async fn sees_the_end(&self, reading: &Reading, from: i64) -> Result<bool, StepError> {
+        for reader in [&reading.reader].into_iter().chain(reading.others.iter().flatten()) {
+            let range = if reading.is_notices() { (reading.last, reading.last) } else { (from, reading.last) };
+            let seen = self.client.pull(reader, &reading.conversation, range, 1).await?;
+            if seen.contains_key(&reading.last) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn advance(reading: &mut Reading, end: i64, upto: i64, step: &mut Step) {
+        if upto > reading.from {
+            reading.from = upto;
+            step.reached = Some(Reached { partition: reading.conversation.clone(), seq: upto });
+        }
+        step.done = upto >= reading.last || upto < end;
+    }
+}
