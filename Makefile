@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test lint doc bench size live sends channels install clean
+.PHONY: demo demo-check build test lint doc bench size live sends channels searches install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with three chat APIs
 # beside it on :8088, :5001 and :10002.
@@ -55,6 +55,10 @@ sends: build
 # A WuKongIM with 100,000 channels, archived: how long that takes, and the memory of it.
 channels: build
 	$(RELEASE)/stele-channels-bench
+
+# OpenIM's message search over a million messages: how long each kind of search takes, and the memory of it.
+searches: build
+	$(RELEASE)/stele-search-bench
 
 # Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
 install:
