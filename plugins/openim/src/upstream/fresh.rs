@@ -60,7 +60,12 @@ impl Upstream {
         let Some(reader) = reader else { return Ok(()) };
         let mut reading = Reading::new(conversation, &reader, archived, last);
         for _ in 0..MAX_STEPS {
-            let step = self.step(&mut reading, STEP, Gaps::Leave).await?;
+            let size = reading.size;
+            let step = match self.step(&mut reading, STEP, Gaps::Leave).await {
+                // It asks for less the next time.
+                Err(_) if reading.size != size => continue,
+                step => step?,
+            };
             if step.reset {
                 // How far it is archived must not move: by that the sync sees what to read.
                 let lost = "a conversation has lost what is archived, and has other messages; the sync reads it again";

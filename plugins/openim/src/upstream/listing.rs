@@ -75,6 +75,10 @@ impl Listed {
 
     /// Nothing new is seen of a conversation as whom it is read.
     pub fn saw_nothing(&self, reading: &Reading) {
+        // Of a group that is listed somebody sees what comes.
+        if ids::group_of(&reading.conversation).is_none_or(|group| self.groups().contains(group)) {
+            return;
+        }
         let Barren { since, known } = &mut *self.barren();
         if known.len() >= MAX_BARREN || since.is_none_or(|since| since.elapsed() > BARREN_TIME) {
             known.clear();

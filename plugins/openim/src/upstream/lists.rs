@@ -15,8 +15,6 @@ pub const GROUPS: usize = 100;
 pub const USERS: usize = 50;
 /// Conversations whose last numbers are asked for at once.
 pub const CONVERSATIONS: usize = 500;
-/// Messages of one answer of a search.
-pub const FOUND: usize = 100;
 
 /// A group in the listing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -218,17 +216,17 @@ impl Client {
     }
 
     /// A page of what a search finds, and whether more follow; 3.8.0 has no object around each message.
-    pub async fn search(&self, filter: &Value, number: u32) -> Result<(Vec<Found>, bool), CallError> {
+    pub async fn search(&self, filter: &Value, number: u32, rows: u32) -> Result<(Vec<Found>, bool), CallError> {
         #[derive(Deserialize)]
         struct Wrapped {
             #[serde(rename = "chatLog")]
             chat_log: Box<RawValue>,
         }
         let mut body = filter.clone();
-        body["pagination"] = page(number, FOUND);
-        let rows = self.call::<Searched>("/msg/search_msg", &body).await?.chat_logs;
-        let more = rows.len() >= FOUND;
-        let found = rows.into_iter().map(|row| match serde_json::from_str::<Wrapped>(row.get()) {
+        body["pagination"] = page(number, rows as usize);
+        let logs = self.call::<Searched>("/msg/search_msg", &body).await?.chat_logs;
+        let more = logs.len() >= rows as usize;
+        let found = logs.into_iter().map(|row| match serde_json::from_str::<Wrapped>(row.get()) {
             Ok(wrapped) => Found { chat_log: wrapped.chat_log },
             Err(_) => Found { chat_log: row },
         });

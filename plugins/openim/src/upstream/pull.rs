@@ -133,7 +133,7 @@ impl Upstream {
         for (place, (step, reading)) in steps.into_iter().enumerate().rev() {
             match step {
                 Ok(step) => {
-                    if step.barren && ids::group_of(&reading.conversation).is_some() {
+                    if step.barren {
                         self.listed.saw_nothing(&reading);
                     }
                     if step.done && reading.from >= reading.archived.max(reading.last) {
@@ -143,10 +143,12 @@ impl Upstream {
                     draft.take(place, reading, step);
                 }
                 Err(StepError::Archive(error)) => return Err(error),
+                // It asks for less the next time, down to a single message.
+                Err(StepError::Upstream(_)) if reading.size != draft.walk.reading[place].size => {
+                    draft.walk.reading[place].size = reading.size;
+                }
                 Err(StepError::Upstream(error)) => {
                     draft.failures[place] += 1;
-                    // It may ask for less the next time.
-                    draft.walk.reading[place].size = reading.size;
                     if draft.failures[place] == ATTEMPTS {
                         let error = Error::from(error).to_string();
                         draft.notes.note(notes::unreadable(&reading.conversation, &error));

@@ -144,9 +144,20 @@ impl Reading {
 }
 
 impl Upstream {
-    /// Asks for the next messages, at most so many. What is read for is moved on only where that worked.
+    /// Asks for the next messages, at most so many. What is read for is moved on only where that worked; where so many were too
+    /// large for an answer, fewer are asked for the next time.
     pub(super) async fn step(&self, reading: &mut Reading, room: usize, gaps: Gaps) -> Result<Step, StepError> {
         let end = reading.end(room);
+        let step = self.step_to(reading, end, gaps).await;
+        if let Err(StepError::Upstream(error)) = &step
+            && error.is_too_large()
+        {
+            reading.size = ((end - reading.from) / 2).max(1);
+        }
+        step
+    }
+
+    async fn step_to(&self, reading: &mut Reading, end: i64, gaps: Gaps) -> Result<Step, StepError> {
         let first = reading.from + 1;
         // The last one that is archived, if the upstream is the one it was.
         let known = reading.from.min(reading.last);
@@ -157,13 +168,7 @@ impl Upstream {
             (begin, end.max(begin)),
             end.max(begin) - begin + 1,
         );
-        let mut entries = match answer.await {
-            Err(error) if error.is_too_large() && end > first => {
-                reading.size = ((end - reading.from) / 2).max(1);
-                return Err(error.into());
-            }
-            answer => answer?,
-        };
+        let mut entries = answer.await?;
         if reading.unproved {
             let proof = entries.get(&known).filter(|entry| entry.state > State::Missing);
             let proof = proof.map(|entry| entry.message(&reading.conversation).native_id);

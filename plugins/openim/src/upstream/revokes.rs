@@ -17,6 +17,10 @@ use stele_plugin_api::ops::{ArchiveFind, FindQuery, MAX_ROWS};
 
 /// Pages of a search that are looked at for the messages of one day.
 const PAGES: u32 = 50;
+/// Messages of one answer of a search: [`FEWER`] × [`FEWER`].
+const FOUND: u32 = 100;
+/// So many times fewer are asked for where they are too large.
+const FEWER: u32 = 10;
 
 impl Upstream {
     /// Which messages these revokes are about. Beside each is who may see its conversation.
@@ -97,8 +101,17 @@ impl Upstream {
         left: &mut HashMap<&str, i64>,
         originals: &mut HashMap<String, Message>,
     ) -> Result<(), CallError> {
-        for page in 1..=PAGES {
-            let (found, more) = self.client.search(filter, page).await?;
+        let (mut page, mut rows) = (1, FOUND);
+        while page * rows <= PAGES * FOUND {
+            let (found, more) = match self.client.search(filter, page, rows).await {
+                // Its services do not pass on so much at once.
+                Err(error) if error.is_too_large() && rows > 1 => {
+                    (page, rows) = ((page - 1) * FEWER + 1, rows / FEWER);
+                    continue;
+                }
+                answer => answer?,
+            };
+            page += 1;
             for found in found {
                 let body = Bytes::from(String::from(Box::<str>::from(found.chat_log)));
                 let Some(data) = MsgData::read(&body) else { continue };
