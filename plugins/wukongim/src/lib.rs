@@ -7,6 +7,7 @@ pub mod channel;
 mod commit;
 pub mod config;
 pub mod draft;
+mod element;
 pub mod id;
 pub mod message;
 mod plugin;

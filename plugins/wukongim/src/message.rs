@@ -3,10 +3,11 @@
 
 use crate::channel::Channel;
 use crate::draft::STREAM;
+use crate::element::{Element, byte, number, text};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 use stele_plugin_api::ops::MessageView;
@@ -27,8 +28,7 @@ const TEXT: &str = "text";
 const BINARY: &str = "binary";
 
 /// The flags in front of a message, 0 or 1 each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Header {
     /// Not stored.
     pub no_persist: u8,
@@ -40,50 +40,45 @@ pub struct Header {
 
 /// A message, with its keys in the order in which they are sent. In the archive it is without what is known of it there anyway,
 /// or only once it is stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Object<'m> {
     /// Its flags.
     pub header: Header,
     /// Bits: 0x02 for the anchor of a stream.
     pub setting: u8,
     /// Its id. Read from the archive's id of the message, since some servers write it as a text.
-    #[serde(skip_deserializing)]
     pub message_id: i64,
     /// The same as a text, for readers to whom large numbers are inexact.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message_idstr: Option<String>,
     /// The sender's own id of it.
-    #[serde(borrow)]
     pub client_msg_no: Cow<'m, str>,
     /// The stream it begins or is part of.
-    #[serde(borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub stream_no: Cow<'m, str>,
     /// The stream it begins is closed.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<u8>,
     /// Why: 0, as it should be.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<u8>,
     /// What the stream it begins says, in base64.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_data: Option<String>,
     /// Its number in the channel; 0 for what is not one of the channel's messages.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message_seq: Option<i64>,
     /// Who sent it.
-    #[serde(borrow)]
     pub from_uid: Cow<'m, str>,
     /// The channel; between two people the recipient.
-    #[serde(borrow)]
     pub channel_id: Cow<'m, str>,
     /// Type of the channel.
     pub channel_type: u8,
     /// Whom it is for: the same as `channel_id` (contract 001, target_uid).
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target_uid: Option<Cow<'m, str>>,
     /// A topic within the channel.
-    #[serde(borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub topic: Cow<'m, str>,
     /// Seconds it is good for; 0 for ever.
     pub expire: u32,
@@ -91,10 +86,9 @@ pub struct Object<'m> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
     /// What it says, in base64.
-    #[serde(borrow)]
     pub payload: Cow<'m, str>,
     /// A label.
-    #[serde(borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub tag_key: Cow<'m, str>,
     /// Whom the sender named. Not shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -104,7 +98,7 @@ pub struct Object<'m> {
 impl<'m> Object<'m> {
     /// A stored message as it is shown.
     pub fn of(message: &'m MessageView) -> Self {
-        let body: Object<'m> = serde_json::from_slice(&message.body).unwrap_or_default();
+        let body = Self::read(&message.body);
         let mut shown = Self {
             message_id: message.native_id.parse().unwrap_or_default(),
             message_idstr: Some(message.native_id.clone()),
@@ -122,6 +116,32 @@ impl<'m> Object<'m> {
         }
         shown.target_uid = Some(shown.channel_id.clone());
         shown
+    }
+
+    /// What its bytes in the archive say.
+    fn read(body: &'m [u8]) -> Self {
+        let body = Element::read(body).unwrap_or_default();
+        let flags = body.flags();
+        Self {
+            header: Header {
+                no_persist: byte(flags.no_persist),
+                red_dot: byte(flags.red_dot),
+                sync_once: byte(flags.sync_once),
+            },
+            setting: byte(body.setting),
+            client_msg_no: text(body.client_msg_no),
+            stream_no: text(body.stream_no),
+            from_uid: text(body.from_uid),
+            channel_id: text(body.channel_id),
+            channel_type: byte(body.channel_type),
+            topic: text(body.topic),
+            expire: u32::try_from(number(body.expire).max(0)).unwrap_or(u32::MAX),
+            timestamp: Some(number(body.timestamp)).filter(|timestamp| *timestamp > 0),
+            payload: text(body.payload),
+            tag_key: text(body.tag_key),
+            subscribers: body.subscribers(),
+            ..Self::default()
+        }
     }
 
     /// Whether it is the anchor of a stream.
@@ -304,6 +324,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_odd_in_a_field_hides_no_other() {
+        let whole = json!({
+            "header": { "no_persist": 0, "red_dot": 1, "sync_once": 0 }, "setting": 128, "client_msg_no": "n1",
+            "stream_no": "s1", "topic": "news", "expire": 60, "timestamp": 1_755_475_201, "payload": "aGk=",
+            "tag_key": "t1", "subscribers": ["bob"], "end": 1, "end_reason": 2, "stream_data": "aGk=", "streams": [],
+        });
+        let expected = shown(&view("2/team", &whole));
+        let odd = [
+            json!(null),
+            json!(true),
+            json!("%"),
+            json!("7"),
+            json!(-1),
+            json!(60.5),
+            json!(i64::MAX),
+            json!(u64::MAX),
+            json!([null]),
+            json!([true, "x"]),
+            json!({}),
+            json!({ "red_dot": null, "no_persist": "x", "sync_once": [] }),
+        ];
+        for field in whole.as_object().unwrap().keys() {
+            for odd in &odd {
+                let mut body = whole.clone();
+                body[field] = odd.clone();
+                let shown = shown(&view("2/team", &body));
+                let differs = |key: &String| shown.get(key) != expected.get(key);
+                let differing: Vec<_> = expected.as_object().unwrap().keys().filter(|key| differs(key)).collect();
+                assert!(differing.iter().all(|key| *key == field), "{field} {odd}: {shown}");
+            }
+        }
+        let check = |field: &str, odd: Value, expected: Value| {
+            let mut body = whole.clone();
+            body[field] = odd;
+            assert_eq!(shown(&view("2/team", &body))[field], expected, "{body}");
+        };
+        check("header", json!({ "red_dot": true }), json!({ "no_persist": 0, "red_dot": 1, "sync_once": 0 }));
+        check("client_msg_no", json!(77), json!("77"));
+        check("expire", json!(4_294_967_296_i64), json!(u32::MAX));
+        check("expire", json!(-1), json!(0));
+        check("setting", json!(256), json!(0));
+        check("timestamp", json!("1795297000"), json!(1_795_297_000));
+        check("timestamp", json!(null), json!(1_755_475_200));
+    }
+
+    #[test]
     fn a_part_of_a_stream_has_no_number_in_its_channel() {
         let body = json!({ "stream_no": "s1", "channel_id": "team", "channel_type": 2, "payload": "aGk=" });
         let shown = shown(&view("stream/s1", &body));
@@ -315,8 +381,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             client_msg_no: String, stream_no: String, topic: String, tag_key: String,
-            payload: Vec<u8>, setting: u8, expire: u32, timestamp in proptest::option::of(any::<i64>()),
-            flags in proptest::array::uniform3(0..2_u8), subscribers: Vec<String>,
+            payload: Vec<u8>, setting: u8, expire: u32, timestamp in proptest::option::of(1..i64::MAX),
+            flags in proptest::array::uniform3(0..2_u8), subscribers in proptest::collection::vec(".+", 0..4),
         ) {
             let [no_persist, red_dot, sync_once] = flags;
             let written = Object {
@@ -328,7 +394,7 @@ mod tests {
                 ..Object::default()
             };
             let text = serde_json::to_string(&written).unwrap();
-            let read: Object<'_> = serde_json::from_str(&text).unwrap();
+            let read = Object::read(text.as_bytes());
             prop_assert_eq!(&read, &written);
             prop_assert_eq!(read.payload(), payload);
         }

@@ -2,73 +2,15 @@
 
 use super::native::Native;
 use crate::channel::{Channel, SYSTEM};
+use crate::element::{Element, number, text};
 use crate::id;
 use crate::message::{BASE64, readable};
 use base64::Engine;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use stele_plugin_api::model::{Conversation, Message, Micros};
 
 const SECOND: Micros = 1_000_000;
-
-/// What is read of a message; the archive keeps all of it.
-#[derive(Deserialize)]
-struct Element<'a> {
-    message_id: Number,
-    message_seq: Number,
-    #[serde(borrow, default)]
-    client_msg_no: Field<'a>,
-    #[serde(borrow, default)]
-    from_uid: Field<'a>,
-    #[serde(borrow, default)]
-    timestamp: Field<'a>,
-    #[serde(borrow, default)]
-    expire: Field<'a>,
-    #[serde(borrow, default)]
-    payload: Field<'a>,
-}
-
-/// Whatever stands there. A message that has its id and its number is one: what else of it is odd does not hide it.
-pub(super) type Field<'a> = Option<&'a RawValue>;
-
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// A text, or the digits of a number; empty where it is neither.
-pub(super) fn text<'a>(field: Field<'a>) -> Cow<'a, str> {
-    let Some(raw) = field.map(RawValue::get) else { return Cow::default() };
-    match serde_json::from_str(raw) {
-        Ok(Text(text)) => text,
-        Err(_) if serde_json::from_str::<serde_json::Number>(raw).is_ok() => Cow::Borrowed(raw),
-        Err(_) => Cow::default(),
-    }
-}
-
-/// A whole number, perhaps written as text; 0 where it is none.
-pub(super) fn number(field: Field<'_>) -> i64 {
-    let number = field.and_then(|field| serde_json::from_str::<Number>(field.get()).ok()?.get());
-    number.unwrap_or_default()
-}
-
-/// A number, perhaps written as text (v3's ids).
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Number(i64),
-    Text(String),
-}
-
-impl Number {
-    fn get(&self) -> Option<i64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(text) => text.parse().ok(),
-        }
-    }
-}
 
 /// The messages in an answer's list, in the order of their numbers, and how many elements are none.
 pub fn messages(elements: &[&RawValue], native: &Native) -> (Vec<Message>, usize) {
@@ -81,9 +23,9 @@ pub fn messages(elements: &[&RawValue], native: &Native) -> (Vec<Message>, usize
 }
 
 fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
-    let read: Element<'_> = serde_json::from_str(element.get()).ok()?;
-    let id = read.message_id.get().filter(|id| *id > 0)?;
-    let seq = read.message_seq.get().filter(|seq| *seq > 0)?;
+    let read = Element::read(element.get().as_bytes())?;
+    let id = Some(number(read.message_id)).filter(|id| *id > 0)?;
+    let seq = Some(number(read.message_seq)).filter(|seq| *seq > 0)?;
     let sender = match text(read.from_uid) {
         uid if uid.is_empty() => SYSTEM.to_owned(),
         uid => uid.into_owned(),

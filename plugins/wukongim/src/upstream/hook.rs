@@ -5,12 +5,12 @@
 //! They carry no signature, so a secret is part of their path.
 
 use super::Upstream;
-use super::decode::{Field, number, text};
 use super::native::Native;
 use super::pull::AT_ONCE;
 use crate::api::HOOK;
 use crate::api::reply::{self, ApiError};
 use crate::channel::SYSTEM;
+use crate::element::{Field, number, text};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,9 +1,10 @@
 //! The events there are, and what is sent of each (reference/wukongim.md §9).
 
 use crate::channel::{Channel, PERSON};
+use crate::element::Element;
 use crate::message::Object;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use stele_plugin_api::ops::MessageView;
 
 /// Names of all events a real server has. Of whether people are connected nothing is told: nobody connects here.
@@ -53,16 +54,11 @@ pub fn offline(message: &MessageView, node: u16) -> Bytes {
 /// Whom a message names, without its sender: the other one of two people, or whom the sender named. Who is in a group is not
 /// known here.
 fn recipients(message: &MessageView) -> Vec<String> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Body {
-        subscribers: Vec<String>,
-    }
-    let body: Body = serde_json::from_slice(&message.body).unwrap_or_default();
+    let named = Element::read(&message.body).unwrap_or_default().subscribers();
     let channel = Channel::of_conversation(&message.conversation);
     let other = channel.filter(|channel| channel.channel_type == PERSON);
     let other = other.map(|channel| channel.recipient(&message.sender).to_owned());
-    body.subscribers.into_iter().chain(other).filter(|uid| *uid != message.sender).collect()
+    named.into_iter().chain(other).filter(|uid| *uid != message.sender).collect()
 }
 
 fn written<T: Serialize>(body: &T) -> Bytes {
@@ -110,6 +106,7 @@ mod tests {
         check("1/me@me", "me", &json!({}), &[]);
         check("2/team", "alice", &json!({}), &[]);
         check("8/1____cmd", "a", &json!({ "subscribers": ["a", "b", "c"] }), &["b", "c"]);
+        check("8/1____cmd", "a", &json!({ "subscribers": [null, "b", true, 7], "header": null }), &["b", "7"]);
     }
 
     #[test]
