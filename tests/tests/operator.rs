@@ -119,6 +119,25 @@ fn check_tells_every_mistake_at_once() -> Result<()> {
 }
 
 #[test]
+fn check_names_instances_that_would_be_served_at_the_same_place() -> Result<()> {
+    let archive = "[instance.config]\napi_keys = [{ key = \"k\" }]\ncorp = [{ id = \"corp123\" }]\n";
+    let im = |name: &str, more: &str| format!("[[instance]]\nname = \"{name}\"\nplugin = \"wukongim\"\n{more}");
+    let taken = |owner: &str| {
+        format!("127.0.0.1:5001, where wukongim is served unless said otherwise, is taken by instance \"{owner}\"")
+    };
+    let (code, _, stderr) = check(&[archive, &im("one", ""), &im("two", "")].concat())?;
+    ensure!(code == 78 && stderr.contains(&format!(": instance[2].listen: {}", taken("one"))), "{code} {stderr}");
+    let written = im("two", "listen = \"127.0.0.1:5001\"\n");
+    let (code, _, stderr) = check(&[archive, &im("one", ""), &written].concat())?;
+    ensure!(code == 78 && stderr.contains(&format!(": instance[1].listen: {}", taken("two"))), "{code} {stderr}");
+    for apart in ["prefix = \"/two\"\n", "listen = \"127.0.0.1:5002\"\n", "enabled = false\n"] {
+        let (code, stdout, stderr) = check(&[archive, &im("one", ""), &im("two", apart)].concat())?;
+        ensure!(code == 0, "{apart}: {stdout}{stderr}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_variable_says_a_password_of_digits_and_a_number_alike() -> Result<()> {
     let part = "[instance.config]\napi_keys = [{ key = \"k\" }]\ncorp = [{ id = \"corp123\" }]\n";
     let variables = [

@@ -1,9 +1,12 @@
 //! `steled check`
 
-use crate::config::{Config, ConfigErrors, DEFAULT_FILE, find_plugin};
+use crate::config::{Config, ConfigErrors, DEFAULT_FILE, Instance, find_plugin};
 use crate::http::Tls;
 use crate::lifecycle::{examine, plugin_not_found};
 use anyhow::Result;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use stele_plugin_api::{ErrorCode, Mistake};
@@ -39,8 +42,9 @@ pub async fn run(
     };
     let mut warnings = warnings(&config);
     if !arguments.print {
-        let mistakes = ask_plugins(&config, &mut warnings).await;
-        errors.and_of_plugins(file, &config, mistakes).none()?;
+        let mut listens = vec![None; config.instances.len()];
+        let mistakes = ask_plugins(&config, &mut warnings, &mut listens).await;
+        errors.and_of_plugins(file, &config, mistakes).and_at(file, taken(&config, &listens)).none()?;
     }
     for warning in warnings {
         eprintln!("warning: {warning}");
@@ -59,15 +63,21 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the plugins find wrong with the instances, by index.
-async fn ask_plugins(config: &Config, warnings: &mut Vec<String>) -> Vec<(usize, Mistake)> {
+/// What the plugins find wrong with the instances, and where they recommend to serve them, by index.
+async fn ask_plugins(
+    config: &Config,
+    warnings: &mut Vec<String>,
+    listens: &mut [Option<SocketAddr>],
+) -> Vec<(usize, Mistake)> {
     let folders = config.plugins.folders();
     let mut mistakes = Vec::new();
     for (index, instance) in config.instances.iter().enumerate().filter(|(_, instance)| instance.enabled) {
         let Some(plugin) = find_plugin(&instance.plugin, &folders) else { continue };
         match examine(instance, config, plugin).await {
-            Ok(findings) => {
-                warnings.extend(findings.iter().map(|finding| format!("instance {}: {finding}", instance.name)));
+            Ok(examined) => {
+                let finding = |finding| format!("instance {}: {finding}", instance.name);
+                warnings.extend(examined.findings.into_iter().map(finding));
+                listens[index] = examined.default_listen.and_then(|listen| listen.parse().ok());
             }
             Err(error) if !error.mistakes.is_empty() => {
                 mistakes.extend(error.mistakes.into_iter().map(|mistake| (index, mistake)));
@@ -77,6 +87,34 @@ async fn ask_plugins(config: &Config, warnings: &mut Vec<String>) -> Vec<(usize,
         }
     }
     mistakes
+}
+
+/// Instances that do not say where they are served, and would be where something else is: which of them is there would be
+/// chance. Those that say so are told when the configuration is read.
+fn taken(config: &Config, recommended: &[Option<SocketAddr>]) -> Vec<(String, String)> {
+    let is_served = |(_, instance): &(usize, &Instance)| instance.enabled;
+    let instances = || config.instances.iter().enumerate().filter(is_served);
+    let written = instances().filter_map(|(_, instance)| Some(((instance.listen?, &instance.prefix), &instance.name)));
+    let mut taken: BTreeMap<_, _> = written.collect();
+    let mut wrong = Vec::new();
+    for (index, instance) in instances().filter(|(_, instance)| instance.listen.is_none()) {
+        let Some(listen) = recommended[index] else { continue };
+        let owner = match taken.entry((listen, &instance.prefix)) {
+            _ if config.admin.enabled && config.admin.listen == listen => "admin.listen".to_owned(),
+            Entry::Occupied(owner) => format!("instance {:?}", owner.get()),
+            Entry::Vacant(free) => {
+                free.insert(&instance.name);
+                continue;
+            }
+        };
+        let plugin = &instance.plugin;
+        let message = format!(
+            "{listen}, where {plugin} is served unless said otherwise, is taken by {owner}: give each its own listen, \
+             or its own prefix"
+        );
+        wrong.push((format!("instance[{index}].listen"), message));
+    }
+    wrong
 }
 
 fn warnings(config: &Config) -> Vec<String> {

@@ -104,6 +104,19 @@ impl ConfigErrors {
         self
     }
 
+    /// With mistakes at these keys as well, each told where its key stands, or the nearest table around it.
+    #[must_use]
+    pub fn and_at(mut self, file: Option<&Path>, wrong: Vec<(String, String)>) -> Self {
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let places = Places::parse(file, &text).ok();
+        self.problems.extend(wrong.into_iter().map(|(key, message)| {
+            let place = places.as_ref().map_or(Place::Defaults, |places| places.key(&steps_of(&key)));
+            Problem { place, key, message }
+        }));
+        self.problems.sort();
+        self
+    }
+
     /// `Ok` when there are none.
     ///
     /// # Errors

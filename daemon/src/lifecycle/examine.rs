@@ -11,29 +11,38 @@ use stele_plugin_api::notify::{LogRecord, MetricRecord};
 use stele_plugin_api::ops::{Empty, Health};
 use stele_plugin_api::{Error, ErrorCode};
 
-/// What the plugin of an instance finds wrong with what the instance refers to: one sentence each.
+/// What a plugin says of an instance.
+pub struct Examined {
+    /// What is wrong with what the instance refers to: one sentence each.
+    pub findings: Vec<String>,
+    /// Where it is served unless it says so itself.
+    pub default_listen: Option<String>,
+}
+
+/// Asks the plugin of an instance about it.
 ///
 /// # Errors
 ///
 /// Why the plugin does not start; `invalid` when it is its configuration that it refuses.
-pub async fn examine(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<Vec<String>, Error> {
+pub async fn examine(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<Examined, Error> {
     let spec = spec(instance, config, plugin).map_err(Error::internal)?;
     let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
     let plugin = Instance::start(spec, Arc::new(Nobody));
-    let findings = findings(&plugin, timeout).await;
+    let examined = examined(&plugin, timeout).await;
     plugin.stop(Duration::from_secs(config.plugins.stop_timeout_seconds)).await;
-    findings
+    examined
 }
 
-async fn findings(plugin: &Instance, timeout: Duration) -> Result<Vec<String>, Error> {
+async fn examined(plugin: &Instance, timeout: Duration) -> Result<Examined, Error> {
     // What the plugin said itself, not that it is unavailable.
-    plugin.ready(timeout).await.map_err(|error| plugin.last_error().unwrap_or(error))?;
-    match plugin.call::<Health>(Empty {}, timeout).await {
-        Ok(report) => Ok(report.findings),
+    let description = plugin.ready(timeout).await.map_err(|error| plugin.last_error().unwrap_or(error))?;
+    let findings = match plugin.call::<Health>(Empty {}, timeout).await {
+        Ok(report) => report.findings,
         // A plugin need not have an opinion.
-        Err(error) if error.code == ErrorCode::Unsupported => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+        Err(error) if error.code == ErrorCode::Unsupported => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(Examined { findings, default_listen: description.default_listen })
 }
 
 /// A daemon that has nothing to offer.

@@ -28,7 +28,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// Another instance is there.
-    #[error("{address}{prefix} is served by instance {owner:?}")]
+    #[error("{address}{prefix} is served by instance {owner:?}: give each its own listen, or its own prefix")]
     Taken {
         /// The address.
         address: SocketAddr,
