@@ -3,7 +3,7 @@
 use crate::id;
 use crate::upstream::UpstreamConfig;
 use crate::webhook::WebhookConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use stele_plugin_api::{Mistake, Secret};
 
 /// An instance's configuration.
@@ -14,7 +14,7 @@ pub struct Config {
     #[serde(default)]
     pub token: Option<Secret>,
     /// What tells the message ids of this instance from those of others that make some at the same time.
-    #[serde(default = "first_node")]
+    #[serde(default = "first_node", deserialize_with = "node")]
     pub node_id: u16,
     /// What `pull_mode` of `/channel/messagesync` means.
     #[serde(default)]
@@ -32,6 +32,21 @@ pub struct Config {
 
 fn first_node() -> u16 {
     1
+}
+
+/// Any whole number: what is no node's is told by [`Config::mistakes`].
+fn node<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    Ok(u16::try_from(i64::deserialize(deserializer)?).unwrap_or(u16::MAX))
+}
+
+/// Why nobody could ever send this token.
+pub fn mistake_of_token(token: &Secret) -> Option<&'static str> {
+    let token = token.expose();
+    if token.trim().is_empty() {
+        return Some("is empty");
+    }
+    let is_sent = token.bytes().all(|byte| byte.is_ascii_graphic());
+    (!is_sent).then_some("must be visible ASCII characters: it is sent in a header")
 }
 
 /// What `pull_mode` means (reference/wukongim.md §17, traps 1 and 2).
@@ -60,9 +75,7 @@ impl Config {
     /// Everything that is wrong beside its shape. No secret appears in it.
     pub fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
-        if self.token.as_ref().is_some_and(|token| token.expose().is_empty()) {
-            mistakes.push(Mistake::new("token", "is empty"));
-        }
+        mistakes.extend(self.token.as_ref().and_then(mistake_of_token).map(|said| Mistake::new("token", said)));
         if self.node_id > id::MAX_NODE {
             mistakes.push(Mistake::new("node_id", format!("must be 0 to {}", id::MAX_NODE)));
         }
@@ -94,6 +107,17 @@ mod tests {
         let mistakes = config(json!({ "token": "", "node_id": 1024 })).mistakes();
         let told: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
         assert_eq!(told, ["token: is empty", "node_id: must be 0 to 1023"]);
+        for node in [-1, 1024, 99_999, i64::MIN] {
+            assert_eq!(config(json!({ "node_id": node })).mistakes().len(), 1, "{node}");
+        }
+        for (token, said) in [
+            (" \n ", "token: is empty"),
+            ("\u{feff}abc", "token: must be visible ASCII characters: it is sent in a header"),
+            ("a b", "token: must be visible ASCII characters: it is sent in a header"),
+        ] {
+            let mistakes = config(json!({ "token": token })).mistakes();
+            assert_eq!(mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>(), [said]);
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `[instance.config.upstream]`: a WuKongIM whose channels are archived, and to which sends are relayed.
 
+use crate::config::mistake_of_token;
 use serde::Deserialize;
 use stele_plugin_api::{Mistake, Secret};
+use url::Url;
 
 /// Longest time for one request, in seconds: a page is several of them, and has two minutes.
 const MAX_TIMEOUT_SECONDS: u32 = 30;
@@ -58,8 +60,8 @@ impl UpstreamConfig {
             (Some(_), Some(_)) if self.manager_url.is_none() => wrong("manager_url", "is needed beside username"),
             _ => {}
         }
-        if self.token.as_ref().is_some_and(|token| token.expose().is_empty()) {
-            wrong("token", "is empty");
+        if let Some(mistake) = self.token.as_ref().and_then(mistake_of_token) {
+            wrong("token", mistake);
         }
         if let Some(secret) = self.hook_secret.as_ref().map(Secret::expose) {
             if secret.len() < MIN_HOOK_BYTES {
@@ -82,8 +84,10 @@ fn mistake_of(url: &str) -> Option<&'static str> {
     if rest.is_empty() || rest.starts_with('/') {
         return Some("names no host");
     }
-    let odd = rest.contains(['?', '#', '@']) || rest.contains(char::is_whitespace);
-    odd.then_some("has a query, credentials or blanks")
+    if rest.contains(['?', '#', '@']) || rest.contains(char::is_whitespace) {
+        return Some("has a query, credentials or blanks");
+    }
+    Url::parse(url).is_err().then_some("is no address such as http://host:port/path")
 }
 
 #[cfg(test)]
@@ -129,6 +133,13 @@ mod tests {
         assert_eq!(told(both), expected);
         let alone = json!({ "url": "http://im", "username": "x", "password": "y" });
         assert_eq!(told(alone), ["upstream.manager_url: is needed beside username"]);
+        for (url, expected) in [
+            ("http://im:99999", &["upstream.url: is no address such as http://host:port/path"][..]),
+            ("http://[::1/", &["upstream.url: is no address such as http://host:port/path"]),
+            ("https://[::1]:443/x:y", &[]),
+        ] {
+            assert_eq!(told(json!({ "url": url })), expected);
+        }
         let printed = format!("{:?}", config(json!({ "url": "http://im", "token": "s3cr3t", "password": "s3cr3t" })));
         assert!(!printed.contains("s3cr3t"), "{printed}");
     }
