@@ -6,7 +6,7 @@ use crate::message::{BASE64, Header, Object, readable};
 use base64::Engine;
 use bytes::Bytes;
 use std::borrow::Cow;
-use stele_plugin_api::model::{Conversation, ConversationKind, Message, Person, PersonKind};
+use stele_plugin_api::model::{Conversation, ConversationKind, Message, Micros, Person, PersonKind};
 use uuid::Uuid;
 
 /// Bit of `setting`: the message is the anchor of a stream.
@@ -16,6 +16,9 @@ pub const STREAM: u8 = 0x02;
 pub const PART: &str = "part";
 /// The archive's kind of what is stored when a stream is closed: it says what the whole stream says.
 pub const END: &str = "end";
+
+/// What stands before a channel in the name of the conversation of the ends of its streams.
+const ENDS: &str = "ends/";
 
 /// What a message is to the stream it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +52,16 @@ pub struct Draft {
     pub from_uid: String,
     /// Seconds it is good for; 0 for ever.
     pub expire: u32,
+    /// When it expires, where `expire` does not say: the end of a stream does with the message that begins it.
+    pub expires_at: Option<Micros>,
     /// Whom the sender named.
     pub subscribers: Vec<String>,
     /// What it says.
     pub payload: Bytes,
     /// A label, found as a line of the text is.
     pub tag_key: String,
+    /// Where it stands in what was sent, in front of a name of it.
+    pub at: String,
     /// The stream's conversation, where the message opens or closes it.
     pub tells: Option<Conversation>,
 }
@@ -74,9 +81,11 @@ impl Draft {
             role: Role::Message,
             from_uid: from_uid.to_owned(),
             expire: 0,
+            expires_at: None,
             subscribers: Vec::new(),
             payload,
             tag_key: String::new(),
+            at: String::new(),
             tells: None,
         }
     }
@@ -157,11 +166,14 @@ impl Draft {
             conversation: self.conversation(),
             sender: self.from_uid.clone(),
             recipients,
+            labels: vec![label(self.channel.channel_type)],
             sent_at,
             kind,
             text,
             body: serde_json::to_vec(&object).expect("plain values can be written").into(),
-            expires_at: (self.expire > 0).then(|| sent_at + i64::from(self.expire) * 1_000_000),
+            expires_at: self
+                .expires_at
+                .or_else(|| (self.expire > 0).then(|| sent_at + i64::from(self.expire) * 1_000_000)),
             ..Message::default()
         }
     }
@@ -174,5 +186,15 @@ pub fn stream(stream_no: &str) -> String {
 
 /// Native id of the conversation of the ends of a channel's streams.
 pub fn ends(channel: &str) -> String {
-    format!("ends/{channel}")
+    format!("{ENDS}{channel}")
+}
+
+/// The channel whose streams end in this conversation.
+pub fn of_ends(conversation: &str) -> &str {
+    conversation.strip_prefix(ENDS).unwrap_or(conversation)
+}
+
+/// The archive's label of the messages of all channels of a type.
+pub fn label(channel_type: u8) -> String {
+    format!("type:{channel_type}")
 }

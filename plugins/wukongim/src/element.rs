@@ -1,5 +1,7 @@
 //! A message object as it was written, here or by some server: what is odd in one of its fields hides none of the others.
 
+use crate::message::BASE64;
+use base64::Engine;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -38,6 +40,12 @@ pub struct Element<'a> {
     #[serde(borrow)]
     pub payload: Field<'a>,
     #[serde(borrow)]
+    pub end: Field<'a>,
+    #[serde(borrow)]
+    pub end_reason: Field<'a>,
+    #[serde(borrow)]
+    stream_data: Field<'a>,
+    #[serde(borrow)]
     pub tag_key: Field<'a>,
     #[serde(borrow)]
     subscribers: Field<'a>,
@@ -64,6 +72,11 @@ impl<'a> Element<'a> {
     /// Its header.
     pub fn flags(&self) -> Flags<'a> {
         self.header.and_then(|header| serde_json::from_str(header.get()).ok()).unwrap_or_default()
+    }
+
+    /// What the stream it begins says so far; empty where that is no base64.
+    pub fn said(&self) -> Vec<u8> {
+        BASE64.decode(text(self.stream_data).as_bytes()).unwrap_or_default()
     }
 
     /// Whom the sender named, without what is no name.

@@ -98,7 +98,7 @@ pub struct Object<'m> {
 impl<'m> Object<'m> {
     /// A stored message as it is shown.
     pub fn of(message: &'m MessageView) -> Self {
-        let body = Self::read(&message.body);
+        let body = Self::written(&message.body);
         let mut shown = Self {
             message_id: message.native_id.parse().unwrap_or_default(),
             message_idstr: Some(message.native_id.clone()),
@@ -118,9 +118,11 @@ impl<'m> Object<'m> {
         shown
     }
 
-    /// What its bytes in the archive say.
-    fn read(body: &'m [u8]) -> Self {
+    /// What its bytes in the archive say. Of a stream that was open when they were read, they have a part.
+    pub fn written(body: &'m [u8]) -> Self {
         let body = Element::read(body).unwrap_or_default();
+        let has_ended = byte(body.end) != 0;
+        let said = Some(body.said()).filter(|said| has_ended && !said.is_empty());
         let flags = body.flags();
         Self {
             header: Header {
@@ -131,6 +133,9 @@ impl<'m> Object<'m> {
             setting: byte(body.setting),
             client_msg_no: text(body.client_msg_no),
             stream_no: text(body.stream_no),
+            end: has_ended.then_some(1),
+            end_reason: has_ended.then(|| byte(body.end_reason)),
+            stream_data: said.map(|said| BASE64.encode(said)),
             from_uid: text(body.from_uid),
             channel_id: text(body.channel_id),
             channel_type: byte(body.channel_type),
@@ -142,6 +147,16 @@ impl<'m> Object<'m> {
             subscribers: body.subscribers(),
             ..Self::default()
         }
+    }
+
+    /// Leaves out what the stream it begins says.
+    pub fn without_stream(self) -> Self {
+        Self { end: None, end_reason: None, stream_data: None, ..self }
+    }
+
+    /// Whether it is the anchor of a stream of an upstream, without what it says.
+    pub fn awaits_end(&self) -> bool {
+        self.setting & STREAM != 0 && self.stream_no.is_empty() && self.end.is_none()
     }
 
     /// Whether it is the anchor of a stream.
@@ -352,7 +367,8 @@ mod tests {
                 let shown = shown(&view("2/team", &body));
                 let differs = |key: &String| shown.get(key) != expected.get(key);
                 let differing: Vec<_> = expected.as_object().unwrap().keys().filter(|key| differs(key)).collect();
-                assert!(differing.iter().all(|key| *key == field), "{field} {odd}: {shown}");
+                // What has not ended is not told.
+                assert!(differing.iter().all(|key| *key == field || field == "end"), "{field} {odd}: {shown}");
             }
         }
         let check = |field: &str, odd: Value, expected: Value| {
@@ -394,7 +410,7 @@ mod tests {
                 ..Object::default()
             };
             let text = serde_json::to_string(&written).unwrap();
-            let read = Object::read(text.as_bytes());
+            let read = Object::written(text.as_bytes());
             prop_assert_eq!(&read, &written);
             prop_assert_eq!(read.payload(), payload);
         }

@@ -2,6 +2,7 @@
 
 use crate::Clock;
 use crate::api::{self, Api};
+use crate::commit::Numbering;
 use crate::config::Config;
 use crate::upstream::Upstream;
 use crate::webhook::Webhooks;
@@ -30,9 +31,11 @@ pub struct Wukongim {
 impl Wukongim {
     /// An instance with another clock than the machine's; [`Plugin::open`] takes that one. Needs a runtime.
     pub fn with_clock(config: Config, host: Host, clock: Clock) -> Self {
-        let (findings, upstream) = (findings(&config), Upstream::of(&config, &host, &clock));
+        let numbering = Numbering::new(config.node_id, clock.clone());
+        let (findings, upstream) = (findings(&config), Upstream::of(&config, &host, &clock, &numbering));
         let webhooks = Webhooks::start(&config, &host, &clock).map(Arc::new);
-        Self { findings, api: Api::new(host, config, clock, upstream.clone(), webhooks.clone()), upstream, webhooks }
+        let api = Api::new(host, config, (clock, numbering), upstream.clone(), webhooks.clone());
+        Self { findings, api, upstream, webhooks }
     }
 
     fn upstream(&self, op: &str) -> Result<&Upstream, Error> {

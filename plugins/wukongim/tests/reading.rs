@@ -231,6 +231,36 @@ async fn equal_numbers_are_all_looked_up() {
 }
 
 #[tokio::test]
+async fn a_channel_is_searched_by_its_id_or_its_type_alone() {
+    let at = |conversation: &str, number: i64| MessageView {
+        client_id: Some("same".to_owned()),
+        ..message(conversation, number, "aGk=")
+    };
+    let rows = vec![at("2/team", 1), at("4/team", 2), at("2/other", 3), at("1/bob@alice", 4)];
+    let site = Site::with(json!({}), Rows::new(rows).host());
+    let check = async |query: &str, expected: &[i64]| {
+        for more in ["", "&client_msg_no=same"] {
+            let (status, answer) = get(&site, &format!("{query}{more}")).await;
+            assert_eq!(status, 200, "{query}{more}: {answer}");
+            assert_eq!(seqs(&answer["data"]), expected, "{query}{more}: {answer}");
+            assert_eq!(answer["total"], expected.len(), "{query}{more}");
+        }
+    };
+    check("channel_id=team", &[2, 1]).await;
+    check("channel_id=team&channel_type=4", &[2]).await;
+    check("channel_type=2", &[3, 1]).await;
+    check("channel_type=2&channel_id=", &[3, 1]).await;
+    check("channel_id=alice@bob", &[4]).await;
+    check("channel_id=nobody", &[]).await;
+    check("channel_type=9", &[]).await;
+    check("channel_id=&channel_type=0&from_uid=&message_id=0&offset_message_seq=0", &[4, 3, 2, 1]).await;
+    for query in ["channel_id=team&offset_message_seq=1", "channel_type=2&offset_message_seq=1"] {
+        let said = "offset_message_seq needs channel_id and channel_type";
+        assert_eq!(get(&site, query).await, (400, json!({ "msg": said, "status": 400 })));
+    }
+}
+
+#[tokio::test]
 async fn what_has_expired_is_not_shown() {
     let mut messages = channel(3);
     messages[1].expires_at = Some(NOW);
@@ -334,7 +364,7 @@ async fn a_search_goes_through_what_is_readable() {
     check(b"7", &[1]).await;
     check(b"content", &[]).await;
     check(long.as_bytes(), &[2]).await;
-    for wrong in ["payload=AAEC%2Fw", "payload=e30", "payload=%25", "node_id=2", "limit=-1", "channel_type=2"] {
+    for wrong in ["payload=AAEC%2Fw", "payload=e30", "payload=%25", "node_id=2", "limit=-1", "channel_type=256"] {
         assert_eq!(get(&site, wrong).await.0, 400, "{wrong}");
     }
 }

@@ -211,6 +211,48 @@ async fn nothing_that_was_taken_is_lost_when_a_stream_is_closed_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_stream_is_found_as_long_as_the_message_that_begins_it_is_good() {
+    let site = Site::new(json!({}));
+    let no = open(&site, &json!({ "expire": 2, "client_msg_no": "e1" })).await;
+    site.ask("/message/send", &item(&no, &json!("secret words"))).await;
+    site.ask("/stream/close", &json!({ "stream_no": no })).await;
+    let find = async |more: &str| {
+        let query = format!("/cluster/messages?payload={}{more}", base64(b"secret words"));
+        body(&site.send(request("GET", &query, "")).await)["total"].clone()
+    };
+    let ways = ["", "&channel_id=group123&channel_type=2", "&client_msg_no=e1", "&channel_type=2"];
+    for way in ways {
+        assert_eq!(find(way).await, 1, "{way}");
+    }
+    site.clock.fetch_add(2_000_000, Ordering::Relaxed);
+    for way in ways {
+        assert_eq!(find(way).await, 0, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_is_answered_again_once_the_stream_is_closed() {
+    let site = Site::new(json!({}));
+    let no = open(&site, &json!({})).await;
+    let mut last = item(&no, &json!("the last one"));
+    last["client_msg_no"] = json!("i1");
+    let first = site.ask("/message/send", &last).await;
+    site.ask("/stream/close", &json!({ "stream_no": no })).await;
+    assert_eq!(site.ask("/message/send", &last).await, first);
+    let mut other = last.clone();
+    other["payload"] = json!(base64(b"another"));
+    let said = "client_msg_no \"i1\" is that of another message; nothing is stored";
+    assert_eq!(site.refused("/message/send", &other, 400).await, said);
+    let mut late = last.clone();
+    late["from_uid"] = json!("bob");
+    assert_eq!(site.refused("/message/send", &late, 400).await, format!("the stream {no:?} is closed"));
+    assert_eq!(site.messages(&format!("stream/{no}")).len(), 1);
+    let batch = json!([message(&json!({})), late]);
+    let said = format!("[1].stream_no: the stream {no:?} is closed");
+    assert_eq!(site.refused("/message/sendbatch", &batch, 400).await, said);
+}
+
+#[tokio::test]
 async fn a_stream_is_not_opened_by_the_number_of_an_ordinary_message_nor_the_reverse() {
     let site = Site::new(json!({}));
     let plain = message(&json!({ "client_msg_no": "plain" }));

@@ -4,6 +4,7 @@
 
 mod relays;
 mod rig;
+mod streams;
 
 use anyhow::{Result, ensure};
 use rig::{HOOK_SECRET, Rig};

@@ -11,19 +11,23 @@ use super::messagesync::MAX_LIMIT;
 use super::reply::{self, ApiError};
 use super::rows::{Lookup, is_good};
 use crate::channel::Channel;
-use crate::draft::{END, PART, ends};
+use crate::draft::{END, PART, ends, label, of_ends};
 use crate::id::given_at;
 use crate::message::{Object, readable};
 use serde_json::json;
 use stele_plugin_api::model::Micros;
-use stele_plugin_api::ops::{HttpReply, HttpRequest, MessageOrder, MessageQuery, MessageView, Place, SearchQuery};
+use stele_plugin_api::ops::{
+    ByIds, ConversationGetMany, HttpReply, HttpRequest, MessageOrder, MessageQuery, MessageView, Place, SearchQuery,
+};
 
 /// Messages of an answer, where nothing else is asked for.
 const DEFAULT_LIMIT: u64 = 20;
 
 /// What is asked for.
 struct Wanted {
-    conversation: Option<String>,
+    /// Those of a channel_id; without a channel_type there may be several.
+    conversations: Option<Vec<String>>,
+    channel_type: Option<u8>,
     sender: Option<String>,
     id: Option<i64>,
     client_id: Option<String>,
@@ -42,7 +46,7 @@ impl Api {
                 fields.wrong("node_id", &format!("must be 0 or {}: there is no other node", self.config.node_id))
             );
         }
-        let wanted = self.wanted(&fields)?;
+        let wanted = self.wanted(&fields).await?;
         let limit = fields.number("limit", u64::MAX)?.filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit.min(MAX_LIMIT)).unwrap_or_default();
         let offset = self.offset(&fields, &wanted).await?;
@@ -58,14 +62,16 @@ impl Api {
         Ok(reply::json(200, &json!({ "data": answer.shown, "total": total })))
     }
 
-    fn wanted(&self, fields: &Fields) -> Result<Wanted, ApiError> {
+    async fn wanted(&self, fields: &Fields) -> Result<Wanted, ApiError> {
         let given = |name: &str| fields.name(name).map(|text| Some(text).filter(|text| !text.is_empty()));
         let sender = given("from_uid")?;
-        let conversation = match (fields.has("channel_id"), fields.has("channel_type")) {
-            (false, false) => None,
-            // Where two people are named by one of them, the other one is whoever sent it.
-            (true, true) => Some(fields.channel(sender.as_deref().unwrap_or_default())?.to_string()),
-            _ => return Err(ApiError::bad("channel_id and channel_type are needed together")),
+        let channel_type = fields.number("channel_type", u8::MAX)?.filter(|channel_type| *channel_type > 0);
+        // Where two people are named by one of them, the other one is whoever sent it.
+        let other = sender.as_deref().unwrap_or_default();
+        let conversations = match (fields.text("channel_id")?.is_empty(), channel_type) {
+            (true, _) => None,
+            (false, Some(_)) => Some(vec![fields.channel(other)?.to_string()]),
+            (false, None) => Some(self.conversations(&fields.channel_id()?, other).await?),
         };
         let payload = fields.bytes("payload")?;
         let text = searched_for(&payload);
@@ -74,20 +80,38 @@ impl Api {
         }
         let id = fields.id("message_id")?.filter(|id| *id != 0);
         let newer = fields.flag("pre")? == 1;
-        Ok(Wanted { conversation, sender, id, client_id: given("client_msg_no")?, text, newer, now: self.now() })
+        Ok(Wanted {
+            conversations,
+            channel_type,
+            sender,
+            id,
+            client_id: given("client_msg_no")?,
+            text,
+            newer,
+            now: self.now(),
+        })
+    }
+
+    /// The conversations of channels with this id, of whatever type.
+    async fn conversations(&self, id: &str, other: &str) -> Result<Vec<String>, ApiError> {
+        let channels = (1..=u8::MAX).filter_map(|channel_type| Channel::of_reader(channel_type, id, other));
+        let native_ids = channels.map(|channel| channel.to_string()).collect();
+        let found = self.call::<ConversationGetMany>(ByIds { native_ids }).await?;
+        Ok(found.conversations.into_iter().map(|found| found.native_id).collect())
     }
 
     /// Where the answer begins.
     async fn offset(&self, fields: &Fields, wanted: &Wanted) -> Result<Option<Place>, ApiError> {
         let seq = fields.number("offset_message_seq", u64::MAX)?.filter(|seq| *seq > 0);
-        if seq.is_some() && wanted.conversation.is_none() {
+        let conversation = wanted.conversations.as_deref().filter(|_| wanted.channel_type.is_some());
+        if seq.is_some() && conversation.is_none() {
             return Err(fields.wrong("offset_message_seq", "needs channel_id and channel_type"));
         }
         if let Some(id) = fields.id("offset_message_id")?.filter(|id| *id != 0) {
             let unknown = Place { sent_at: given_at(id), id: if wanted.newer { i64::MAX } else { 0 } };
             return Ok(Some(self.by_id(id).await?.map_or(unknown, |message| place(&message))));
         }
-        let (Some(seq), Some(conversation)) = (seq, &wanted.conversation) else { return Ok(None) };
+        let (Some(seq), Some([conversation])) = (seq, conversation) else { return Ok(None) };
         // Of a number that is missing the next one beyond, from which on it is the same.
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let (from, upto) = if wanted.newer { (0, seq) } else { (seq, i64::MAX) };
@@ -117,9 +141,13 @@ impl Api {
         answer: &mut Answer<'_>,
     ) -> Result<usize, ApiError> {
         let (ids, client_ids) = (Vec::from_iter(wanted.id), Vec::from_iter(wanted.client_id.clone()));
+        let conversation = match wanted.conversations.as_deref() {
+            Some([conversation]) => Some(conversation.as_str()),
+            _ => None,
+        };
         let mut lookup = match wanted.id {
             Some(_) => Lookup::ids(&ids),
-            None => Lookup::found(wanted.conversation.as_deref(), &[], &client_ids),
+            None => Lookup::found(conversation, &[], &client_ids),
         };
         let mut found = Vec::new();
         while let Some(rows) = lookup.next(self).await? {
@@ -161,6 +189,8 @@ impl Api {
             text: wanted.text.clone(),
             conversation,
             sender: wanted.sender.clone(),
+            // Of what is in one conversation it is known.
+            labels: wanted.channel_type.filter(|_| wanted.conversations.is_none()).map(label).into_iter().collect(),
             except_kinds: except_kinds.clone(),
             unexpired_at: Some(wanted.now),
             oldest_first: wanted.newer,
@@ -168,9 +198,12 @@ impl Api {
             limit: u32::MAX,
             ..SearchQuery::default()
         };
-        let beside = wanted.conversation.as_deref().filter(|_| is_said).map(ends);
-        let mut queries = vec![query(wanted.conversation.clone())];
-        queries.extend(beside.map(|ends| query(Some(ends))));
+        let mut queries = match &wanted.conversations {
+            None => vec![query(None)],
+            Some(conversations) => conversations.iter().map(|conversation| query(Some(conversation.clone()))).collect(),
+        };
+        let beside = wanted.conversations.iter().flatten().filter(|_| is_said);
+        queries.extend(beside.map(|conversation| query(Some(ends(conversation)))));
         let is_before =
             |one: Place, other: Place| if wanted.newer { key(one) < key(other) } else { key(one) > key(other) };
         let mut total = None;
@@ -232,10 +265,11 @@ impl Wanted {
     fn holds_of(&self, message: &MessageView) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let is_end = message.kind == END && !self.text.is_empty();
-        let is_within =
-            |channel: &String| *channel == message.conversation || (is_end && ends(channel) == message.conversation);
-        (is_end || Channel::of_conversation(&message.conversation).is_some())
-            && self.conversation.as_ref().is_none_or(is_within)
+        let own = message.conversation.as_str();
+        let Some(channel) = Channel::of_conversation(if is_end { of_ends(own) } else { own }) else { return false };
+        let name = channel.to_string();
+        self.conversations.as_ref().is_none_or(|wanted| wanted.contains(&name))
+            && self.channel_type.is_none_or(|wanted| wanted == channel.channel_type)
             && is(&self.sender, &message.sender)
             && is(&self.client_id, message.client_id.as_deref().unwrap_or_default())
             && is_good(message, self.now)

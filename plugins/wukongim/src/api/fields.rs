@@ -103,8 +103,13 @@ impl Fields {
         }
     }
 
-    /// The channel a reader means.
-    pub fn channel(&self, login_uid: &str) -> Result<Channel, ApiError> {
+    /// Where the object is, in front of a name of it.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// The id of a channel that is read.
+    pub fn channel_id(&self) -> Result<String, ApiError> {
         let id = self.text("channel_id")?;
         if id.is_empty() {
             return Err(self.wrong("channel_id", "is missing"));
@@ -112,6 +117,12 @@ impl Fields {
         if id.len() > MAX_CHANNEL {
             return Err(self.wrong("channel_id", &format!("must have at most {MAX_CHANNEL} bytes")));
         }
+        Ok(id)
+    }
+
+    /// The channel a reader means.
+    pub fn channel(&self, login_uid: &str) -> Result<Channel, ApiError> {
+        let id = self.channel_id()?;
         let channel = Channel::of_reader(self.channel_type()?, &id, login_uid);
         channel
             .ok_or_else(|| self.wrong("channel_id", "names two people: give login_uid and the other one, or the pair"))

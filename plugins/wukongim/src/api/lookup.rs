@@ -7,7 +7,6 @@ use super::messagesync::Page;
 use super::reply::{self, ApiError};
 use super::rows::{Lookup, is_good};
 use crate::config::MessagesForm;
-use crate::message::Object;
 use serde_json::json;
 use stele_plugin_api::ops::{ById, ConversationGet, HttpReply, HttpRequest, MAX_IDS};
 
@@ -35,7 +34,7 @@ impl Api {
         for mut lookup in [Lookup::found(Some(&channel), &seqs, &client_ids), Lookup::ids(&ids)] {
             while let Some(rows) = lookup.next(self).await? {
                 for message in rows.iter().filter(|message| message.conversation == channel && is_good(message, now)) {
-                    if !answer.add(message, &Object::of(message)).await? {
+                    if !answer.add(message, &self.whole(message).await?).await? {
                         return Err(ApiError::too_large());
                     }
                 }
@@ -72,7 +71,7 @@ impl Api {
                 message.conversation == channel && is_named && is_good(message, now)
             });
             if let Some(message) = found {
-                return Ok(reply::json(200, &Object::of(message)));
+                return Ok(reply::json(200, &self.whole(message).await?));
             }
         }
         Err(ApiError::not_found("there is no such message"))

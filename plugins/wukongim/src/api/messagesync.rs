@@ -149,7 +149,11 @@ impl Api {
                     return Ok(true);
                 }
                 let mut object = Object::of(message);
-                if streams && object.begins_stream() {
+                if !streams {
+                    object = object.without_stream();
+                } else if object.awaits_end() {
+                    self.tell_end(message, &mut object).await?;
+                } else if object.begins_stream() {
                     if told == MAX_STREAMS {
                         answer.end_before(message.seq)?;
                         return Ok(true);

@@ -64,11 +64,10 @@ impl Api {
     pub fn new(
         host: Host,
         config: Config,
-        clock: Clock,
+        (clock, numbering): (Clock, Numbering),
         upstream: Option<Arc<Upstream>>,
         webhooks: Option<Arc<Webhooks>>,
     ) -> Self {
-        let numbering = Numbering::new(config.node_id, clock.clone());
         Self {
             committer: commit::start(host.clone(), numbering.clone()),
             numbering,

@@ -153,18 +153,21 @@ pub const ENDPOINTS: &[Endpoint] = &[
         fields: &[
             ("node_id", "0, or the one of this instance"),
             ("from_uid", "who sent it"),
-            ("channel_id", "its channel; of two people the pair, in either order"),
-            ("channel_type", "type of the channel"),
+            ("channel_id", "its channel; of two people the pair, in either order; alone: of any type"),
+            ("channel_type", "type of the channel; alone: of all such channels"),
             ("message_id", "its id"),
             ("client_msg_no", "the sender's own id of it"),
             (
                 "payload",
-                "base64 of a text that is in the payload, letter case aside; of a JSON object its values count, not its keys. \
+                "base64 of a text of at most 1000 characters that is in the payload, letter case aside; of a JSON object its values count, not its keys. \
                  What a closed stream says is found at its end, a message with message_seq 0",
             ),
             ("limit", "messages wanted: 20 when 0 or missing, at most 10000"),
             ("offset_message_id", "only older ones than this"),
-            ("offset_message_seq", "the same by number, within a channel, where one message alone has it"),
+            (
+                "offset_message_seq",
+                "the same by number, within a channel (both fields), where one message alone has it",
+            ),
             ("pre", "1: newer ones than the offset, the nearest; without an offset the first ones"),
         ],
         answer: |api, request| Box::pin(api.cluster_messages(request)),

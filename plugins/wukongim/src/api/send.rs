@@ -297,6 +297,7 @@ pub(super) fn draft(fields: &Fields, payload: Vec<u8>) -> Result<Draft, ApiError
         expire: fields.number("expire", u32::MAX)?.unwrap_or_default(),
         subscribers,
         tag_key: fields.name("tag_key")?,
+        at: fields.at().to_owned(),
         ..draft
     })
 }

@@ -11,15 +11,16 @@ use super::reply::{self, ApiError};
 use super::rows::is_good;
 use super::send;
 use crate::channel::Channel;
-use crate::draft::{Draft, PART, Role, STREAM, stream};
+use crate::draft::{Draft, PART, Role, STREAM, ends, stream};
 use crate::message::{BASE64, Header, Object};
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use stele_plugin_api::model::{Conversation, ConversationKind};
+use stele_plugin_api::model::{Conversation, ConversationKind, Micros};
 use stele_plugin_api::ops::{
-    ById, ConversationGet, HttpReply, HttpRequest, MAX_ROWS, MessageOrder, MessageQuery, MessageView,
+    ArchiveFind, ById, ConversationGet, FindQuery, HttpReply, HttpRequest, MAX_ROWS, MessageOrder, MessageQuery,
+    MessageView,
 };
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
@@ -41,6 +42,9 @@ struct State {
     from_uid: String,
     /// The `client_msg_no` of the message that begins it.
     client_msg_no: String,
+    /// When the message that begins it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Micros>,
     /// Whether it is closed.
     closed: bool,
 }
@@ -100,6 +104,7 @@ impl Api {
             channel: anchor.channel.to_string(),
             from_uid: anchor.from_uid.clone(),
             client_msg_no: anchor.client_msg_no.clone(),
+            expires_at: (anchor.expire > 0).then(|| self.now() + i64::from(anchor.expire) * 1_000_000),
             closed: false,
         };
         let tells = Some(state.of(&stream_no));
@@ -117,9 +122,9 @@ impl Api {
         // It lasts, so it says nothing that does not.
         let said = self.said(&stream_no, |item| item.expires_at.is_none()).await?;
         let end = Draft::new(channel, Header::default(), &state.from_uid, said.into());
-        let client_msg_no = state.client_msg_no.clone();
+        let (client_msg_no, expires_at) = (state.client_msg_no.clone(), state.expires_at);
         let tells = Some(State { closed: true, ..state }.of(&stream_no));
-        let end = Draft { stream_no, client_msg_no, role: Role::End, tells, ..end };
+        let end = Draft { stream_no, client_msg_no, expires_at, role: Role::End, tells, ..end };
         self.send_one(end).await?;
         Ok(reply::done())
     }
@@ -129,19 +134,35 @@ impl Api {
         let mut known: BTreeMap<&str, State> = BTreeMap::new();
         for draft in drafts.iter().filter(|draft| draft.role == Role::Part) {
             let stream_no = draft.stream_no.as_str();
+            let at = if draft.at.is_empty() { String::new() } else { format!("{}stream_no: ", draft.at) };
             if !known.contains_key(stream_no) {
-                let none = || ApiError::not_found(format!("there is no stream {stream_no:?}"));
+                let none = || ApiError::not_found(format!("{at}there is no stream {stream_no:?}"));
                 known.insert(stream_no, self.state(stream_no).await?.ok_or_else(none)?);
             }
             let state = &known[stream_no];
             if state.channel != draft.channel.to_string() {
-                return Err(ApiError::bad(format!("the stream {stream_no:?} is one of another channel")));
+                return Err(ApiError::bad(format!("{at}the stream {stream_no:?} is one of another channel")));
             }
-            if state.closed {
-                return Err(ApiError::bad(format!("the stream {stream_no:?} is closed")));
+            if state.closed && !self.is_item(draft).await? {
+                return Err(ApiError::bad(format!("{at}the stream {stream_no:?} is closed")));
             }
         }
         Ok(())
+    }
+
+    /// Whether a stream has an item with the sender's own id of this one already: whoever sends it again may not know.
+    async fn is_item(&self, draft: &Draft) -> Result<bool, ApiError> {
+        if !draft.once {
+            return Ok(false);
+        }
+        let query = FindQuery {
+            conversation: Some(draft.conversation()),
+            client_ids: vec![draft.client_msg_no.clone()],
+            limit: MAX_ROWS,
+            ..FindQuery::default()
+        };
+        let found = self.call::<ArchiveFind>(query).await?;
+        Ok(found.rows.iter().any(|item| item.sender == draft.from_uid))
     }
 
     /// Puts what a stream says into the message that begins it.
@@ -151,6 +172,31 @@ impl Api {
         anchor.end = Some(state.closed.into());
         anchor.end_reason = Some(0);
         anchor.stream_data = Some(BASE64.encode(self.said(&anchor.stream_no, |item| is_good(item, now)).await?));
+        Ok(())
+    }
+
+    /// A message with what a stream of an upstream says that it begins.
+    pub(super) async fn whole<'m>(&self, message: &'m MessageView) -> Result<Object<'m>, ApiError> {
+        let mut object = Object::of(message);
+        if object.awaits_end() {
+            self.tell_end(message, &mut object).await?;
+        }
+        Ok(object)
+    }
+
+    /// Puts what a stream of an upstream said in the end into the message that begins it. One that is open says nothing yet.
+    pub(super) async fn tell_end(&self, message: &MessageView, anchor: &mut Object<'_>) -> Result<(), ApiError> {
+        let query = FindQuery {
+            conversation: Some(ends(&message.conversation)),
+            client_ids: Vec::from_iter(message.client_id.clone()),
+            limit: 1,
+            ..FindQuery::default()
+        };
+        let found = self.call::<ArchiveFind>(query).await?;
+        if let Some(end) = found.rows.first().map(Object::of) {
+            (anchor.end, anchor.end_reason) = (Some(1), end.end_reason);
+            anchor.stream_data = Some(end.payload.into_owned());
+        }
         Ok(())
     }
 

@@ -2,9 +2,10 @@
 
 use super::native::Native;
 use crate::channel::{Channel, SYSTEM};
-use crate::element::{Element, number, text};
+use crate::draft::label;
+use crate::element::{Element, byte, number, text};
 use crate::id;
-use crate::message::{BASE64, readable};
+use crate::message::{BASE64, Readable, readable};
 use base64::Engine;
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -31,7 +32,12 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
         uid => uid.into_owned(),
     };
     let payload = BASE64.decode(text(read.payload).as_bytes()).unwrap_or_default();
-    let readable = readable(&payload);
+    let Readable { kind, text: mut found } = readable(&payload);
+    // Of a stream that is open its end will say all.
+    if byte(read.end) != 0 {
+        let said = readable(&read.said()).text;
+        found = [found, said].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+    }
     let sent_at = sent_at(id, number(read.timestamp));
     let recipients = match channel.recipient(&sender) {
         recipient if channel.channel_type == crate::channel::PERSON && recipient != sender => {
@@ -46,9 +52,10 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
         seq: Some(seq),
         sender,
         recipients,
+        labels: vec![label(channel.channel_type)],
         sent_at,
-        kind: readable.kind,
-        text: readable.text,
+        kind,
+        text: found,
         body: Bytes::copy_from_slice(element.get().as_bytes()),
         expires_at: expires_at(sent_at, number(read.expire)),
         ..Message::default()
@@ -119,6 +126,17 @@ mod tests {
         assert_eq!((found[0].client_id.as_deref(), found[0].expires_at), (None, None));
         assert_eq!(found[0].body, element.to_string().as_bytes());
         assert_eq!(found[0].sent_at, id::given_at(1));
+    }
+
+    #[test]
+    fn a_stream_is_in_its_message_once_it_has_ended() {
+        let element = |end: u8| {
+            json!({
+                "message_id": 1, "message_seq": 1, "setting": 2, "payload": "aGk=", "stream_data": "Zm9ydHktdHdv", "end": end,
+            })
+        };
+        let text = |end| decoded(2, "team", &[element(end)]).0[0].text.clone();
+        assert_eq!((text(0).as_str(), text(1).as_str()), ("hi", "hi\nforty-two"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::native::Native;
 use super::reading::Reading;
 use std::hash::{BuildHasher, Hash, RandomState};
 use stele_plugin_api::Error;
-use stele_plugin_api::model::{Message, Page};
+use stele_plugin_api::model::{Message, Page, Reached};
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
 use tokio::sync::{Mutex, MutexGuard};
@@ -62,9 +62,11 @@ impl Upstream {
         let _turn = self.turns.of(native).await;
         let archived = self.reached(vec![native.key()]).await.map_err(FreshError::Archive)?;
         let mut reading = Reading::new(native.clone(), archived.first().copied().unwrap_or_default(), None);
+        // Behind a message whose stream is open nothing counts as archived: the sync reads it, and knows what to wait for.
+        let mut most = i64::MAX;
         for _ in 0..MAX_STEPS {
             let unproved = reading.unproved;
-            let step = reading.step(&self.client, STEP).await.map_err(FreshError::Upstream)?;
+            let step = reading.step(&self.client, STEP, (self.clock)()).await.map_err(FreshError::Upstream)?;
             let unknown = self.unknown(Vec::from_iter(step.proof.clone())).await.map_err(FreshError::Archive)?;
             if !unknown.is_empty() {
                 // How far it is archived must not move: by that the sync sees what to read.
@@ -79,6 +81,8 @@ impl Upstream {
             let reached = step.reached.filter(|_| step.holes.is_empty() && step.malformed == 0);
             step.messages.iter().for_each(&mut see);
             let is_whole = reached.is_some();
+            most = step.open.first().map_or(most, |(open, _)| most.min(open - 1));
+            let reached = reached.map(|reached| Reached { seq: reached.seq.min(most), ..reached });
             if !step.messages.is_empty() {
                 let page = Page {
                     conversations: vec![decode::conversation(native)],

@@ -202,7 +202,7 @@ impl Client {
         let (login_uid, channel_id) = native.named().ok_or_else(unnamed)?;
         let body = json!({
             "login_uid": login_uid, "channel_id": channel_id, "channel_type": native.channel_type,
-            "start_message_seq": start, "end_message_seq": 0, "limit": limit, "pull_mode": 1,
+            "start_message_seq": start, "end_message_seq": 0, "limit": limit, "pull_mode": 1, "stream_v2": 1,
         });
         self.call("POST", "/channel/messagesync", Some(&body), |body| messages(body, read)).await
     }

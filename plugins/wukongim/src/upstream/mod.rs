@@ -15,11 +15,13 @@ mod notes;
 mod pull;
 mod reading;
 mod relay;
+mod streams;
 mod walk;
 
 pub use config::UpstreamConfig;
 
 use crate::Clock;
+use crate::commit::Numbering;
 use crate::config::Config;
 use client::Client;
 use fresh::Turns;
@@ -33,6 +35,8 @@ use stele_plugin_api::ops::{Partition, Partitions};
 /// An upstream.
 pub struct Upstream {
     host: Host,
+    clock: Clock,
+    numbering: Numbering,
     client: Client,
     config: UpstreamConfig,
     /// Tells this process of the plugin from others.
@@ -47,11 +51,13 @@ pub struct Upstream {
 
 impl Upstream {
     /// The upstream of an instance, if it has one. Starts the tasks that read what webhooks name; needs a runtime.
-    pub fn of(config: &Config, host: &Host, clock: &Clock) -> Option<Arc<Self>> {
+    pub fn of(config: &Config, host: &Host, clock: &Clock, numbering: &Numbering) -> Option<Arc<Self>> {
         let upstream = config.upstream.clone()?;
         let upstream = Arc::new(Self {
             client: Client::new(host.clone(), &upstream),
             host: host.clone(),
+            clock: clock.clone(),
+            numbering: numbering.clone(),
             config: upstream,
             process: clock(),
             turns: Turns::default(),

@@ -62,6 +62,18 @@ impl Notes {
         self.note("reset", message);
     }
 
+    /// More open streams than are waited for.
+    pub fn stream(&mut self, native: &Native, seq: i64) {
+        let message = format!("channel {}: too many streams are open; what {seq} says is not archived", native.key());
+        self.note("stream", message);
+    }
+
+    /// A stream that was open, and could not be read again.
+    pub fn unread(&mut self, native: &Native, seq: i64, error: &CallError) {
+        let error = Error::from(error.clone());
+        self.note("stream", format!("channel {}: what {seq} said in the end cannot be read: {error}", native.key()));
+    }
+
     /// A node that could not be asked for its channels.
     pub fn passed(&mut self, node: u64, reason: &str) {
         self.note("node", format!("node {node} does not list its channels: {reason}"));

@@ -10,13 +10,14 @@ use super::decode;
 use super::lists::Listed;
 use super::notes::Notes;
 use super::reading::{Reading, Step};
+use super::streams::{self, MAX_OPEN, Open};
 use super::walk::Walk;
 use futures::StreamExt;
 use futures::stream;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use stele_plugin_api::Error;
-use stele_plugin_api::model::Page;
+use stele_plugin_api::model::{Conversation, Message, Page};
 use stele_plugin_api::ops::{ArchiveGet, ByIds, MAX_IDS, PartitionKeys, PartitionReached, PullRequest};
 use tokio::time::Instant;
 
@@ -24,6 +25,8 @@ use tokio::time::Instant;
 pub const AT_ONCE: usize = 8;
 /// Time after which a page goes as it is; the daemon gives a plugin two minutes.
 const PAGE_TIME: Duration = Duration::from_secs(20);
+/// Time for the streams that were open.
+const ENDS_TIME: Duration = Duration::from_secs(10);
 /// Bytes of messages after which a page goes as it is.
 const PAGE_BYTES: usize = 8 << 20;
 /// Most bytes of messages in a page of more than one answer. They are in it twice, and a frame has 64 MiB.
@@ -69,7 +72,7 @@ impl Upstream {
         // What came since the listing of an earlier process is not in its walk: another one follows it.
         let mut is_old = !draft.walk.is_new() && draft.walk.process != self.process;
         if draft.walk.is_new() {
-            draft.walk = self.new_walk().await?;
+            self.new_walk(&mut draft).await?;
         }
         let begun = draft.walk.clone();
         let until = Instant::now() + PAGE_TIME;
@@ -78,8 +81,10 @@ impl Upstream {
                 if !is_old {
                     break;
                 }
-                let Ok(walk) = self.new_walk().await else { break };
-                (draft.walk, is_old) = (walk, false);
+                if self.new_walk(&mut draft).await.is_err() {
+                    break;
+                }
+                is_old = false;
                 continue;
             }
             if draft.walk != begun && Instant::now() >= until {
@@ -102,8 +107,35 @@ impl Upstream {
         Ok(page)
     }
 
-    async fn new_walk(&self) -> Result<Walk, Error> {
-        Ok(Walk { place: self.client.first_place().await?, reading: Vec::new(), process: self.process })
+    /// Begins a walk, with the streams that were open in the one before.
+    async fn new_walk(&self, draft: &mut Draft) -> Result<(), Error> {
+        let place = self.client.first_place().await?;
+        let open = std::mem::take(&mut draft.walk.open);
+        draft.walk = Walk { place, reading: Vec::new(), open, process: self.process };
+        self.close(draft).await;
+        Ok(())
+    }
+
+    /// Archives what the open streams said that have ended meanwhile. Those there is no room for are the first of the next walk.
+    async fn close(&self, draft: &mut Draft) {
+        let (mut rest, until) = (std::mem::take(&mut draft.walk.open), Instant::now() + ENDS_TIME);
+        while !rest.is_empty() && !draft.is_full() && Instant::now() < until {
+            let room = draft.limit - draft.page.messages.len();
+            let some: Vec<_> = rest.drain(..rest.len().min(room).min(AT_ONCE)).collect();
+            let found = self.ends(&some).await;
+            for (open, found) in some.into_iter().zip(found) {
+                let now = (self.clock)();
+                match found {
+                    Ok(Some(message)) if streams::open_until(&message, now).is_some() => draft.walk.open.push(open),
+                    Ok(Some(message)) => draft.end_stream(self.end(&message)),
+                    // The upstream has lost it.
+                    Ok(None) => {}
+                    Err(_) if now < open.until => draft.walk.open.push(open),
+                    Err(error) => draft.notes.unread(&open.native, open.seq, &error),
+                }
+            }
+        }
+        draft.walk.open.splice(..0, rest);
     }
 
     /// Takes the channels of the next page of the listing that have something new.
@@ -150,7 +182,7 @@ impl Upstream {
         let room = draft.limit.saturating_sub(draft.page.messages.len()).max(1);
         let count = draft.walk.reading.len().min(AT_ONCE).min(room);
         let steps = stream::iter(draft.walk.reading[..count].to_vec()).map(|mut reading| async move {
-            let step = reading.step(&self.client, room / count).await;
+            let step = reading.step(&self.client, room / count, (self.clock)()).await;
             (step, reading)
         });
         // In their places, so that a page is the same whichever answer comes first.
@@ -211,6 +243,16 @@ impl Draft {
         self.failures.remove(place);
     }
 
+    /// Puts the end of a stream into the page.
+    fn end_stream(&mut self, end: Option<(Conversation, Message)>) {
+        let Some((conversation, end)) = end else { return };
+        self.bytes += end.body.len();
+        if !self.page.conversations.contains(&conversation) {
+            self.page.conversations.push(conversation);
+        }
+        self.page.messages.push(end);
+    }
+
     /// Puts what a channel's answer brought into the page, unless that is too much: then it is asked for again.
     fn take(&mut self, place: usize, reading: Reading, step: Step) {
         let bytes: usize = step.messages.iter().map(|message| message.body.len()).sum();
@@ -231,6 +273,14 @@ impl Draft {
         }
         if step.done && reading.from < reading.archived {
             self.notes.fewer(&reading.native, (reading.from, reading.archived));
+        }
+        for (seq, until) in step.open {
+            let open = Open { native: reading.native.clone(), seq, until };
+            if self.walk.open.len() >= MAX_OPEN {
+                self.notes.stream(&open.native, seq);
+            } else if !self.walk.open.contains(&open) {
+                self.walk.open.push(open);
+            }
         }
         self.page.messages.extend(step.messages);
         if let Some(reached) = step.reached {

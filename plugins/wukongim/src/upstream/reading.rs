@@ -8,8 +8,9 @@ use super::client::{CallError, Client, Version};
 use super::decode;
 use super::lists::{Answer, MESSAGES_V3};
 use super::native::Native;
+use super::streams;
 use serde::{Deserialize, Serialize};
-use stele_plugin_api::model::{Message, Reached};
+use stele_plugin_api::model::{Message, Micros, Reached};
 
 /// Messages asked for while nobody knows how large they are.
 const FIRST: usize = 50;
@@ -69,6 +70,8 @@ pub struct Step {
     pub reached: Option<Reached>,
     /// Nothing is left to read for now.
     pub done: bool,
+    /// Numbers of the messages that begin a stream which is still open, and until when those are waited for.
+    pub open: Vec<(i64, Micros)>,
     /// Numbers that should be there and are not, each with the last of its stretch.
     pub holes: Vec<(i64, i64)>,
     /// Elements that are no messages.
@@ -99,12 +102,12 @@ impl Reading {
     /// # Errors
     ///
     /// Those of the upstream; then nothing was read, but less may be asked for the next time.
-    pub async fn step(&mut self, client: &Client, wanted: usize) -> Result<Step, CallError> {
+    pub async fn step(&mut self, client: &Client, wanted: usize, now: Micros) -> Result<Step, CallError> {
         let version = client.version().await?;
         let mut limit = self.limit(wanted);
         loop {
             let read = match version {
-                Version::V2 => self.forwards(client, limit).await,
+                Version::V2 => self.forwards(client, limit, now).await,
                 Version::V3 => self.backwards(client, limit.min(MESSAGES_V3)).await,
             };
             match read {
@@ -132,7 +135,7 @@ impl Reading {
         wanted.min(fitting).clamp(1, MOST)
     }
 
-    async fn forwards(&mut self, client: &Client, limit: usize) -> Result<Step, CallError> {
+    async fn forwards(&mut self, client: &Client, limit: usize, now: Micros) -> Result<Step, CallError> {
         // The one before comes along, unless a single message is all that fits.
         let overlap = usize::from(self.from > 0 && !(limit == 1 && self.each > ANSWER_BYTES / 2));
         let start = if overlap == 1 { self.from } else { self.from + 1 };
@@ -152,7 +155,8 @@ impl Reading {
         let proof = self.prove(&messages);
         self.unproved = false;
         messages.retain(|message| message.seq > Some(self.from));
-        let mut step = Step { proof, holes, malformed, ..Step::default() };
+        let open = messages.iter().filter_map(|message| message.seq.zip(streams::open_until(message, now)));
+        let mut step = Step { proof, holes, malformed, open: open.collect(), ..Step::default() };
         // An answer that is full of what is known would come again for ever.
         step.done = is_short || messages.is_empty();
         if let Some(last) = messages.last().and_then(|message| message.seq) {

@@ -7,6 +7,7 @@
 use super::client::Version;
 use super::lists::Place;
 use super::reading::Reading;
+use super::streams::Open;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stele_plugin_api::model::Micros;
@@ -23,6 +24,9 @@ pub struct Walk {
     /// Channels of the listing that are not read to the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reading: Vec<Reading>,
+    /// Streams that were open when they were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<Open>,
     /// The process of the plugin in which it began.
     #[serde(default)]
     pub process: Micros,
@@ -66,10 +70,19 @@ mod tests {
         assert_eq!(Walk::read(None), Walk::default());
         assert_eq!(Walk::read(Some(&"of another age".into())), Walk::default());
         let reading = Reading::new(Native { channel_type: 2, id: "team".into() }, 7, Some(9));
-        let walk = Walk { place: Some(Place::V2 { node: 1, before: 5 }), reading: vec![reading], process: 3 };
+        let walk = Walk {
+            place: Some(Place::V2 { node: 1, before: 5 }),
+            reading: vec![reading],
+            open: Vec::new(),
+            process: 3,
+        };
         let text = r#"{"place":{"v2":{"node":1,"before":5}},"reading":[{"t":2,"c":"team","f":7,"a":7,"u":true,"l":9,"e":0}],"process":3}"#;
         assert_eq!(walk.write(), text);
         assert_eq!(Walk::read(Some(&walk.write())), walk);
+        let open = vec![Open { native: Native { channel_type: 2, id: "team".into() }, seq: 5, until: 9 }];
+        let waiting = Walk { open, ..Walk::default() };
+        assert_eq!(waiting.write(), r#"{"open":[{"t":2,"c":"team","s":5,"u":9}],"process":0}"#);
+        assert_eq!(Walk::read(Some(&waiting.write())), waiting);
         assert!(Walk::default().is_new() && !walk.is_new());
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{
-    ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationGet, ConversationView, FindQuery,
-    MAX_ROWS, MessagePage, MessageQuery, MessageView, Messages, SearchQuery,
+    ArchiveFind, ArchiveGet, ArchiveQuery, ArchiveSearch, ByIds, ConversationGet, ConversationGetMany,
+    ConversationView, Conversations, FindQuery, MAX_ROWS, MessagePage, MessageQuery, MessageView, Messages,
+    SearchQuery,
 };
 use stele_plugin_api::testing::MockHost;
 use stele_plugin_api::{Error, ErrorCode};
@@ -27,12 +28,13 @@ impl Rows {
     pub fn host(self) -> MockHost {
         let rows = Arc::new(Mutex::new(self));
         let with = || Arc::clone(&rows);
-        let (query, get, find, search, conversation) = (with(), with(), with(), with(), with());
+        let (query, get, find, search, conversation, many) = (with(), with(), with(), with(), with(), with());
         MockHost::new()
             .on::<ArchiveQuery>(move |asked| query.lock().unwrap().query(&asked))
             .on::<ArchiveGet>(move |by| get.lock().unwrap().get(&by))
             .on::<ArchiveFind>(move |asked| find.lock().unwrap().find(&asked))
             .on::<ArchiveSearch>(move |asked| search.lock().unwrap().search(&asked))
+            .on::<ConversationGetMany>(move |by| Ok(many.lock().unwrap().conversations(&by)))
             .on::<ConversationGet>(move |by| {
                 let rows = conversation.lock().unwrap();
                 let seqs = rows.messages.iter().filter(|row| row.conversation == by.native_id).map(|row| row.seq);
@@ -67,6 +69,13 @@ impl Rows {
         Ok(Messages { rows })
     }
 
+    /// Those that have messages.
+    pub fn conversations(&self, by: &ByIds) -> Conversations {
+        let has = |id: &&String| self.messages.iter().any(|row| row.conversation == **id);
+        let view = |id: &String| ConversationView { native_id: id.clone(), ..ConversationView::default() };
+        Conversations { conversations: by.native_ids.iter().filter(has).map(view).collect() }
+    }
+
     pub fn find(&self, query: &FindQuery) -> Result<Messages, Error> {
         let is_wanted = |row: &MessageView| {
             query.seqs.contains(&row.seq) || row.client_id.as_ref().is_some_and(|id| query.client_ids.contains(id))
@@ -84,6 +93,7 @@ impl Rows {
             row.text.contains(&query.text)
                 && is(&query.conversation, &row.conversation)
                 && is(&query.sender, &row.sender)
+                && query.labels.iter().all(|label| is_of_type(row, label))
                 && !query.except_kinds.contains(&row.kind)
                 && query.since.is_none_or(|since| row.sent_at >= since)
                 && query.until.is_none_or(|until| row.sent_at < until)
@@ -122,6 +132,12 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+/// As the plugin labels its messages.
+fn is_of_type(row: &MessageView, label: &str) -> bool {
+    let channel = row.conversation.strip_prefix("ends/").unwrap_or(&row.conversation);
+    channel.split_once('/').is_some_and(|(channel_type, _)| label == format!("type:{channel_type}"))
 }
 
 fn good(row: &MessageView, unexpired_at: Option<Micros>) -> bool {

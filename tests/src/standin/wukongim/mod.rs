@@ -171,6 +171,11 @@ impl WukongimStandin {
         state.store.put(kind, id, said, &state.switches)
     }
 
+    /// What the stream says that this message begins (v2), and whether it has ended.
+    pub fn stream(&self, id: i64, said: &str, has_ended: bool) {
+        self.shared.lock().store.streams.insert(id, (said.to_owned(), has_ended));
+    }
+
     /// Loses a stored message; the numbers of the others stay.
     pub fn lose(&self, kind: u8, id: &str, seq: u64) {
         if let Some(channel) = self.shared.lock().store.channels.get_mut(&(kind, id.to_owned())) {

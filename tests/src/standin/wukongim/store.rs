@@ -60,6 +60,8 @@ pub(super) struct Channel {
 #[derive(Default)]
 pub(super) struct Store {
     pub channels: BTreeMap<(u8, String), Channel>,
+    /// What streams say, by the id of the message that begins them, and whether they have ended.
+    pub streams: BTreeMap<i64, (String, bool)>,
     /// What is to be told to the webhook.
     pub news: Vec<Row>,
     latest_id: i64,

@@ -178,7 +178,19 @@ fn sync(state: &mut Held, body: &Value) -> Option<Answer> {
     let more = limit == 0 && (newest || !up) || limit != 0 && rows.len() >= count;
     // Reading backwards keeps the flags.
     let lost = |place: usize| headless && place == 0 && up && !newest;
-    let shown: Vec<_> = rows.iter().enumerate().map(|(place, row)| row.v2(lost(place))).collect();
+    let mut shown: Vec<_> = rows.iter().enumerate().map(|(place, row)| row.v2(lost(place))).collect();
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    for (shown, id) in shown.iter_mut().zip(ids) {
+        let Some((said, has_ended)) = state.store.streams.get(&id) else { continue };
+        shown["setting"] = json!(2);
+        if field::<u8>(body, "stream_v2")? == 1 {
+            shown["stream_data"] = json!(STANDARD.encode(said));
+            // What is 0 is left out.
+            if *has_ended {
+                shown["end"] = json!(1);
+            }
+        }
+    }
     Some(ok(&json!({
         "start_message_seq": start, "end_message_seq": end, "more": u8::from(more), "messages": shown,
     })))
