@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use stele_tests::{
     client::hmac_hex,
     daemon::{Site, wait_for},
+    standin::wukongim::{Version, WukongimStandin},
     wukongim::{Receiver, Wukongim, encoded, site},
 };
 
@@ -111,8 +112,20 @@ async fn a_receiver_that_is_away_and_a_daemon_that_is_killed_lose_nothing() -> R
 
 #[tokio::test]
 async fn each_message_is_told_with_whom_it_is_for() -> Result<()> {
+    told_with_whom_it_is_for("").await
+}
+
+#[tokio::test]
+async fn what_is_relayed_is_told_as_what_is_stored_here() -> Result<()> {
+    let upstream = WukongimStandin::start(Version::V2).await?;
+    told_with_whom_it_is_for(&format!("[instance.config.upstream]\nurl = \"{}\"", upstream.url())).await
+}
+
+/// `more` are more settings of the instance.
+async fn told_with_whom_it_is_for(more: &str) -> Result<()> {
     let mut receiver = Receiver::start().await?;
-    let (site, instance) = telling(&receiver, "focusEvents = [\"msg.offline\", \"user.onlinestatus\"]")?;
+    let settings = format!("focusEvents = [\"msg.offline\", \"user.onlinestatus\"]\n{more}");
+    let (site, instance) = telling(&receiver, &settings)?;
     let daemon = site.start().await?;
     let api = instance.api();
     let payload = encoded(b"hi");

@@ -3,11 +3,15 @@
 use super::{BOTH, rig::Rig};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::time::Duration;
-use stele_tests::standin::{
-    Reply,
-    wukongim::{Say, Version},
+use std::{sync::Arc, time::Duration};
+use stele_tests::{
+    daemon::wait_for,
+    standin::{
+        Reply,
+        wukongim::{Say, Version},
+    },
 };
+use tokio::sync::Notify;
 
 const SEND: &str = "/message/send";
 
@@ -130,6 +134,115 @@ async fn what_the_upstream_refuses_is_told() -> Result<()> {
         let (status, answer) = send(&rig, passing).await?;
         ensure!(status == 200 && answer["message_seq"] == 0 && answer["message_id"] != 0, "{answer}");
         rig.complete()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_changes_nothing() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        let answers = Arc::new(Notify::new());
+        rig.standin.script.push(SEND, Reply::Held(Arc::clone(&answers)), 1);
+        let list = json!([message("n1", "hello"), message("n1", "hello")]);
+        let given_up = [rig.ask(SEND, message("n1", "hello")), rig.ask("/message/sendbatch", list)];
+        for asked in given_up {
+            // What came of it is not waited for; the upstream has it by then.
+            let until_sent =
+                wait_for("the send", || async { rig.standin.calls(SEND).checked_sub(1).ok_or("not yet".to_owned()) });
+            tokio::select! {
+                biased;
+                reply = asked => anyhow::bail!("{:?}", reply?.status),
+                sent = until_sent => drop(sent?),
+            }
+        }
+        rig.standin.set(|switches| switches.late_reads = 4);
+        let again = send(&rig, message("n1", "hello"));
+        tokio::pin!(again);
+        ensure!(futures::poll!(&mut again).is_pending());
+        answers.notify_one();
+        let (status, answer) = again.await?;
+        ensure!(status == 200 && answer["message_seq"] == 1, "{answer}");
+        ensure!(rig.standin.calls(SEND) == 1, "{} times", rig.standin.calls(SEND));
+        rig.complete()?;
+    }
+    Ok(())
+}
+
+/// The daemon is killed while a message is on its way, and the message is stored when the next one is there.
+#[tokio::test]
+async fn what_was_under_way_before_a_restart_is_waited_for() -> Result<()> {
+    let mut rig = Rig::new(Version::V2, json!({})).await?;
+    rig.say(1, "bob@alice", 1);
+    rig.standin.set(|switches| switches.late_reads = 5);
+    rig.standin.script.push(SEND, Reply::Silence, 1);
+    let sent = wait_for("the send", || async { rig.standin.calls(SEND).checked_sub(1).ok_or("not yet".to_owned()) });
+    tokio::select! {
+        reply = rig.ask(SEND, message("n1", "hello")) => anyhow::bail!("{:?}", reply?.status),
+        sent = sent => drop(sent?),
+    }
+    rig.reopen()?;
+    let (status, answer) = send(&rig, message("n1", "hello")).await?;
+    ensure!(status == 200 && answer["message_seq"] == 2, "{answer}");
+    ensure!(rig.standin.calls(SEND) == 1, "{} times", rig.standin.calls(SEND));
+    rig.complete()
+}
+
+#[tokio::test]
+async fn where_nobody_knows_that_is_the_answer() -> Result<()> {
+    let rig = Rig::new(Version::V2, json!({ "timeout_seconds": 1 })).await?;
+    rig.say(1, "bob@alice", 1);
+    rig.standin.script.push(SEND, Reply::Close, 1);
+    rig.standin.set(|switches| switches.unreadable = ["bob@alice".to_owned()].into());
+    for _ in 0..2 {
+        let (status, answer) = send(&rig, message("n1", "hello")).await?;
+        ensure!(status == 503 && answer["msg"].as_str().is_some_and(|msg| msg.contains("nobody knows")), "{answer}");
+    }
+    rig.standin.set(|switches| switches.unreadable.clear());
+    let (status, answer) = send(&rig, message("n1", "hello")).await?;
+    ensure!(status == 200 && answer["message_seq"] == 2, "{answer}");
+    ensure!(rig.standin.calls(SEND) == 1, "{} times", rig.standin.calls(SEND));
+    rig.complete()
+}
+
+#[tokio::test]
+async fn commands_are_sent_once() -> Result<()> {
+    for version in BOTH {
+        let rig = Rig::new(version, json!({})).await?;
+        let mut command = message("n1", "hello");
+        command["header"] = json!({ "sync_once": 1 });
+        let named = json!({
+            "from_uid": "alice", "subscribers": ["bob", "carol"], "client_msg_no": "n2", "payload": "aGk=",
+            "header": { "sync_once": 1 },
+        });
+        // v3 knows no subscribers.
+        let named = (version == Version::V2).then_some(named);
+        for message in std::iter::once(command.clone()).chain(named.clone()) {
+            let before = rig.standin.calls(SEND);
+            let (status, first) = send(&rig, message.clone()).await?;
+            ensure!(status == 200 && first["message_id"] != 0, "{first}");
+            ensure!(first["message_seq"] == 1 || message != command, "{first}");
+            ensure!(send(&rig, message.clone()).await? == (200, first), "the same again");
+            ensure!(rig.standin.calls(SEND) == before + 1, "{message} is sent again");
+            let mut other = message;
+            other["payload"] = json!("b3RoZXI=");
+            ensure!(send(&rig, other).await?.0 == 400, "another one under its name");
+        }
+        // What became of it is not known here.
+        rig.standin.script.push(SEND, Reply::Close, 1);
+        command["client_msg_no"] = json!("n3");
+        let (status, answer) = send(&rig, command).await?;
+        ensure!(status == 200, "{answer}");
+        let Some(mut named) = named else { continue };
+        named["client_msg_no"] = json!("n4");
+        rig.standin.script.push(SEND, Reply::Close, 1);
+        for _ in 0..2 {
+            let (status, answer) = send(&rig, named.clone()).await?;
+            ensure!(
+                status == 503 && answer["msg"].as_str().is_some_and(|msg| msg.contains("nobody knows")),
+                "{answer}"
+            );
+        }
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ pub struct Kept {
     pub people: BTreeMap<String, Person>,
     pub reached: BTreeMap<String, i64>,
     pub cursor: Option<bytes::Bytes>,
+    pub state: BTreeMap<String, bytes::Bytes>,
     /// Largest reply that is passed on, in bytes.
     pub max_reply: usize,
 }
@@ -213,6 +214,16 @@ fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
         .on::<ops::PartitionReached>(with(kept, |kept, keys: ops::PartitionKeys| {
             let seqs = keys.partitions.iter().map(|key| kept.reached.get(key).copied().unwrap_or_default());
             ops::PartitionNumbers { seqs: seqs.collect() }
+        }))
+        .on::<ops::StateGet>(with(kept, |kept, key: ops::StateKey| ops::StateValue {
+            value: kept.state.get(&key.key).cloned(),
+        }))
+        .on::<ops::StatePut>(with(kept, |kept, entry: ops::StateEntry| {
+            match entry.value {
+                Some(value) => kept.state.insert(entry.key, value),
+                None => kept.state.remove(&entry.key),
+            };
+            ops::Empty {}
         }))
         .on::<ops::ArchiveAppend>(with(kept, |kept, page| kept.store(page)))
         .on::<ops::ArchiveGet>(with(kept, |kept, by: ops::ByIds| {

@@ -168,8 +168,9 @@ impl Api {
     /// Sends messages in this order, and says what became of each. Where it cannot be done nothing of it is.
     async fn send(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Sent, ApiError>>, ApiError> {
         if let Some(upstream) = &self.upstream {
+            let drafts: Vec<_> = drafts.into_iter().map(Arc::new).collect();
             let kept = self.relay(upstream, &drafts).await;
-            return Ok(self.answers(&drafts.into_iter().map(Arc::new).collect::<Vec<_>>(), kept).await);
+            return Ok(self.answers(&drafts, kept).await);
         }
         let _open = self.streams.items(&drafts).await;
         self.check_streams(&drafts).await?;
@@ -191,7 +192,7 @@ impl Api {
     }
 
     /// Sends messages at the upstream, those of a channel one after the other.
-    async fn relay(&self, upstream: &Upstream, drafts: &[Draft]) -> Vec<Result<Kept, ApiError>> {
+    async fn relay(&self, upstream: &Arc<Upstream>, drafts: &[Arc<Draft>]) -> Vec<Result<Kept, ApiError>> {
         let mut channels: BTreeMap<&Channel, Vec<usize>> = BTreeMap::new();
         for (place, draft) in drafts.iter().enumerate() {
             channels.entry(&draft.channel).or_default().push(place);
@@ -202,12 +203,12 @@ impl Api {
                 let outcome = match kept.last() {
                     // It does not work; what comes behind is not begun.
                     Some((_, Err(error))) if error.status == 503 => Err(error.clone()),
-                    _ => upstream.relay(&drafts[place]).await,
+                    _ => upstream.relay(&drafts[place], self.numbering.id()).await,
                 };
-                // v3 gives no id to what it does not store.
-                let numbered =
-                    |kept| if let Kept::As(0, seq) = kept { Kept::As(self.numbering.id(), seq) } else { kept };
-                kept.push((place, outcome.map(numbered)));
+                if let (Ok(Kept::As(id, _)), false) = (&outcome, drafts[place].is_stored()) {
+                    self.tell_passing(&drafts[place], *id);
+                }
+                kept.push((place, outcome));
             }
             kept
         });
@@ -239,10 +240,14 @@ impl Api {
     /// Gives a message that is not stored its id, and tells of it.
     fn pass(&self, draft: &Draft) -> i64 {
         let id = self.numbering.id();
+        self.tell_passing(draft, id);
+        id
+    }
+
+    fn tell_passing(&self, draft: &Draft, id: i64) {
         if let Some(webhooks) = &self.webhooks {
             webhooks.pass(draft.message(id));
         }
-        id
     }
 
     /// The messages that others repeat.

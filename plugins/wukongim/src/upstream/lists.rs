@@ -14,6 +14,9 @@ const CHANNELS_V3: usize = 200;
 /// Messages of one answer of v3, which has no more.
 pub const MESSAGES_V3: usize = 200;
 
+/// Messages of one answer of v2's search: several people may use the same `client_msg_no`.
+const FOUND: usize = 100;
+
 /// What is not written as it is in a query.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -205,6 +208,16 @@ impl Client {
             "start_message_seq": start, "end_message_seq": 0, "limit": limit, "pull_mode": 1, "stream_v2": 1,
         });
         self.call("POST", "/channel/messagesync", Some(&body), |body| messages(body, read)).await
+    }
+
+    /// v2: messages of a channel with this `client_msg_no`, as its search has them: without their header. Here the channel is named
+    /// by its id, which messagesync cannot do for each of two people's commands.
+    pub async fn search(&self, native: &Native, client_msg_no: &str) -> Result<Vec<Box<RawValue>>, CallError> {
+        let (id, number) = (utf8_percent_encode(&native.id, QUERY), utf8_percent_encode(client_msg_no, QUERY));
+        let kind = native.channel_type;
+        let path =
+            format!("/cluster/messages?channel_id={id}&channel_type={kind}&client_msg_no={number}&limit={FOUND}");
+        Ok(self.call("GET", &path, None, rows::<Box<RawValue>>).await?.items.unwrap_or_default())
     }
 
     /// At most so many of the newest messages.

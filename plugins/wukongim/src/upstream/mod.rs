@@ -7,6 +7,7 @@
 mod client;
 mod config;
 mod decode;
+mod doubts;
 mod fresh;
 mod hook;
 mod lists;
@@ -24,13 +25,14 @@ use crate::Clock;
 use crate::commit::Numbering;
 use crate::config::Config;
 use client::Client;
+use doubts::Doubts;
 use fresh::Turns;
 use hook::Inbox;
-use relay::Doubts;
 use std::sync::Arc;
 use stele_plugin_api::Host;
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{Partition, Partitions};
+use tokio::sync::Semaphore;
 
 /// An upstream.
 pub struct Upstream {
@@ -46,24 +48,29 @@ pub struct Upstream {
     inbox: Inbox,
     /// Whose turn it is to send the same thing.
     sends: Turns,
+    /// Sends whose outcome nobody knows.
     doubts: Doubts,
+    /// Room for sends.
+    under_way: Arc<Semaphore>,
 }
 
 impl Upstream {
     /// The upstream of an instance, if it has one. Starts the tasks that read what webhooks name; needs a runtime.
     pub fn of(config: &Config, host: &Host, clock: &Clock, numbering: &Numbering) -> Option<Arc<Self>> {
         let upstream = config.upstream.clone()?;
+        let process = clock();
         let upstream = Arc::new(Self {
             client: Client::new(host.clone(), &upstream),
             host: host.clone(),
             clock: clock.clone(),
             numbering: numbering.clone(),
             config: upstream,
-            process: clock(),
+            process,
             turns: Turns::default(),
             inbox: Inbox::default(),
             sends: Turns::default(),
-            doubts: Doubts::default(),
+            doubts: Doubts::new(host.clone(), process),
+            under_way: Arc::new(Semaphore::new(relay::MAX_UNDER_WAY)),
         });
         hook::start(&upstream);
         Some(upstream)

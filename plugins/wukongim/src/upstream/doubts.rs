@@ -1,0 +1,206 @@
+//! Sends of which nobody may know what became of them: each is noted before it goes out, where a daemon or a plugin that is
+//! killed meanwhile leaves it (`state.put`), and is no more once its outcome is known.
+//!
+//! What is noted at once is written at once, by whoever is first. During a reload two processes of the plugin are there; each
+//! writes a place of its own, and begins with what both of them hold.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use stele_plugin_api::model::Micros;
+use stele_plugin_api::ops::{StateEntry, StateGet, StateKey, StatePut};
+use stele_plugin_api::{Error, Host};
+
+use crate::CALL;
+
+/// Most sends that are remembered: the oldest are given up first. Their names have 32 KiB together, of the 64 KiB of a value.
+const MAX: usize = 4096;
+/// Where they are kept.
+const PLACES: [&str; 2] = ["relay/0", "relay/1"];
+/// Bytes of a name.
+const NAME: usize = 8;
+
+/// Sends nobody may know the outcome of.
+pub(super) struct Doubts {
+    host: Host,
+    /// When this process began.
+    process: Micros,
+    held: Mutex<Held>,
+    writing: tokio::sync::Mutex<Writing>,
+}
+
+#[derive(Default)]
+struct Held {
+    known: HashSet<u64>,
+    order: VecDeque<u64>,
+    /// How many were ever noted.
+    noted: u64,
+}
+
+#[derive(Default)]
+struct Writing {
+    /// Where this process writes, once it has read what was left.
+    place: Option<&'static str>,
+    /// How many of those ever noted are written.
+    written: u64,
+}
+
+impl Doubts {
+    pub(super) fn new(host: Host, process: Micros) -> Self {
+        Self { host, process, held: Mutex::default(), writing: tokio::sync::Mutex::default() }
+    }
+
+    /// Notes a send that is about to go out, for good when this returns. Whether there was one whose outcome is unknown.
+    ///
+    /// # Errors
+    ///
+    /// Those of the daemon; then it must not go out.
+    pub(super) async fn note(&self, key: &str) -> Result<bool, Error> {
+        let name = name(key);
+        let place = self.place().await?;
+        let noted = {
+            let held = &mut *self.held();
+            // What is known is written: it was left here, or was noted before.
+            if !held.add(name) {
+                return Ok(true);
+            }
+            held.noted
+        };
+        let mut writing = self.writing.lock().await;
+        if writing.written < noted {
+            let (value, upto) = {
+                let held = self.held();
+                (written(self.process, &held.order), held.noted)
+            };
+            let entry = StateEntry { key: place.to_owned(), value: Some(value) };
+            if let Err(error) = self.host.call_within::<StatePut>(entry, CALL).await {
+                self.settle(key);
+                return Err(error);
+            }
+            writing.written = upto;
+        }
+        Ok(false)
+    }
+
+    /// The outcome is known. That is written with whatever is noted next: until then a send that comes again is looked for once
+    /// more than is needed.
+    pub(super) fn settle(&self, key: &str) {
+        let (held, name) = (&mut *self.held(), name(key));
+        if held.known.remove(&name) {
+            held.order.retain(|other| *other != name);
+        }
+    }
+
+    /// Where this process writes: not where the one before it does, which may still be there.
+    async fn place(&self) -> Result<&'static str, Error> {
+        let mut writing = self.writing.lock().await;
+        if let Some(place) = writing.place {
+            return Ok(place);
+        }
+        let mut left = Vec::with_capacity(PLACES.len());
+        for place in PLACES {
+            let found = self.host.call_within::<StateGet>(StateKey { key: place.to_owned() }, CALL).await?;
+            left.push((read(&found.value.unwrap_or_default()), place));
+        }
+        left.sort_by_key(|((process, _), _)| *process);
+        let held = &mut *self.held();
+        left.iter().flat_map(|((_, names), _)| names).for_each(|name| _ = held.add(*name));
+        let place = left[0].1;
+        writing.place = Some(place);
+        Ok(place)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Whether it was unknown.
+    fn add(&mut self, name: u64) -> bool {
+        if !self.known.insert(name) {
+            return false;
+        }
+        self.noted += 1;
+        self.order.push_back(name);
+        if self.order.len() > MAX
+            && let Some(first) = self.order.pop_front()
+        {
+            self.known.remove(&first);
+        }
+        true
+    }
+}
+
+/// Two sends of one name cost a look that is not needed.
+fn name(key: &str) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|place| Sha256::digest(key)[place]))
+}
+
+fn written(process: Micros, names: &VecDeque<u64>) -> Bytes {
+    process.to_le_bytes().into_iter().chain(names.iter().flat_map(|name| name.to_le_bytes())).collect()
+}
+
+/// When the process that wrote it began, and what it noted.
+fn read(value: &[u8]) -> (Micros, Vec<u64>) {
+    let (words, _) = value.as_chunks::<NAME>();
+    let process = words.first().map_or(Micros::MIN, |word| Micros::from_le_bytes(*word));
+    (process, words.iter().skip(1).map(|word| u64::from_le_bytes(*word)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use stele_plugin_api::ops::{Empty, StateValue};
+    use stele_plugin_api::testing::MockHost;
+
+    type State = Arc<Mutex<(BTreeMap<String, Bytes>, usize)>>;
+
+    fn host(state: &State) -> MockHost {
+        let (get, put) = (Arc::clone(state), Arc::clone(state));
+        MockHost::new()
+            .on::<StateGet>(move |key| Ok(StateValue { value: get.lock().unwrap().0.get(&key.key).cloned() }))
+            .on::<StatePut>(move |entry| {
+                let (values, writes) = &mut *put.lock().unwrap();
+                values.insert(entry.key, entry.value.unwrap_or_default());
+                *writes += 1;
+                Ok(Empty {})
+            })
+    }
+
+    #[tokio::test]
+    async fn what_was_noted_outlives_its_process_until_its_outcome_is_known() {
+        let state = State::default();
+        let mock = host(&state);
+        let first = Doubts::new(mock.host(), 1);
+        assert!(!first.note("a").await.unwrap() && !first.note("b").await.unwrap() && first.note("a").await.unwrap());
+        first.settle("b");
+        assert!(!first.note("c").await.unwrap());
+        // The first one is still there, and goes on.
+        let second = Doubts::new(mock.host(), 2);
+        assert!(second.note("a").await.unwrap() && !second.note("b").await.unwrap());
+        assert!(!first.note("d").await.unwrap());
+        let third = Doubts::new(mock.host(), 3);
+        for (key, is_known) in [("a", true), ("b", true), ("c", true), ("d", true), ("e", false)] {
+            assert_eq!(third.note(key).await.unwrap(), is_known, "{key}");
+        }
+        assert_eq!(state.lock().unwrap().0.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_at_once_is_written_together_and_bounded() {
+        let state = State::default();
+        let mock = host(&state);
+        let doubts = Doubts::new(mock.host(), 1);
+        let keys: Vec<_> = (0..MAX + 10).map(|number| number.to_string()).collect();
+        for known in futures::future::join_all(keys.iter().map(|key| doubts.note(key))).await {
+            assert!(!known.unwrap());
+        }
+        let (values, writes) = &*state.lock().unwrap();
+        assert!(*writes < keys.len() / 10, "{writes}");
+        assert_eq!(values.values().next().unwrap().len(), NAME * (MAX + 1));
+    }
+}
