@@ -45,8 +45,9 @@ pub fn mistake_of_token(token: &Secret) -> Option<&'static str> {
     if token.trim().is_empty() {
         return Some("is empty");
     }
-    let is_sent = token.bytes().all(|byte| byte.is_ascii_graphic());
-    (!is_sent).then_some("must be visible ASCII characters: it is sent in a header")
+    // Spaces around a header's value are not part of it.
+    let is_sent = token.bytes().all(|byte| matches!(byte, b' '..=b'~')) && token.trim() == token;
+    (!is_sent).then_some("must be visible ASCII characters, with spaces only between them: it is sent in a header")
 }
 
 /// What `pull_mode` means (reference/wukongim.md §17, traps 1 and 2).
@@ -106,18 +107,19 @@ mod tests {
     fn every_mistake_is_named_at_once() {
         let mistakes = config(json!({ "token": "", "node_id": 1024 })).mistakes();
         let told: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+        const NOT_SENT: &str =
+            "token: must be visible ASCII characters, with spaces only between them: it is sent in a header";
         assert_eq!(told, ["token: is empty", "node_id: must be 0 to 1023"]);
         for node in [-1, 1024, 99_999, i64::MIN] {
             assert_eq!(config(json!({ "node_id": node })).mistakes().len(), 1, "{node}");
         }
-        for (token, said) in [
-            (" \n ", "token: is empty"),
-            ("\u{feff}abc", "token: must be visible ASCII characters: it is sent in a header"),
-            ("a b", "token: must be visible ASCII characters: it is sent in a header"),
-        ] {
+        for (token, said) in
+            [(" \n ", "token: is empty"), ("\u{feff}abc", NOT_SENT), ("a\tb", NOT_SENT), (" ab", NOT_SENT)]
+        {
             let mistakes = config(json!({ "token": token })).mistakes();
             assert_eq!(mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>(), [said]);
         }
+        assert_eq!(config(json!({ "token": "a b" })).mistakes().len(), 0);
     }
 
     #[test]

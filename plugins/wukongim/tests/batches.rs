@@ -50,7 +50,7 @@ async fn one_that_is_wrong_stops_all_of_them() {
         assert_eq!(site.refused(BATCH, &json!([right, wrong]), 400).await, said);
     }
     let unknown = message(&json!({ "stream_no": "s1" }));
-    assert_eq!(site.refused(BATCH, &json!([right, unknown]), 404).await, "there is no stream \"s1\"");
+    assert_eq!(site.refused(BATCH, &json!([right, unknown]), 404).await, "[1].stream_no: there is no stream \"s1\"");
     let many = vec![right; 1001];
     assert_eq!(site.refused(BATCH, &json!(many), 400).await, "at most 1000 messages can be sent at once");
     assert_eq!(site.refused(BATCH, &json!(7), 400).await, "the body must be a JSON object");
