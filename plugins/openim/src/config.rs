@@ -8,6 +8,8 @@ use stele_plugin_api::{Mistake, Secret};
 const PUBLIC_SECRET: &str = "openIM123";
 /// Fewest bytes of a secret: OpenIM's own has one more.
 const MIN_SECRET_BYTES: usize = 8;
+/// What is wrong with a secret that cannot be seen whole: nobody could type it.
+const UNSEEN: &str = "begins with a byte order mark, or holds a control character: how was its file saved?";
 /// Least bytes of the secret in the path of webhooks.
 const MIN_HOOK_BYTES: usize = 16;
 /// Longest life of a token, in days.
@@ -108,6 +110,9 @@ impl Config {
         if self.secret.expose().len() < MIN_SECRET_BYTES {
             wrong("secret", format!("has fewer than {MIN_SECRET_BYTES} bytes"));
         }
+        if is_unseen(&self.secret) {
+            wrong("secret", UNSEEN.to_owned());
+        }
         if self.admins.is_empty() || self.admins.iter().any(String::is_empty) {
             wrong("admins", "has to name somebody, and nobody without a name".to_owned());
         }
@@ -156,6 +161,9 @@ impl Upstream {
         if self.secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
             wrong("secret", "is empty");
         }
+        if self.secret.as_ref().is_some_and(is_unseen) {
+            wrong("secret", UNSEEN);
+        }
         if self.admin.as_ref().is_some_and(String::is_empty) {
             wrong("admin", "is empty");
         }
@@ -174,6 +182,11 @@ impl Upstream {
         }
         mistakes
     }
+}
+
+/// Whether some of a secret cannot be seen; the daemon takes line ends off the end of its file only.
+fn is_unseen(secret: &Secret) -> bool {
+    secret.expose().starts_with('\u{feff}') || secret.expose().contains(char::is_control)
 }
 
 fn mistake_of(url: &str) -> Option<&'static str> {
@@ -229,6 +242,16 @@ mod tests {
             assert!(mistake_of(url).is_some(), "{url}");
         }
         assert_eq!(mistake_of("https://im.example.com:10002/api"), None);
+    }
+
+    #[test]
+    fn a_secret_is_text_that_can_be_seen() {
+        for odd in ["\u{feff}s3cr3t s3cr3t", "s3cr3t\ns3cr3t", "s3cr3t s3cr3t\0"] {
+            let config = config(json!({ "secret": odd, "upstream": { "url": "http://im", "secret": odd } }));
+            let told: Vec<_> = config.mistakes().iter().map(Mistake::to_string).collect();
+            let why = "begins with a byte order mark, or holds a control character: how was its file saved?";
+            assert_eq!(told, [format!("secret: {why}"), format!("upstream.secret: {why}")], "{odd:?}");
+        }
     }
 
     #[test]
