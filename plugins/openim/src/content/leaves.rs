@@ -1,10 +1,10 @@
-//! The texts of a JSON value of no known shape.
+//! What can be read in a JSON value of no known shape.
 
 use super::{MAX_DEPTH, parsed};
 use serde_json::Value;
 
-/// Every text in it, in their order, those that are empty left out. JSON in a text is read as well, in as many texts within each
-/// other as `depth` says.
+/// Every text in it, number, and `true` or `false`, in their order, texts that are empty left out. JSON in a text is read as well,
+/// in as many texts within each other as `depth` says.
 pub fn of(value: &Value, depth: usize) -> Vec<String> {
     let mut found = Vec::new();
     collect(value, depth, &mut found);
@@ -21,6 +21,7 @@ fn collect(value: &Value, depth: usize, found: &mut Vec<String>) {
         },
         Value::Array(items) => items.iter().for_each(|item| collect(item, depth, found)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, depth, found)),
-        _ => {}
+        Value::Number(_) | Value::Bool(_) => found.push(value.to_string()),
+        Value::Null => {}
     }
 }

@@ -14,6 +14,8 @@ fn texts() {
     check(101, &json!({ "text": "hello" }), &["hello"]);
     check(101, &json!({ "content": "" }), &[]);
     check(101, &json!({ "said": "elsewhere" }), &["elsewhere"]);
+    check(101, &json!({ "content": 5 }), &["5"]);
+    check(110, &json!({ "data": [12.5, "Ann", true, null] }), &["12.5", "Ann", "true"]);
     check(118, &json!({ "content": "# Plan\nship **v1**" }), &["Plan", "ship v1"]);
     let entities = json!([{ "type": "url", "offset": 0, "length": 3, "url": "http://x" }, { "type": "b" }]);
     check(117, &json!({ "text": "see x", "messageEntityList": entities }), &["see x", "http://x"]);
