@@ -20,6 +20,9 @@ async fn users_are_told_of_once() {
     let again = json!({ "users": [{ "userID": "u_3", "nickname": "Carol" }, ann] });
     assert_eq!(site.refused(REGISTER, &again).await, (1102, "userID u_1 registered already".to_owned()));
     assert!(!site.stored().people.contains_key("u_3"), "all of them, or none");
+    let nameless = json!({ "users": [{ "userID": "u_0", "nickname": "", "faceURL": "" }] });
+    site.ask(REGISTER, &nameless).await;
+    assert_eq!(site.refused(REGISTER, &nameless).await, (1102, "userID u_0 registered already".to_owned()));
     for (sent, wrong) in [
         (json!({}), "users is empty"),
         (json!({ "users": [] }), "users is empty"),
@@ -34,7 +37,7 @@ async fn users_are_told_of_once() {
     }
     let many: Vec<_> = (0..2500).map(|n| json!({ "userID": format!("m_{n}"), "nickname": "x" })).collect();
     site.post(REGISTER, &json!({ "users": many })).await;
-    assert_eq!(site.stored().people.len(), 2502);
+    assert_eq!(site.stored().people.len(), 2503);
     site.stored().failures = vec![ErrorCode::Unavailable];
     let failed = site.refused(REGISTER, &json!({ "users": [{ "userID": "u_5" }] })).await;
     assert_eq!(failed, (500, "the archive does not answer".to_owned()));

@@ -36,7 +36,7 @@ impl Api {
                 kind: Some(PersonKind::User),
                 name: Some(user.text("nickname")?),
                 avatar: Some(user.text("faceURL")?),
-                ..Person::default()
+                attributes: Some(json!({ "registered": true }).to_string()),
             });
         }
         let _alone = self.registering.lock().await;
@@ -97,7 +97,7 @@ impl Api {
     }
 }
 
-/// Whether somebody was told of; others are known by their messages only.
+/// Whether somebody was told of, here or by an upstream; others are known by their messages only.
 fn is_registered(person: &PersonView) -> bool {
-    !person.name.is_empty() || !person.avatar.is_empty()
+    person.attributes.is_some() || !person.name.is_empty() || !person.avatar.is_empty()
 }
