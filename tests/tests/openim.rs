@@ -201,3 +201,17 @@ async fn a_walk_outlives_the_daemon() -> Result<()> {
     ensure!(rest.ids() == expected[10..] && second.ids() == expected[10..], "{rest:?} {second:?}");
     scene.stop().await
 }
+
+/// A real server takes more than the daemon does unless it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_megabytes_is_kept_whole() -> Result<()> {
+    let scene = Scene::new().await?;
+    let said = "You could have said \"hello\"\n".repeat(100_000);
+    let mut message = text("ann", "bob", NOON);
+    message["content"] = json!({ "content": said });
+    let sent = scene.api.send(&message).await?;
+    let found = scene.api.search(&json!({ "recvID": "bob" })).await?;
+    let content: Value = serde_json::from_str(&found.chat_logs.first().context("a message")?.chat_log.content)?;
+    ensure!(found.ids() == [&*sent.server_msg_id] && content == message["content"], "it says something else");
+    scene.stop().await
+}

@@ -179,9 +179,9 @@ async fn bodies(api: &Api, report: &mut Report) {
         report.check(what, async { api.post(SEARCH, body).await?.is_error(ARGS.0, ARGS.1, &told) }).await;
     }
     report
-        .check("more than a MiB", async {
+        .check("more than 16 MiB", async {
             // Refused, or cut off while it is sent.
-            let Ok(reply) = api.post(SEARCH, vec![b' '; (1 << 20) + 1]).await else { return Ok(()) };
+            let Ok(reply) = api.post(SEARCH, vec![b' '; (16 << 20) + 1]).await else { return Ok(()) };
             let told: Value = serde_json::from_str(&reply.text).with_context(|| reply.text.clone())?;
             ensure!(reply.status == 413 && reply.is_open && told["errCode"] == 500, "{reply:?}");
             Ok(())

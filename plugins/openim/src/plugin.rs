@@ -71,10 +71,10 @@ impl Plugin for Openim {
             default_directory: with_upstream(DEFAULT_DIRECTORY),
             default_listen: Some(api::DEFAULT_LISTEN.to_owned()),
             default_rate: Some(api::DEFAULT_RATE),
+            default_max_body: Some(api::DEFAULT_MAX_BODY),
             error_template: Some(api::ERROR_TEMPLATE.to_owned()),
             error_headers: answer::cors().collect(),
             secret_paths: vec![HOOK.to_owned()],
-            ..Description::default()
         }
     }
 

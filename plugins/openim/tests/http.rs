@@ -105,7 +105,9 @@ async fn a_client_begins_with_the_secret() {
     let refused = |answer: Value| (answer["errCode"].as_i64().unwrap(), answer["errDlt"].as_str().unwrap().to_owned());
     for (sent, expected) in [
         (json!({ "secret": "x", "userID": "archive" }), (1002, "secret invalid")),
-        (json!({}), (1002, "secret invalid")),
+        (json!({ "userID": "archive" }), (1002, "secret invalid")),
+        (json!({ "secret": "x", "userID": "" }), (1001, "userID is empty")),
+        (json!({}), (1001, "userID is empty")),
         (
             json!({ "secret": SECRET, "userID": "eve" }),
             (1001, "userID is error., userID=eve, adminUserID=[imAdmin archive]"),
@@ -127,6 +129,7 @@ async fn what_it_is_and_what_it_needs() {
     let plugin = Openim::open(serde_json::from_value(config).unwrap(), mock.host()).await.expect("it opens");
     let description = plugin.describe();
     assert_eq!((description.name.as_str(), description.default_listen.as_deref()), ("openim", Some("127.0.0.1:10002")));
+    assert_eq!(description.default_max_body, Some(16 << 20), "as a real server");
     let health = plugin.health().await.unwrap();
     assert!(health.ok && health.findings[0].starts_with("the secret is the one every OpenIM is delivered with"));
 }

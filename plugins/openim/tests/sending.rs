@@ -237,7 +237,7 @@ async fn a_message_is_taken_back_once() {
         (json!({ "conversationID": "sg_team", "seq": 1 }), (1001, "userID is missing or empty")),
         (json!({ "userID": "u_9", "seq": 1 }), (1001, "conversationID is missing or empty")),
         (revoke(-1), (1001, "seq is invalid")),
-        (revoke(0), (1004, "msg not found")),
+        (revoke(0), (1001, "seq is invalid")),
         (revoke(2), (1004, "msg not found")),
         (json!({ "conversationID": "sg_other", "seq": 1, "userID": "u_9" }), (1004, "msg not found")),
     ] {

@@ -9,6 +9,9 @@ impl Api {
     /// `POST /auth/get_admin_token`.
     pub(super) async fn get_admin_token(&self, call: Call<'_>) -> Result<HttpReply, Failure> {
         let (secret, user_id) = (call.fields.text("secret")?, call.fields.text("userID")?);
+        if user_id.is_empty() {
+            return Err(call.fields.wrong("userID", "is empty"));
+        }
         if !self.tokens.is_secret(&secret) {
             return Err(Failure::no_permission("secret invalid"));
         }

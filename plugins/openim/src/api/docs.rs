@@ -11,7 +11,11 @@ pub fn page() -> String {
          needed it is the header <code>token</code>, and that of an admin. Answers are {{\"errCode\", \"errMsg\", \"errDlt\", \
          \"data\"}} under HTTP 200: 0 it is done, 1001 the request is wrong, 1002 the caller may not, 1004 there is no such \
          thing, 1501 the token has expired, 1503 it is none, 1504 it is not good yet, 1505 somebody else signed it, 500 it was \
-         not done. <code>data</code> is missing where there is none.</p>\n{endpoints}</html>\n"
+         not done. <code>data</code> is missing where there is none. A token that an OpenIM issued is good here until it expires, \
+         also where it was ended there.</p>\n\
+         <p>These have an HTTP status of their own: 404 an unknown path, 413 a body over 16 MiB (unless configured), 429 too \
+         many requests a second from one address, 503 and 504 the instance does not answer. All but the first are told as \
+         errCode 500.</p>\n{endpoints}</html>\n"
     )
 }
 

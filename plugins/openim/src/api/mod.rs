@@ -33,6 +33,8 @@ use tokio::sync::Mutex;
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:10002";
 /// Requests a second one caller may make. An application that sends for its users is one caller.
 pub const DEFAULT_RATE: u32 = 10_000;
+/// Largest body of a request, in bytes: as much as a real server reads (reference/openim.md §1).
+pub const DEFAULT_MAX_BODY: u64 = 16 << 20;
 /// The shape of errors the daemon answers itself.
 pub const ERROR_TEMPLATE: &str = r#"{"errCode":500,"errMsg":"ServerInternalError","errDlt":"{message}"}"#;
 

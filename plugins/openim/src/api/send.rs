@@ -45,7 +45,7 @@ impl Api {
         let fields = &call.fields;
         let (by, conversation) = (fields.needed("userID")?, fields.needed("conversationID")?);
         let seq: i64 = fields.number("seq")?;
-        if seq < 0 {
+        if seq <= 0 {
             return Err(fields.wrong("seq", "is invalid"));
         }
         let query = FindQuery { conversation: Some(conversation), seqs: vec![seq], limit: 1, ..FindQuery::default() };
