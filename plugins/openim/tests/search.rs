@@ -180,6 +180,36 @@ async fn a_page_begins_where_the_one_before_ended() {
     assert_eq!(page(5, "a").await, (Some(10), 10), "two pages behind that");
 }
 
+/// `while (rows.length < data.chatLogsNum)` is how a client of the contract walks.
+#[tokio::test]
+async fn a_walk_until_it_has_as_many_as_there_are_ends() {
+    for order in ["asc", "desc"] {
+        let site = Site::new(json!({}));
+        let send = async |at: i64| {
+            let message = json!({
+                "sendID": "ann", "recvID": "bob", "sessionType": 1, "contentType": 101, "content": { "content": "x" }, "sendTime": at,
+            });
+            site.ask("/msg/send_msg", &message).await;
+        };
+        for at in 101..=130 {
+            send(at).await;
+        }
+        let page = async |page: i32| {
+            let asked = json!({ "order": order, "pagination": { "pageNumber": page, "showNumber": 10 } });
+            let found = site.ask(SEARCH, &asked).await;
+            (ids(&found).len(), found["chatLogsNum"].as_i64().unwrap())
+        };
+        assert_eq!(page(1).await, (10, 30), "{order}");
+        // Where the walk was already.
+        send(if order == "asc" { 1 } else { 200 }).await;
+        assert_eq!([page(2).await, page(3).await, page(4).await], [(10, 31), (10, 31), (0, 30)], "{order}");
+        assert_eq!(page(9).await, (0, 31), "{order}: that is no page of the walk");
+        // Where it was not yet.
+        send(if order == "asc" { 200 } else { 1 }).await;
+        assert_eq!([page(4).await, page(5).await], [(1, 31), (0, 31)], "{order}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_has_a_bound() {
     // Six bytes each, as they are written.
@@ -263,7 +293,8 @@ async fn what_was_taken_back_is_not_told_where_it_is_hidden() {
 #[tokio::test]
 async fn more_than_can_be_told_are_told_as_the_most() {
     let mock = MockHost::new().on::<ArchiveSearch>(|_| Ok(MessagePage { rows: Vec::new(), total: 1 << 31 }));
-    assert_eq!(site(&mock).ask(SEARCH, &json!({})).await, json!({ "chatLogsNum": i32::MAX, "chatLogs": [] }));
+    let far = json!({ "pagination": { "pageNumber": i32::MAX } });
+    assert_eq!(site(&mock).ask(SEARCH, &far).await, json!({ "chatLogsNum": i32::MAX, "chatLogs": [] }));
 }
 
 /// Two large answers wait for the archive for ever, and hold what room there is.

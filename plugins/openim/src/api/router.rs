@@ -36,8 +36,12 @@ const SEARCHED: &[(&str, &str)] = &[
     (
         "pagination",
         "an object with pageNumber (from 1, which is the default) and showNumber (20 unless given; more than the instance's \
-         max_page, 1000 unless configured, are cut to it). A page begins where the one before it ended, if that was read in the \
-         last ten minutes with the same token, so that a walk over pages meets every message once whatever arrives meanwhile",
+         max_page, 1000 unless configured, are cut to it). A page begins where the one before it ended, so that a walk over pages \
+         meets every message once whatever arrives meanwhile; a page with fewer is the last one. That is remembered \
+         for ten minutes, for one token, address and question, of the last 256 walks and the last 64 pages of each, and not over \
+         a restart or reload; two who ask the same with the same token from the same address share a walk. What is not \
+         remembered is counted from the beginning, and moved by what arrived. A page whose messages take more than 32 MiB is \
+         refused (1001)",
     ),
     (
         "keyword",
@@ -50,7 +54,8 @@ const SEARCHED: &[(&str, &str)] = &[
     (
         "cursor",
         "empty for the first messages, and then <code>data.nextCursor</code> of the answer before, which is empty at the end; \
-         instead of a pageNumber. A walk like that gets what was there when it began exactly once",
+         instead of a pageNumber. A walk like that gets what was there when it began exactly once, and needs nothing to be \
+         remembered; a page of more than 32 MiB is shorter",
     ),
 ];
 
@@ -59,7 +64,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/auth/get_admin_token",
         open: true,
-        about: "Issues the token of an admin.",
+        about: "Issues the token of an admin. It is good here until it expires; a newer OpenIM, which knows its own only, answers it \
+                with 1507.",
         fields: &[("secret", "the secret of the instance, and of OpenIM"), ("userID", "one of the admins")],
         answer: |api, call| Box::pin(api.get_admin_token(call)),
     },
@@ -73,8 +79,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/msg/search_msg",
         open: false,
-        about: "Finds messages: those of which all that is given holds. <code>chatLogsNum</code> is how many there are in all, and \
-                oldest come first. A message that was taken back has <code>isRevoked</code>.",
+        about: "Finds messages: those of which all that is given holds, oldest first. <code>chatLogsNum</code> is how many there are \
+                in all, and on the last page of a walk by pageNumber how many it met. A message that was taken back has \
+                <code>isRevoked</code>.",
         fields: SEARCHED,
         answer: |api, call| Box::pin(api.search_msg(call)),
     },

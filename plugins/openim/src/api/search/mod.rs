@@ -28,7 +28,7 @@ use stele_plugin_api::{Error, ErrorCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 use tokio::time::timeout;
-use walks::{Question, Walks};
+use walks::{End, Question, Walks};
 use wanted::{Start, Wanted};
 
 /// Largest answer, in bytes of messages as they are written.
@@ -97,18 +97,21 @@ impl Api {
         let asked = serde_json::to_string(&(&wanted.query, wanted.show)).expect("plain values can be written");
         let question = Question::of([header(call.request, "token"), &call.request.remote, &asked]);
         let before = self.searches.walks.before(question, page, self.now());
-        let passed = page - 1 - before.map_or(0, |(known, _)| known);
-        let query = SearchQuery {
-            beyond: before.map(|(_, place)| place),
-            offset: passed.saturating_mul(wanted.show as u64),
-            ..wanted.query.clone()
-        };
-        let answer = self.found(query, wanted.show).await?;
+        let (known, met) = before.map_or((0, 0), |(known, end)| (known, end.met));
+        let offset = (page - 1 - known).saturating_mul(wanted.show as u64);
+        let query = SearchQuery { beyond: before.map(|(_, end)| end.place), offset, ..wanted.query.clone() };
+        let mut answer = self.found(query, wanted.show).await?;
         if answer.is_cut {
             return Err(Failure::args("the messages are too large for one answer: ask for fewer, or with a cursor"));
         }
-        if let Some(last) = answer.last {
-            self.searches.walks.ended(question, page, last, self.now());
+        let met = met.saturating_add(offset).saturating_add(answer.shown.len() as u64);
+        if let Some(place) = answer.last {
+            self.searches.walks.ended(question, page, End { place, met }, self.now());
+        }
+        // A page behind the last one does not show how many were passed over.
+        let is_told = offset == 0 || !answer.shown.is_empty();
+        if answer.shown.len() < wanted.show && is_told {
+            answer.total = met;
         }
         Ok(answer)
     }

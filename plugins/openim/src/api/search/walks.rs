@@ -3,6 +3,9 @@
 //! A page is a number of rows to pass over, and rows that arrive before it move all behind them. So whoever has read a page gets
 //! the next one from where it ended, not from so many rows after the beginning. Asking for the first page begins anew. Nothing
 //! depends on it being remembered: what is forgotten is counted from the beginning again.
+//!
+//! What arrives behind a walk it does not meet. So its last page, which is not full, tells how many it met: who reads until there are
+//! as many would never come to an end otherwise.
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -37,19 +40,28 @@ pub struct Walks(Mutex<HashMap<Question, Walk>>);
 
 struct Walk {
     used: Micros,
-    ends: BTreeMap<u64, Place>,
+    ends: BTreeMap<u64, End>,
+}
+
+/// Where a page ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Place of its last message.
+    pub place: Place,
+    /// Messages the walk had met then.
+    pub met: u64,
 }
 
 impl Walks {
     /// Where the nearest page before this one ended, and which one that was.
-    pub fn before(&self, question: Question, page: u64, now: Micros) -> Option<(u64, Place)> {
+    pub fn before(&self, question: Question, page: u64, now: Micros) -> Option<(u64, End)> {
         let walks = self.lock();
         let walk = walks.get(&question).filter(|walk| walk.is_under_way(now))?;
-        walk.ends.range(..page).next_back().map(|(page, place)| (*page, *place))
+        walk.ends.range(..page).next_back().map(|(page, end)| (*page, *end))
     }
 
     /// A page ended here. What was known of later ones is of a walk before this one.
-    pub fn ended(&self, question: Question, page: u64, place: Place, now: Micros) {
+    pub fn ended(&self, question: Question, page: u64, end: End, now: Micros) {
         let mut walks = self.lock();
         walks.retain(|_, walk| walk.is_under_way(now));
         if walks.len() >= MAX_WALKS && !walks.contains_key(&question) {
@@ -59,7 +71,7 @@ impl Walks {
         let walk = walks.entry(question).or_insert(Walk { used: now, ends: BTreeMap::new() });
         walk.used = now;
         walk.ends.split_off(&page);
-        walk.ends.insert(page, place);
+        walk.ends.insert(page, end);
         if walk.ends.len() > MAX_ENDS {
             walk.ends.pop_first();
         }
@@ -80,8 +92,8 @@ impl Walk {
 mod tests {
     use super::*;
 
-    fn place(id: i64) -> Place {
-        Place { sent_at: id, id }
+    fn end(id: i64) -> End {
+        End { place: Place { sent_at: id, id }, met: id.unsigned_abs() }
     }
 
     #[test]
@@ -89,13 +101,13 @@ mod tests {
         let (walks, question) = (Walks::default(), Question::of(["imAdmin", "x"]));
         assert_eq!(walks.before(question, 2, 0), None);
         for page in [1, 2, 5] {
-            walks.ended(question, page, place(page as i64 * 10), 0);
+            walks.ended(question, page, end(page as i64 * 10), 0);
         }
         let before = |page| walks.before(question, page, 1);
         assert_eq!(before(1), None);
-        assert_eq!(before(3), Some((2, place(20))));
-        assert_eq!(before(5), Some((2, place(20))));
-        assert_eq!(before(9), Some((5, place(50))));
+        assert_eq!(before(3), Some((2, end(20))));
+        assert_eq!(before(5), Some((2, end(20))));
+        assert_eq!(before(9), Some((5, end(50))));
         assert_eq!(walks.before(Question::of(["imAdminx", ""]), 2, 1), None);
     }
 
@@ -103,23 +115,23 @@ mod tests {
     fn a_page_read_again_begins_anew_from_there() {
         let (walks, question) = (Walks::default(), Question::of(["x"]));
         for page in 1..=3 {
-            walks.ended(question, page, place(page as i64), 0);
+            walks.ended(question, page, end(page as i64), 0);
         }
-        walks.ended(question, 1, place(7), 0);
-        assert_eq!(walks.before(question, 4, 0), Some((1, place(7))));
+        walks.ended(question, 1, end(7), 0);
+        assert_eq!(walks.before(question, 4, 0), Some((1, end(7))));
     }
 
     #[test]
     fn so_much_is_remembered_and_for_so_long() {
         let (walks, question) = (Walks::default(), Question::of(["x"]));
         for page in 1..=200 {
-            walks.ended(question, page, place(1), 0);
+            walks.ended(question, page, end(1), 0);
         }
         assert_eq!(walks.before(question, 137, 0), None);
-        assert_eq!(walks.before(question, 138, PATIENCE - 1), Some((137, place(1))));
+        assert_eq!(walks.before(question, 138, PATIENCE - 1), Some((137, end(1))));
         assert_eq!(walks.before(question, 138, PATIENCE), None);
         for number in 0..MAX_WALKS {
-            walks.ended(Question::of([&*number.to_string()]), 1, place(1), 1);
+            walks.ended(Question::of([&*number.to_string()]), 1, end(1), 1);
         }
         assert_eq!(walks.lock().len(), MAX_WALKS);
         assert_eq!(walks.before(question, 2, 1), None);
