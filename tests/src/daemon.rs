@@ -7,11 +7,11 @@ use serde_json::Value;
 use std::{
     fs::{self, OpenOptions},
     future::Future,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
+pub use stele_servers::free_address;
 use tokio::process::{Child, Command};
 
 /// How long to wait for anything before a test fails.
@@ -32,11 +32,6 @@ where
             Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
-}
-
-/// A loopback address with a port that is free now.
-pub fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 /// A folder for one daemon, its configuration and its log. Outlives the processes started in it.

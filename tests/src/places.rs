@@ -1,28 +1,12 @@
 //! Where built things are, and how they get built when they are not.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::OnceLock,
 };
-
-/// The folder the programs are built into, e.g. `target/debug`: that of the running test.
-pub fn build_dir() -> &'static Path {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let exe = std::env::current_exe().expect("a process knows its program");
-        let dir = exe.parent().expect("a program lies in a folder");
-        if dir.ends_with("deps") { dir.parent().expect("deps lies in a folder").to_owned() } else { dir.to_owned() }
-    })
-}
-
-/// A folder beside the builds for what tests fetch, e.g. `target/fetched`; kept between runs.
-pub fn fetched_dir() -> Result<PathBuf> {
-    let dir = build_dir().parent().context("builds lie in a folder")?.join("fetched");
-    std::fs::create_dir_all(&dir)?;
-    Ok(dir)
-}
+pub use stele_servers::{build_dir, fetched_dir};
 
 /// A program of the workspace, built if it is not there. `make test` builds everything before.
 pub fn program(name: &str) -> Result<PathBuf> {

