@@ -44,7 +44,7 @@ async fn bench(content: &[u8]) -> Bench {
     let mut draft = store.draft().await.unwrap();
     draft.write(content).await.unwrap();
     let blob = draft.keep(&store).await.unwrap();
-    archive.media_stored(task.id, &blob, None, NOW).await.unwrap();
+    archive.media_stored(instance, task.id, &blob, None, NOW).await.unwrap();
     let links = Links::new(*b"key", 365);
     let link = links.sign(&blob, "报价.txt", NOW);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));

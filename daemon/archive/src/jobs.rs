@@ -193,11 +193,18 @@ pub trait JobTable: Send + Sync {
     /// A run begins. [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has the lease.
     async fn run_begin(&self, lease: &Lease, start: &RunStart) -> Result<RunId>;
 
-    /// How far it has come. Nothing is changed once it has ended, or was marked as lost.
-    async fn run_progress(&self, run: RunId, report: &RunReport) -> Result<()>;
+    /// How far a run of this job has come. Nothing is changed once it has ended, or was marked as lost.
+    async fn run_progress(&self, job: &JobKey, run: RunId, report: &RunReport) -> Result<()>;
 
     /// It ended; a run that was marked as lost stays lost. Keeps the latest 1,000 runs of each job and forgets older ones.
-    async fn run_finish(&self, run: RunId, outcome: Outcome, report: &RunReport, now: Micros) -> Result<()>;
+    async fn run_finish(
+        &self,
+        job: &JobKey,
+        run: RunId,
+        outcome: Outcome,
+        report: &RunReport,
+        now: Micros,
+    ) -> Result<()>;
 
     /// The history, latest first, of one instance or of all.
     async fn runs(&self, instance: Option<&str>, limit: u32) -> Result<Vec<RunRecord>>;

@@ -62,11 +62,18 @@ pub trait Live: Send + Sync {
 
     /// Those messages that the person heard, or would have heard had they been there, of conversations they are a member of
     /// now. It costs what they are a member of and what they get, not what others said meanwhile.
-    async fn missed(&self, person: PersonId, after: Rev, upto: Rev, portion: Portion) -> Result<News>;
+    async fn missed(
+        &self,
+        instance: InstanceId,
+        person: PersonId,
+        after: Rev,
+        upto: Rev,
+        portion: Portion,
+    ) -> Result<News>;
 
-    /// The versions of the audiences of these conversations, in their order; 0 for one that never had a member.
-    async fn audience_versions(&self, conversations: &[ConversationId]) -> Result<Vec<i64>>;
+    /// The versions of the audiences of these conversations of an instance, in their order; 0 for one that never had a member.
+    async fn audience_versions(&self, instance: InstanceId, conversations: &[ConversationId]) -> Result<Vec<i64>>;
 
-    /// Who hears a conversation: members, and those who left at the revision `since` or later.
-    async fn audience(&self, conversation: ConversationId, since: Rev) -> Result<Audience>;
+    /// Who hears a conversation of an instance: members, and those who left at the revision `since` or later.
+    async fn audience(&self, instance: InstanceId, conversation: ConversationId, since: Rev) -> Result<Audience>;
 }

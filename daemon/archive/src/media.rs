@@ -80,10 +80,19 @@ pub trait MediaCatalog: Send + Sync {
     async fn blob(&self, md5: &str) -> Result<Option<Blob>>;
 
     /// A file's content is stored. `flaw` says what is wrong with it, e.g. that its MD5 is not the announced one.
-    async fn media_stored(&self, id: MediaId, blob: &Blob, flaw: Option<&str>, now: Micros) -> Result<()>;
+    /// [`Invalid`](crate::ArchiveError::Invalid) where the instance has no such file.
+    async fn media_stored(
+        &self,
+        instance: InstanceId,
+        id: MediaId,
+        blob: &Blob,
+        flaw: Option<&str>,
+        now: Micros,
+    ) -> Result<()>;
 
-    /// An attempt failed, with this error. `next` says what becomes of the file.
-    async fn media_failed(&self, id: MediaId, error: &str, next: NextAttempt) -> Result<()>;
+    /// An attempt failed, with this error. `next` says what becomes of the file. [`Invalid`](crate::ArchiveError::Invalid) where
+    /// the instance has no such file.
+    async fn media_failed(&self, instance: InstanceId, id: MediaId, error: &str, next: NextAttempt) -> Result<()>;
 
     /// Parked files become pending again, as if they were new; [lost](NextAttempt::Lost) ones only if `lost`. Returns how
     /// many.

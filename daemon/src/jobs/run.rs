@@ -128,7 +128,7 @@ impl Jobs {
     /// Writes down how a run ended; what cannot be written now is written before the next run.
     async fn write_down(&self, job: &JobKey, ended: Ended) -> Result<(), ArchiveError> {
         let Ended { run, outcome, ref report, at } = ended;
-        let written = self.inner.archive.run_finish(run, outcome, report, at).await;
+        let written = self.inner.archive.run_finish(job, run, outcome, report, at).await;
         if written.is_err()
             && let Some(entry) = self.table().jobs.get_mut(job)
         {
@@ -338,9 +338,10 @@ impl Progress<'_> {
         let now = inner.clock.now();
         if now - self.written >= PROGRESS_EVERY {
             self.written = now;
-            let (archive, run, report) = (Arc::clone(&inner.archive), self.run, report.clone());
+            let (archive, job) = (Arc::clone(&inner.archive), self.key.clone());
+            let (run, report) = (self.run, report.clone());
             inner.tasks.spawn(async move {
-                if let Err(error) = archive.run_progress(run, &report).await {
+                if let Err(error) = archive.run_progress(&job, run, &report).await {
                     tracing::warn!(%run, %error, "cannot write the progress of a run");
                 }
             });

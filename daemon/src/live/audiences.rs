@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use stele_archive::{Audience, ConversationId, Live, PersonId, Result, Rev, Stay};
+use stele_archive::{Audience, ConversationId, InstanceId, Live, PersonId, Result, Rev, Stay};
 
 /// Most stays that are remembered, over all conversations of an instance; a conversation counts as one more.
 const STAYS_KEPT: usize = 500_000;
 
-/// Audiences by conversation.
+/// Audiences by conversation, of one instance.
 #[derive(Default)]
 pub(super) struct Audiences {
     known: HashMap<ConversationId, Arc<Audience>>,
@@ -22,17 +22,18 @@ impl Audiences {
     pub async fn of(
         &mut self,
         live: &dyn Live,
+        instance: InstanceId,
         conversations: BTreeSet<ConversationId>,
         since: Rev,
     ) -> Result<HashMap<ConversationId, Arc<Audience>>> {
         let conversations: Vec<ConversationId> = conversations.into_iter().collect();
-        let versions = live.audience_versions(&conversations).await?;
+        let versions = live.audience_versions(instance, &conversations).await?;
         let mut found = HashMap::with_capacity(conversations.len());
         for (conversation, version) in conversations.into_iter().zip(versions) {
             let audience = match self.known.get(&conversation).filter(|known| known.version == version) {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let mut audience = live.audience(conversation, since).await?;
+                    let mut audience = live.audience(instance, conversation, since).await?;
                     audience.stays.sort_unstable_by_key(|stay| (stay.person, stay.after));
                     let audience = Arc::new(audience);
                     self.remember(conversation, Arc::clone(&audience));

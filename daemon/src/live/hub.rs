@@ -267,7 +267,7 @@ impl Hub {
         let portion = Portion { bytes: BATCH_BYTES.min(self.options.queue_bytes), ..self.batch() };
         let News { mut messages, upto } = {
             let _reader = self.readers.acquire().await.expect("the semaphore is never closed");
-            self.source.live().missed(session.person, after, upto, portion).await?
+            self.source.live().missed(self.instance, session.person, after, upto, portion).await?
         };
         messages.retain(|message| message.sent_at >= oldest);
         let events = self.render(messages).await;
@@ -345,7 +345,7 @@ impl Hub {
         rows.retain(|row| row.sent_at >= oldest);
         self.meters.dropped("history", all - rows.len());
         let conversations = rows.iter().map(|row| row.conversation).collect();
-        let heard_by = audiences.of(live, conversations, at).await?;
+        let heard_by = audiences.of(live, self.instance, conversations, at).await?;
         let places: HashMap<Rev, Arc<Audience>> =
             rows.iter().map(|row| (row.rev, Arc::clone(&heard_by[&row.conversation]))).collect();
         for event in self.render(rows).await {

@@ -135,18 +135,18 @@ impl Live for Fake {
         Ok(self.between(after, upto, portion, None))
     }
 
-    async fn missed(&self, person: PersonId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
+    async fn missed(&self, _: InstanceId, person: PersonId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
         self.answer().await?;
         Ok(self.between(after, upto, portion, Some(person)))
     }
 
-    async fn audience_versions(&self, conversations: &[ConversationId]) -> Result<Vec<i64>> {
+    async fn audience_versions(&self, _: InstanceId, conversations: &[ConversationId]) -> Result<Vec<i64>> {
         self.answer().await?;
         let inner = self.inner.lock().unwrap();
         Ok(conversations.iter().map(|id| inner.audiences.get(id).map_or(0, |audience| audience.version)).collect())
     }
 
-    async fn audience(&self, conversation: ConversationId, since: Rev) -> Result<Audience> {
+    async fn audience(&self, _: InstanceId, conversation: ConversationId, since: Rev) -> Result<Audience> {
         self.answer().await?;
         self.audiences_read.fetch_add(1, Ordering::SeqCst);
         let mut audience = self.inner.lock().unwrap().audiences.get(&conversation).cloned().unwrap_or_default();

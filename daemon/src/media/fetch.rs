@@ -154,14 +154,14 @@ impl Fetcher {
 
     async fn fetch(&self, task: &MediaTask) -> Result<Fetched, FetchError> {
         if let Some(blob) = self.known(task).await? {
-            self.archive.media_stored(task.id, &blob, None, self.clock.now()).await?;
+            self.archive.media_stored(task.instance, task.id, &blob, None, self.clock.now()).await?;
             return Ok(Fetched::Stored(None));
         }
         match self.download_checked(task).await {
             Ok((draft, flaw)) => {
                 let size = draft.size();
                 let blob = draft.keep(&self.store).await.map_err(FetchError::Folder)?;
-                self.archive.media_stored(task.id, &blob, flaw.as_deref(), self.clock.now()).await?;
+                self.archive.media_stored(task.instance, task.id, &blob, flaw.as_deref(), self.clock.now()).await?;
                 metrics::counter!("stele_media_bytes_total").increment(size);
                 Ok(Fetched::Stored(flaw.map(|flaw| format!("{} {} stored with a flaw: {flaw}", task.kind, task.id))))
             }
@@ -252,7 +252,7 @@ impl Fetcher {
             true if is_lost => NextAttempt::Lost,
             true => NextAttempt::Parked,
         };
-        self.archive.media_failed(task.id, &error.to_string(), next).await?;
+        self.archive.media_failed(task.instance, task.id, &error.to_string(), next).await?;
         metrics::counter!("stele_media_failures_total", "code" => error.code.to_string()).increment(1);
         let (kind, id) = (&task.kind, task.id);
         Ok(match next {

@@ -102,7 +102,7 @@ async fn members_of_before_hear_what_comes() {
     }
     let archive = open(&path).await;
     let conversation = archive.conversation(instance, "c").await.expect("answers").expect("is known");
-    let audience = archive.audience(ConversationId(conversation.id), Rev(0)).await.expect("answers");
+    let audience = archive.audience(instance, ConversationId(conversation.id), Rev(0)).await.expect("answers");
     assert!(audience.version > 0);
     let stays: Vec<_> = audience.stays.iter().map(|stay| (stay.after, stay.until)).collect();
     assert_eq!(stays, [(Rev(2), None); 2]);

@@ -45,7 +45,7 @@ pub(super) async fn leases_exclude_and_fence(backend: &mut dyn Backend) {
     assert!(is_lost(&archive.lease_release(&lease, 9, Some(9)).await));
     assert!(is_lost(&archive.run_begin(&lease, &start(1300)).await));
     let report = RunReport { stored: 5, ..RunReport::default() };
-    archive.run_finish(run, Outcome::Succeeded, &report, 1400).await.unwrap();
+    archive.run_finish(&job, run, Outcome::Succeeded, &report, 1400).await.unwrap();
     let runs = archive.runs(None, 10).await.unwrap();
     assert_eq!((runs[0].outcome, runs[0].finished_at), (Outcome::Lost, Some(200 + TTL)), "a lost run stays lost");
 
@@ -77,12 +77,13 @@ pub(super) async fn runs_are_kept_and_bounded(backend: &mut dyn Backend) {
     for at in 0..1003 {
         let run = archive.run_begin(&lease, &start(at)).await.unwrap();
         if at == 0 {
-            archive.run_progress(run, &report).await.unwrap();
+            archive.run_progress(&lease.key, run, &report).await.unwrap();
+            archive.run_progress(&other.key, run, &RunReport::default()).await.unwrap();
             let running = archive.runs(Some("hq"), 1).await.unwrap().remove(0);
             assert_eq!((running.outcome, running.finished_at, &running.report), (Outcome::Running, None, &report));
         }
-        archive.run_finish(run, Outcome::Failed, &report, at + 1).await.unwrap();
-        archive.run_progress(run, &RunReport::default()).await.unwrap();
+        archive.run_finish(&lease.key, run, Outcome::Failed, &report, at + 1).await.unwrap();
+        archive.run_progress(&lease.key, run, &RunReport::default()).await.unwrap();
     }
     backend.restart().await;
     let archive = backend.archive();

@@ -36,7 +36,7 @@ async fn conversation(archive: &dyn Archive, hq: InstanceId, native: &str) -> Co
 }
 
 async fn audience(archive: &dyn Archive, hq: InstanceId, since: Rev) -> Audience {
-    archive.audience(conversation(archive, hq, "c").await, since).await.unwrap()
+    archive.audience(hq, conversation(archive, hq, "c").await, since).await.unwrap()
 }
 
 async fn members(archive: &dyn Archive, hq: InstanceId) -> BTreeSet<i64> {
@@ -51,7 +51,7 @@ const PLENTY: Portion = Portion { rows: 1000, bytes: 1 << 20 };
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Of {
     All(InstanceId),
-    MissedBy(PersonId),
+    MissedBy(InstanceId, PersonId),
 }
 
 /// Reads everything between two revisions, a portion at a time.
@@ -65,7 +65,7 @@ pub(super) async fn read(
     while after < upto {
         let News { messages, upto: reached } = match of {
             Of::All(instance) => archive.news(instance, after, upto, portion).await?,
-            Of::MissedBy(person) => archive.missed(person, after, upto, portion).await?,
+            Of::MissedBy(instance, person) => archive.missed(instance, person, after, upto, portion).await?,
         };
         let bytes: usize = messages.iter().map(|row| row.text.len() + row.body.len()).sum();
         assert!(messages.len() <= portion.rows as usize, "{} messages, {portion:?}", messages.len());
@@ -82,9 +82,9 @@ pub(super) async fn read(
 async fn heard(archive: &dyn Archive, hq: InstanceId, person: &str, after: Rev) -> Vec<String> {
     let person = archive.person_id(hq, person).await.unwrap().expect("is known");
     let range = (after, archive.last_rev().await.unwrap());
-    let missed = read(archive, Of::MissedBy(person), range, PLENTY).await.unwrap();
+    let missed = read(archive, Of::MissedBy(hq, person), range, PLENTY).await.unwrap();
     for portion in [Portion { rows: 1, ..PLENTY }, Portion { rows: 2, ..PLENTY }, Portion { bytes: 1, ..PLENTY }] {
-        assert_eq!(read(archive, Of::MissedBy(person), range, portion).await.unwrap(), missed, "{portion:?}");
+        assert_eq!(read(archive, Of::MissedBy(hq, person), range, portion).await.unwrap(), missed, "{portion:?}");
     }
     let Audience { stays, .. } = audience(archive, hq, after).await;
     let news = read(archive, Of::All(hq), range, PLENTY).await.unwrap();
@@ -168,15 +168,20 @@ pub(super) async fn members_hear_what_is_said_while_they_are(backend: &mut dyn B
         assert_eq!(heard(&*archive, hq, person, second).await, later, "{person} later");
     }
     let ann = archive.person_id(hq, "ann").await.unwrap().expect("is known");
-    let missed = read(&*archive, Of::MissedBy(ann), (Rev(0), Rev(i64::MAX)), PLENTY).await.unwrap();
+    let missed = read(&*archive, Of::MissedBy(hq, ann), (Rev(0), Rev(i64::MAX)), PLENTY).await.unwrap();
     assert_eq!(natives(&missed), ["m1", "m2", "m3", "m6"]);
-    let missed = read(&*archive, Of::MissedBy(ann), (missed[0].rev, missed[2].rev), PLENTY).await.unwrap();
+    let missed = read(&*archive, Of::MissedBy(hq, ann), (missed[0].rev, missed[2].rev), PLENTY).await.unwrap();
     assert_eq!(natives(&missed), ["m2", "m3"]);
     // Who left before is not told of: ann's first stay, and both of bob's.
     let last = archive.last_rev().await.unwrap();
     let since = audience(&*archive, hq, last).await.stays;
     assert_eq!(since.iter().map(|stay| (stay.person, stay.until)).collect::<Vec<_>>(), [(ann, None)]);
     assert_eq!(audience(&*archive, hq, Rev(0)).await.stays.len(), 5);
+    // An instance knows nothing of another's.
+    let (branch, c) = (instance(&*archive, "branch").await, conversation(&*archive, hq, "c").await);
+    assert_eq!(read(&*archive, Of::MissedBy(branch, ann), (Rev(0), last), PLENTY).await.unwrap(), []);
+    assert_eq!(archive.audience(branch, c, Rev(0)).await.unwrap(), Audience::default());
+    assert_eq!(archive.audience_versions(branch, &[c]).await.unwrap(), [0]);
     // Somebody let in again is told what they heard before, too.
     tell(&*archive, hq, &[moved(&["bob"], &[])], &["m7"]).await;
     assert_eq!(heard(&*archive, hq, "bob", Rev(0)).await, ["m1", "m2", "m4", "m7"]);
@@ -215,9 +220,9 @@ pub(super) async fn what_was_missed_in_many_places_is_one_order(backend: &mut dy
     let last = archive.last_rev().await.unwrap();
     for rows in [1, 2, 7, 1000] {
         let portion = Portion { rows, ..PLENTY };
-        let missed = read(&*archive, Of::MissedBy(ann), (Rev(0), last), portion).await.unwrap();
+        let missed = read(&*archive, Of::MissedBy(hq, ann), (Rev(0), last), portion).await.unwrap();
         assert_eq!(natives(&missed), said, "{rows} at a time");
-        let later = read(&*archive, Of::MissedBy(ann), (missed[50].rev, missed[150].rev), portion).await.unwrap();
+        let later = read(&*archive, Of::MissedBy(hq, ann), (missed[50].rev, missed[150].rev), portion).await.unwrap();
         assert_eq!(natives(&later), said[51..=150], "{rows} at a time");
     }
 }
@@ -266,8 +271,8 @@ pub(super) async fn an_audience_has_a_version(backend: &mut dyn Backend) {
     let hq = instance(&*archive, "hq").await;
     put(&*archive, hq, &page([text("m1", "c", "a", &["b"], NEW_YEAR), text("m2", "d", "a", &[], NEW_YEAR)])).await;
     let (c, d) = (conversation(&*archive, hq, "c").await, conversation(&*archive, hq, "d").await);
-    assert_eq!(archive.audience_versions(&[c, d]).await.unwrap(), [0, 0]);
-    assert_eq!(archive.audience(c, Rev(0)).await.unwrap(), Audience::default());
+    assert_eq!(archive.audience_versions(hq, &[c, d]).await.unwrap(), [0, 0]);
+    assert_eq!(archive.audience(hq, c, Rev(0)).await.unwrap(), Audience::default());
     let mut version = 0;
     for (told, changes) in [
         (vec![moved(&["a", "b"], &[])], true),
@@ -281,16 +286,16 @@ pub(super) async fn an_audience_has_a_version(backend: &mut dyn Backend) {
         (vec![of(&[])], false),
     ] {
         let archive = backend.archive();
-        let stays = archive.audience(c, Rev(0)).await.unwrap().stays;
+        let stays = archive.audience(hq, c, Rev(0)).await.unwrap().stays;
         tell(&*archive, hq, &told, &[]).await;
         backend.restart().await;
         let archive = backend.archive();
-        let now = archive.audience(c, Rev(0)).await.unwrap();
+        let now = archive.audience(hq, c, Rev(0)).await.unwrap();
         assert_eq!(now.version > version, changes, "{told:?}");
         assert_eq!(now.stays != stays, changes, "{told:?}");
         version = now.version;
         let asked = [d, ConversationId(999_999), c, c];
-        assert_eq!(archive.audience_versions(&asked).await.unwrap(), [0, 0, version, version]);
+        assert_eq!(archive.audience_versions(hq, &asked).await.unwrap(), [0, 0, version, version]);
     }
 }
 

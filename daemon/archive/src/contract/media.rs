@@ -47,12 +47,15 @@ pub(super) async fn files_go_their_way(backend: &mut dyn Backend) {
     assert_eq!(due.iter().map(|task| task.handle.as_str()).collect::<Vec<_>>(), ["h1", "h2"]);
     assert_eq!((due[0].md5.as_deref(), due[0].size, due[0].deadline), (Some("aa"), Some(77), Some(NEW_YEAR + SECOND)));
     assert_eq!((due[0].partition.as_str(), due[0].instance, due[0].attempts), ("p", hq, 0));
-    archive.media_stored(due[0].id, &blob("bb", 80), Some("md5 differs"), NEW_YEAR).await.unwrap();
-    archive.media_failed(due[1].id, "timeout", NextAttempt::At(1000)).await.unwrap();
+    let branch = instance(&*archive, "branch").await;
+    assert!(archive.media_stored(branch, due[0].id, &blob("bb", 80), None, NEW_YEAR).await.is_err(), "another's");
+    assert!(archive.media_failed(branch, due[0].id, "timeout", NextAttempt::Parked).await.is_err(), "another's");
+    archive.media_stored(hq, due[0].id, &blob("bb", 80), Some("md5 differs"), NEW_YEAR).await.unwrap();
+    archive.media_failed(hq, due[1].id, "timeout", NextAttempt::At(1000)).await.unwrap();
     assert_eq!(archive.media_due(hq, 999, 10).await.unwrap(), []);
     assert_eq!(archive.media_next(hq).await.unwrap(), Some(1000));
     assert_eq!(archive.media_due(hq, 1000, 10).await.unwrap()[0].attempts, 1);
-    archive.media_failed(due[1].id, "gone", NextAttempt::Parked).await.unwrap();
+    archive.media_failed(hq, due[1].id, "gone", NextAttempt::Parked).await.unwrap();
     assert_eq!(archive.media_next(hq).await.unwrap(), None);
     let parked = archive.media_parked(hq, 10).await.unwrap();
     assert_eq!(
@@ -73,13 +76,13 @@ pub(super) async fn files_go_their_way(backend: &mut dyn Backend) {
     let due = archive.media_due(hq, 0, 10).await.unwrap();
     assert_eq!((due.len(), due[0].attempts), (1, 0), "as if it were new");
     // A lost one waits for somebody to ask for it.
-    archive.media_failed(due[0].id, "no such file", NextAttempt::Lost).await.unwrap();
+    archive.media_failed(hq, due[0].id, "no such file", NextAttempt::Lost).await.unwrap();
     assert_eq!(archive.media_totals(Some(hq)).await.unwrap().parked, 1);
     assert_eq!(archive.media_unpark(hq, false).await.unwrap(), 0);
     assert_eq!(archive.media_unpark(hq, true).await.unwrap(), 1);
-    archive.media_failed(due[0].id, "too large", NextAttempt::Parked).await.unwrap();
+    archive.media_failed(hq, due[0].id, "too large", NextAttempt::Parked).await.unwrap();
     assert_eq!(archive.media_unpark(hq, false).await.unwrap(), 1, "what it was lost for is forgotten");
-    assert!(archive.media_failed(MediaId(999), "no such file", NextAttempt::Parked).await.is_err());
+    assert!(archive.media_failed(hq, MediaId(999), "no such file", NextAttempt::Parked).await.is_err());
 }
 
 pub(super) async fn contents_are_stored_once(backend: &mut dyn Backend) {
@@ -95,9 +98,9 @@ pub(super) async fn contents_are_stored_once(backend: &mut dyn Backend) {
     for instance in [hq, branch] {
         for task in archive.media_due(instance, 0, 10).await.unwrap() {
             let content = if task.handle == "h3" { blob("cc", 5) } else { blob("bb", 80) };
-            archive.media_stored(task.id, &content, None, NEW_YEAR).await.unwrap();
-            archive.media_stored(task.id, &content, None, NEW_YEAR).await.unwrap();
-            archive.media_failed(task.id, "a second attempt", NextAttempt::Parked).await.unwrap();
+            archive.media_stored(instance, task.id, &content, None, NEW_YEAR).await.unwrap();
+            archive.media_stored(instance, task.id, &content, None, NEW_YEAR).await.unwrap();
+            archive.media_failed(instance, task.id, "a second attempt", NextAttempt::Parked).await.unwrap();
         }
     }
     assert_eq!(archive.blob("bb").await.unwrap(), Some(blob("bb", 80)));
@@ -117,7 +120,7 @@ pub(super) async fn due_files_are_ordered(backend: &mut dyn Backend) {
     let handles: Vec<_> = due.iter().map(|task| task.handle.as_str()).collect();
     assert_eq!(handles, ["soon", "late", "late too", "never"]);
     assert_eq!(archive.media_due(hq, 0, 2).await.unwrap(), due[..2]);
-    archive.media_failed(due[0].id, "again later", NextAttempt::At(50)).await.unwrap();
+    archive.media_failed(hq, due[0].id, "again later", NextAttempt::At(50)).await.unwrap();
     assert_eq!(archive.media_due(hq, 49, 1).await.unwrap()[0].handle, "late");
     assert_eq!(archive.media_due(hq, 50, 1).await.unwrap()[0].handle, "soon");
     assert!(archive.media_next(hq).await.unwrap().is_some_and(|next| next <= 49), "others are due now");

@@ -153,15 +153,22 @@ impl JobTable for SqliteArchive {
         Ok(run)
     }
 
-    async fn run_progress(&self, run: RunId, report: &RunReport) -> Result<()> {
+    async fn run_progress(&self, job: &JobKey, run: RunId, report: &RunReport) -> Result<()> {
         let mut writer = self.writer().await?;
-        runs::progress(&mut writer.connection, run, report).await
+        runs::progress(&mut writer.connection, job, run, report).await
     }
 
-    async fn run_finish(&self, run: RunId, outcome: Outcome, report: &RunReport, now: Micros) -> Result<()> {
+    async fn run_finish(
+        &self,
+        job: &JobKey,
+        run: RunId,
+        outcome: Outcome,
+        report: &RunReport,
+        now: Micros,
+    ) -> Result<()> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
-        runs::finish(&mut transaction, run, outcome, report, now).await?;
+        runs::finish(&mut transaction, job, run, outcome, report, now).await?;
         transaction.commit().await.map_err(Failure)?;
         Ok(())
     }

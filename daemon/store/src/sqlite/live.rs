@@ -89,8 +89,18 @@ impl Live for SqliteArchive {
         Ok(load(&mut snapshot, places, (after, upto), portion).await?)
     }
 
-    async fn missed(&self, person: PersonId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
+    async fn missed(
+        &self,
+        instance: InstanceId,
+        person: PersonId,
+        after: Rev,
+        upto: Rev,
+        portion: Portion,
+    ) -> Result<News> {
         let mut snapshot = self.read().await?;
+        if !belongs(&mut snapshot, instance, person).await? {
+            return Ok(News { messages: Vec::new(), upto });
+        }
         let joined: i64 = sqlx::query_scalar(JOINED).bind(person.0).fetch_one(&mut *snapshot).await.map_err(Failure)?;
         let near = upto.0.min(after.0.saturating_add(joined.saturating_mul(NEAR)));
         let mut places = between(&mut snapshot, news_sql(true), person.0, (after.0, near), portion).await?;
@@ -100,19 +110,23 @@ impl Live for SqliteArchive {
         Ok(load(&mut snapshot, places, (after, upto), portion).await?)
     }
 
-    async fn audience_versions(&self, conversations: &[ConversationId]) -> Result<Vec<i64>> {
+    async fn audience_versions(&self, instance: InstanceId, conversations: &[ConversationId]) -> Result<Vec<i64>> {
         let ids = super::bulk::id_list(conversations.iter().map(|conversation| conversation.0));
-        let sql = "SELECT ifnull((SELECT audience FROM conversation WHERE id = j.value), 0) FROM json_each(?) AS j";
-        Ok(sqlx::query_scalar(sql).bind(ids).fetch_all(&self.0.readers).await.map_err(Failure)?)
+        let sql = "SELECT ifnull((SELECT audience FROM conversation WHERE id = j.value AND instance = ?2), 0) \
+                   FROM json_each(?1) AS j";
+        Ok(sqlx::query_scalar(sql).bind(ids).bind(instance.0).fetch_all(&self.0.readers).await.map_err(Failure)?)
     }
 
-    async fn audience(&self, conversation: ConversationId, since: Rev) -> Result<Audience> {
+    async fn audience(&self, instance: InstanceId, conversation: ConversationId, since: Rev) -> Result<Audience> {
         let mut snapshot = self.read().await?;
-        let version: Option<i64> = sqlx::query_scalar("SELECT audience FROM conversation WHERE id = ?")
+        let sql = "SELECT audience FROM conversation WHERE id = ? AND instance = ?";
+        let version: Option<i64> = sqlx::query_scalar(sql)
             .bind(conversation.0)
+            .bind(instance.0)
             .fetch_optional(&mut *snapshot)
             .await
             .map_err(Failure)?;
+        let Some(version) = version else { return Ok(Audience::default()) };
         let stays: Vec<(i64, i64, i64)> = sqlx::query_as(AUDIENCE)
             .bind(conversation.0)
             .bind(since.0)
@@ -124,8 +138,13 @@ impl Live for SqliteArchive {
             after: Rev(after),
             until: (until != OPEN).then_some(Rev(until)),
         };
-        Ok(Audience { version: version.unwrap_or_default(), stays: stays.into_iter().map(stay).collect() })
+        Ok(Audience { version, stays: stays.into_iter().map(stay).collect() })
     }
+}
+
+async fn belongs(connection: &mut SqliteConnection, instance: InstanceId, person: PersonId) -> Result<bool, Failure> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM person WHERE id = ? AND instance = ?)";
+    Ok(sqlx::query_scalar(sql).bind(person.0).bind(instance.0).fetch_one(connection).await?)
 }
 
 /// A revision, and the id of the message that is readable since then.

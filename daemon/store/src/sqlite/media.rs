@@ -49,11 +49,18 @@ impl MediaCatalog for SqliteArchive {
         Ok(row.map(|(md5, size, mime, extension)| Blob { md5, size: size.cast_unsigned(), mime, extension }))
     }
 
-    async fn media_stored(&self, id: MediaId, blob: &Blob, flaw: Option<&str>, now: Micros) -> Result<()> {
+    async fn media_stored(
+        &self,
+        instance: InstanceId,
+        id: MediaId,
+        blob: &Blob,
+        flaw: Option<&str>,
+        now: Micros,
+    ) -> Result<()> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
-        let (instance, state) = standing(&mut transaction, id).await?;
-        add_blob(&mut transaction, instance, blob, now).await?;
+        let state = standing(&mut transaction, instance, id).await?;
+        add_blob(&mut transaction, instance.0, blob, now).await?;
         sqlx::query("UPDATE media SET state = 1, blob = ?, note = ? WHERE id = ?")
             .bind(&blob.md5)
             .bind(flaw)
@@ -61,15 +68,15 @@ impl MediaCatalog for SqliteArchive {
             .execute(&mut *transaction)
             .await
             .map_err(Failure)?;
-        count(&mut transaction, instance, state, 1, 1).await?;
+        count(&mut transaction, instance.0, state, 1, 1).await?;
         transaction.commit().await.map_err(Failure)?;
         Ok(())
     }
 
-    async fn media_failed(&self, id: MediaId, error: &str, next: NextAttempt) -> Result<()> {
+    async fn media_failed(&self, instance: InstanceId, id: MediaId, error: &str, next: NextAttempt) -> Result<()> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
-        let (instance, state) = standing(&mut transaction, id).await?;
+        let state = standing(&mut transaction, instance, id).await?;
         if state == 1 {
             return Ok(()); // Another attempt has brought it.
         }
@@ -88,7 +95,7 @@ impl MediaCatalog for SqliteArchive {
             .execute(&mut *transaction)
             .await
             .map_err(Failure)?;
-        count(&mut transaction, instance, state, new, 1).await?;
+        count(&mut transaction, instance.0, state, new, 1).await?;
         transaction.commit().await.map_err(Failure)?;
         Ok(())
     }
@@ -174,14 +181,15 @@ fn task(row: &SqliteRow) -> MediaTask {
     }
 }
 
-async fn standing(connection: &mut SqliteConnection, id: MediaId) -> Result<(i64, usize)> {
-    let found: Option<(i64, i64)> = sqlx::query_as("SELECT instance, state FROM media WHERE id = ?")
+async fn standing(connection: &mut SqliteConnection, instance: InstanceId, id: MediaId) -> Result<usize> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT state FROM media WHERE id = ? AND instance = ?")
         .bind(id.0)
+        .bind(instance.0)
         .fetch_optional(connection)
         .await
         .map_err(Failure)?;
-    let (instance, state) = found.ok_or_else(|| ArchiveError::Invalid(format!("there is no file {id}")))?;
-    Ok((instance, usize::try_from(state).expect("0, 1 or 2")))
+    let state = found.ok_or_else(|| ArchiveError::Invalid(format!("there is no file {id}")))?;
+    Ok(usize::try_from(state).expect("0, 1 or 2"))
 }
 
 async fn count(connection: &mut SqliteConnection, instance: i64, from: usize, to: usize, files: i64) -> Result<()> {

@@ -27,10 +27,16 @@ pub(super) async fn begin(connection: &mut SqliteConnection, lease: &Lease, star
     Ok(RunId(id))
 }
 
-pub(super) async fn progress(connection: &mut SqliteConnection, run: RunId, report: &RunReport) -> Result<()> {
-    sqlx::query("UPDATE run SET report = ? WHERE id = ? AND outcome = 'running'")
+pub(super) async fn progress(
+    connection: &mut SqliteConnection,
+    job: &JobKey,
+    run: RunId,
+    report: &RunReport,
+) -> Result<()> {
+    sqlx::query("UPDATE run SET report = ? WHERE id = ? AND instance = ? AND outcome = 'running'")
         .bind(json(report)?)
         .bind(run.0)
+        .bind(&job.instance)
         .execute(connection)
         .await
         .map_err(Failure)?;
@@ -40,33 +46,36 @@ pub(super) async fn progress(connection: &mut SqliteConnection, run: RunId, repo
 /// A run that was declared lost meanwhile stays lost: somebody else has taken its place.
 pub(super) async fn finish(
     connection: &mut SqliteConnection,
+    job: &JobKey,
     run: RunId,
     outcome: Outcome,
     report: &RunReport,
     now: Micros,
 ) -> Result<()> {
-    let key: Option<(String, String, String)> = sqlx::query_as(
-        "UPDATE run SET outcome = ?, report = ?, finished_at = ? WHERE id = ? AND outcome = 'running' \
-         RETURNING instance, kind, partition",
+    let ended = sqlx::query(
+        "UPDATE run SET outcome = ?, report = ?, finished_at = ? WHERE id = ? AND instance = ? AND outcome = 'running'",
     )
     .bind(outcome.as_str())
     .bind(json(report)?)
     .bind(now)
     .bind(run.0)
-    .fetch_optional(&mut *connection)
+    .bind(&job.instance)
+    .execute(&mut *connection)
     .await
     .map_err(Failure)?;
-    let Some((instance, kind, partition)) = key else { return Ok(()) };
+    if ended.rows_affected() == 0 {
+        return Ok(());
+    }
     sqlx::query(
         "DELETE FROM run WHERE instance = ? AND kind = ? AND partition = ? AND outcome <> 'running' AND id <= \
          (SELECT id FROM run WHERE instance = ? AND kind = ? AND partition = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
     )
-    .bind(&instance)
-    .bind(&kind)
-    .bind(&partition)
-    .bind(&instance)
-    .bind(&kind)
-    .bind(&partition)
+    .bind(&job.instance)
+    .bind(&job.kind)
+    .bind(&job.partition)
+    .bind(&job.instance)
+    .bind(&job.kind)
+    .bind(&job.partition)
     .bind(KEPT)
     .execute(connection)
     .await

@@ -148,13 +148,13 @@ async fn compare_live(archive: &dyn Archive, model: &Memory, (at, id): (usize, I
         let news = read(archive, Of::All(id), among, portion).await.map_err(broken)?;
         same(&format!("news {after} to {upto}"), shown(news), model.news(at, None, (after, upto)))?;
         for (person, native) in &people {
-            let missed = read(archive, Of::MissedBy(*person), among, portion).await.map_err(broken)?;
+            let missed = read(archive, Of::MissedBy(id, *person), among, portion).await.map_err(broken)?;
             let expected = model.news(at, Some(*native), (after, upto));
             same(&format!("missed {after} to {upto} by {native}"), shown(missed), expected)?;
         }
         for native in history::CONVERSATIONS {
             let Some(known) = archive.conversation(id, native).await.map_err(broken)? else { continue };
-            let found = archive.audience(ConversationId(known.id), rev(after)).await.map_err(broken)?;
+            let found = archive.audience(id, ConversationId(known.id), rev(after)).await.map_err(broken)?;
             let stay = |stay: Stay| (people[&stay.person].to_owned(), readable(stay.after), stay.until.map(readable));
             let mut stays: Vec<_> = found.stays.into_iter().map(stay).collect();
             stays.sort();
