@@ -1,8 +1,10 @@
 //! SQL backends of the archive.
 //!
-//! One backend, one folder: [`sqlite`] is the default one, a single file and nothing to install. A backend implements
-//! the traits of `stele-archive` and passes its contract suite; nothing else is asked of it.
+//! One backend, one folder: [`sqlite`] is the default one, a single file and nothing to install; [`postgres`] is one that several
+//! daemons may share. A backend implements the traits of `stele-archive` and passes its contract suite; nothing else is asked of it.
 
+pub mod postgres;
 pub mod sqlite;
 
+pub use postgres::{PostgresArchive, PostgresOptions, PostgresUrl};
 pub use sqlite::{Durability, LedgerReport, Options, SqliteArchive};

@@ -1,0 +1,61 @@
+//! The archive in a Postgres database, which several daemons may have open.
+//!
+//! # One after the other
+//!
+//! Whoever gives numbers holds the one row of `head` until their transaction ends: commits of all daemons come one after the other,
+//! and whoever sees a revision sees all before it. No sequence gives an order, no lock outlives its transaction, and nothing is
+//! right only because a notification arrived.
+//!
+//! # Each to its instance
+//!
+//! Every key of what belongs to an instance begins with it and every statement names it, so that tables can be distributed or
+//! partitioned by instance.
+//!
+//! # Again
+//!
+//! A transaction that met a rival, or lost its connection before it was to be committed, left nothing and is done again, a few times
+//! (`retry`). Was the connection lost while it was committed, nobody knows: only what cannot be done twice is done again.
+
+mod error;
+mod open;
+mod retry;
+#[expect(dead_code, reason = "it is opened, and nothing is in it yet")]
+mod text;
+
+pub use open::{PostgresOptions, PostgresUrl};
+
+use error::Failure;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgPool, Postgres, Transaction};
+use std::fmt;
+use std::sync::Arc;
+
+/// The archive in a Postgres database. A cheap handle.
+#[derive(Clone)]
+pub struct PostgresArchive(Arc<Inner>);
+
+struct Inner {
+    /// How a connection is made.
+    connecting: PgConnectOptions,
+    pool: PgPool,
+}
+
+impl PostgresArchive {
+    /// Where the database is, in words fit for logs.
+    pub fn place(&self) -> String {
+        let options = &self.0.connecting;
+        let (host, port) = (options.get_host(), options.get_port());
+        format!("database {:?} at {host}:{port}", options.get_database().unwrap_or(options.get_username()))
+    }
+
+    /// A snapshot to read from: all its statements see the same.
+    async fn read(&self) -> Result<Transaction<'static, Postgres>, Failure> {
+        Ok(self.0.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+    }
+}
+
+impl fmt::Debug for PostgresArchive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresArchive").field(&self.place()).finish()
+    }
+}

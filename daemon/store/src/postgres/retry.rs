@@ -1,0 +1,35 @@
+//! Transactions that are repeated.
+
+use super::error::Failure;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+use stele_archive::Result;
+
+/// How often a transaction is tried.
+const ATTEMPTS: u32 = 6;
+/// The longest pause after the first attempt; it doubles with each. Together they outlast [`super::open::FRESH`], so that a
+/// connection that died idle is met no more.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Do it until it succeeds or fails for good. Each attempt is a whole transaction of its own; what is repeated is only what is
+/// known to have left nothing ([`Failure::may_be_repeated`]).
+pub(super) async fn repeat<T, F>(mut attempt: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut attempts = 1;
+    loop {
+        match attempt().await {
+            Err(failure) if failure.may_be_repeated() && attempts < ATTEMPTS => pause(attempts).await,
+            done => return Ok(done?),
+        }
+        attempts += 1;
+    }
+}
+
+/// Wait before the next attempt: rivals that met once are to meet no more, so nobody waits as long as the other.
+pub(super) async fn pause(attempts: u32) {
+    let longest = PAUSE * (1 << attempts.min(ATTEMPTS));
+    let random = RandomState::new().build_hasher().finish() as u32;
+    tokio::time::sleep(longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))).await;
+}

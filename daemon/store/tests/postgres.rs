@@ -1,0 +1,95 @@
+//! What is the Postgres backend's own: opening, what an address may be.
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use std::str::FromStr;
+use std::sync::LazyLock;
+use stele_archive::ArchiveError;
+use stele_servers::{Durability, Postgres, skip::skip};
+use stele_store::{PostgresArchive, PostgresOptions, PostgresUrl};
+
+static SERVER: LazyLock<Option<Postgres>> = LazyLock::new(|| match Postgres::start(Durability::None) {
+    Ok(server) => Some(server),
+    Err(error) => {
+        skip("the tests of the Postgres backend", &format!("no server can be started: {error:#}"));
+        None
+    }
+});
+
+/// An empty database, unless there is no server.
+fn database() -> Option<String> {
+    Some(SERVER.as_ref()?.database().expect("a database"))
+}
+
+fn options(url: &str) -> PostgresOptions {
+    PostgresOptions::new(PostgresUrl::new(url))
+}
+
+/// Run statements behind the archive's back.
+async fn tamper(url: &str, sql: &str) {
+    let mut connection = sqlx::postgres::PgConnectOptions::from_str(url).expect(url).connect().await.expect("connects");
+    connection.execute(AssertSqlSafe(sql.to_owned())).await.expect(sql);
+    connection.close().await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_open_an_empty_database_at_once() {
+    let Some(url) = database() else { return };
+    let opening: Vec<_> = (0..8)
+        .map(|_| {
+            let options = options(&url);
+            tokio::spawn(async move { PostgresArchive::open(&options).await })
+        })
+        .collect();
+    for opened in opening {
+        opened.await.expect("no panic").expect("opens").close().await.expect("closes");
+    }
+    PostgresArchive::inspect(&options(&url)).await.expect("is an archive").close().await.expect("closes");
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let Some(url) = database() else { return };
+    let refused = PostgresArchive::inspect(&options(&url)).await.expect_err("is empty");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("holds no archive")), "{refused}");
+    PostgresArchive::open(&options(&url)).await.expect("opens");
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'from the future', true, '', 0)";
+    tamper(&url, newer).await;
+    let refused = PostgresArchive::open(&options(&url)).await.expect_err("newer");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("newer stele (schema 9999")), "{refused}");
+    PostgresArchive::inspect(&options(&url)).await.expect_err("newer");
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused() {
+    let Some(url) = database() else { return };
+    tamper(&url, "CREATE TABLE message (theirs integer)").await;
+    let refused = PostgresArchive::open(&options(&url)).await.expect_err("not ours");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("another program")), "{refused}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_unavailable() {
+    let address = stele_servers::free_address().expect("an address");
+    let refused =
+        PostgresArchive::open(&options(&format!("postgres://a:hidden@{address}/x"))).await.expect_err("nobody");
+    assert!(refused.is_transient(), "{refused}");
+    assert!(!format!("{refused} {refused:?}").contains("hidden"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_address_shows_nothing_of_itself() {
+    for (url, part) in [
+        ("mysql://a:hidden@b/c", "postgres://"),
+        ("postgres://a:hidden@b:port/c", "cannot be understood"),
+        ("postgres://a:hidden@b/c?pasword=hidden", "\"pasword\""),
+        ("postgres://a:hidden@b/c?sslmode=hidden", "cannot be understood"),
+    ] {
+        let refused = PostgresUrl::new(url).check().expect_err(url);
+        assert!(refused.to_string().contains(part), "{refused}");
+        assert!(!format!("{refused:?} {:?}", options(url)).contains("hidden"), "{refused:?}");
+    }
+    let url = PostgresUrl::new("postgres://a:hidden@127.0.0.1:1/c?statement-cache-capacity=0&sslmode=disable");
+    url.check().expect("is one");
+    assert_eq!(format!("{url:?}"), "***");
+}
