@@ -3,6 +3,7 @@
 //! One backend, one folder: [`sqlite`] is the default one, a single file and nothing to install; [`postgres`] is one that several
 //! daemons may share. A backend implements the traits of `stele-archive` and passes its contract suite; nothing else is asked of it.
 
+mod common;
 pub mod postgres;
 pub mod sqlite;
 

@@ -1,399 +1,176 @@
-//! Messages of a conversation: totals from counters, pages from one range of an index per kind.
-//!
-//! A page far from where its order begins is not reached by passing over all that comes before: in the order of time the
-//! counters tell the day the page begins in, and from there, or in the other orders from the whole, the nearer end is
-//! walked from. So what is passed over is at most half of a day; in the orders by id and by number, at most half of what
-//! was asked for.
-//!
-//! Bounds of the number are bounds of the id wherever numbers ascend with ids, and ranges of the index by number elsewhere.
-//!
-//! What has expired is counted, and taken from the total; where nothing asked for has, the pages are those of all messages.
-//! Elsewhere every message on the way is looked at, days are not told by the counters, which count what has expired, too, and
-//! the nearer end is the one with less of both on the way: what has expired is taken to be the oldest there is.
+//! What a conversation's history is read by, see [`ranges`](super::ranges).
 
-use super::DAY;
-use super::bulk::id_list;
+use super::bulk::{Bulk, Values, id_list};
 use super::error::Failure;
 use super::ranges::{
-    EXPIRED, FIRST_FROM, Given, MERGED, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql,
+    EXPIRED, FIRST_FROM, MERGED, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql, values,
 };
 use super::rows;
+use crate::common::source::{Count, First, Given, Known, Source, Walk};
+use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use stele_archive::ops::{MessageOrder, MessageQuery};
-use stele_archive::{InstanceId, MessageList, Result, StoredMessage};
+use std::sync::LazyLock;
+use stele_archive::{ArchiveError, InstanceId, Result, StoredMessage};
 
-/// Of an interval with so many messages at most all are found and put in order afterwards; of a larger one they are found in
-/// the order asked for, and those outside passed over.
-const NARROW: i64 = 10_000;
+/// By number, between an id and another, where numbers ascend with ids. Parameters: the conversation, as JSON arrays the numbers
+/// and the kinds to look among, the least id, and the id to stop before.
+pub(super) const BETWEEN: &str = "SELECT m.id FROM json_each(?3) AS k CROSS JOIN message AS m INDEXED BY message_by_id \
+    ON m.conversation = ?1 AND m.kind = k.value AND m.id >= ?4 AND m.id < ?5 \
+    WHERE m.seq IN (SELECT value FROM json_each(?2))";
 
-/// So many messages are passed over in the index before the day to begin with is looked up.
-const SHALLOW: i64 = 64;
+/// By number, where numbers do not ascend with ids. Parameters: the conversation, as JSON arrays the numbers and the kinds to
+/// look among, the limit.
+pub(super) const ASTRAY: &str = "SELECT s.id FROM json_each(?3) AS k CROSS JOIN json_each(?2) AS n \
+    CROSS JOIN message_by_seq AS s ON s.conversation = ?1 AND s.kind = k.value AND s.seq = n.value \
+    ORDER BY s.id DESC LIMIT ?4";
 
-/// Answer the query.
-pub(super) async fn messages(
-    connection: &mut SqliteConnection,
-    instance: InstanceId,
-    query: &MessageQuery,
-) -> Result<MessageList> {
-    let found: Option<(i64, i64, bool)> =
-        sqlx::query_as("SELECT id, messages, own_order FROM conversation WHERE instance = ? AND native_id = ?")
-            .bind(instance.0)
-            .bind(&query.conversation)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(Failure)?;
-    let Some((conversation, messages, own_order)) = found else { return Ok(MessageList::default()) };
-    let anchors = Anchors::of(query);
-    let (kinds, list) = (Vec::new(), String::new());
-    let (unexpired_at, expired) = (None, 0);
-    let mut history =
-        History { connection, conversation, kinds, list, some: false, query, anchors, unexpired_at, expired };
-    history.choose_kinds().await?;
-    if history.kinds.is_empty() {
-        return Ok(MessageList::default());
-    }
-    let mut parts = parts(query);
-    let mut total = 0;
-    for part in &mut parts {
-        let everything = !history.some && query.since.is_none() && query.until.is_none();
-        part.messages = if everything { messages } else { history.count(part).await? };
-        total += part.messages;
-    }
-    if let Some(then) = query.unexpired_at {
-        history.expired = history.count_expired(then).await?;
-        history.unexpired_at = (history.expired > 0).then_some(then);
-        total -= history.expired;
-    }
-    let limit = u64::from(query.limit).min(total.cast_unsigned().saturating_sub(query.offset));
-    if limit == 0 {
-        return Ok(MessageList { rows: Vec::new(), total: total.cast_unsigned() });
-    }
-    // Below the total, which is a count of rows.
-    let (limit, offset) = (limit.cast_signed(), query.offset.cast_signed());
-    // Where numbers ascend with ids, the order by number is that by id.
-    let order = if query.order == MessageOrder::Seq && !own_order { MessageOrder::Id } else { query.order };
-    if !own_order {
-        history.number_by_id().await?;
-    }
-    let rows = match history.anchors {
-        Anchors::NONE => history.page(order, &parts, total, (limit, offset)).await?,
-        _ => history.anchored(order, (limit, offset)).await?,
-    };
-    Ok(MessageList { rows, total: total.cast_unsigned() })
+pub(super) static BY_CLIENT: LazyLock<Bulk> = LazyLock::new(|| by_client(""));
+pub(super) static BY_CLIENT_THERE: LazyLock<Bulk> = LazyLock::new(|| by_client("AND conversation = ? "));
+
+fn by_client(there: &str) -> Bulk {
+    Bulk::new(
+        &format!("SELECT id FROM message INDEXED BY message_client WHERE instance = ? {there}AND client_id IN ("),
+        "?",
+        ") ORDER BY id DESC LIMIT ?",
+    )
 }
 
-/// Bounds of the id, exclusive, and of the number, inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Anchors {
-    after: Option<i64>,
-    before: Option<i64>,
-    from_seq: Option<i64>,
-    to_seq: Option<i64>,
+/// A snapshot, to answer for an instance.
+pub(super) struct Snapshot<'c> {
+    pub connection: &'c mut SqliteConnection,
+    pub instance: InstanceId,
 }
 
-impl Anchors {
-    const NONE: Self = Self { after: None, before: None, from_seq: None, to_seq: None };
+#[async_trait]
+impl Source for Snapshot<'_> {
+    type Failure = ArchiveError;
 
-    fn of(query: &MessageQuery) -> Self {
-        let MessageQuery { after, before, from_seq, to_seq, .. } = *query;
-        Self { after, before, from_seq, to_seq }
+    async fn conversation(&mut self, native_id: &str) -> Result<Option<Known>> {
+        let found: Option<(i64, i64, bool)> =
+            sqlx::query_as("SELECT id, messages, own_order FROM conversation WHERE instance = ? AND native_id = ?")
+                .bind(self.instance.0)
+                .bind(native_id)
+                .fetch_optional(&mut *self.connection)
+                .await
+                .map_err(Failure)?;
+        Ok(found.map(|(conversation, messages, own_order)| Known { conversation, messages, own_order }))
     }
 
-    /// The order in which they bound what is asked for on both sides.
-    fn interval(&self) -> Option<MessageOrder> {
-        match self {
-            Self { after: Some(_), before: Some(_), .. } => Some(MessageOrder::Id),
-            Self { from_seq: Some(_), to_seq: Some(_), .. } => Some(MessageOrder::Seq),
-            _ => None,
+    async fn kinds(&mut self, conversation: i64) -> Result<Vec<i64>> {
+        let kinds = sqlx::query_scalar(AssertSqlSafe(kinds_sql())).bind(conversation);
+        Ok(kinds.fetch_all(&mut *self.connection).await.map_err(Failure)?)
+    }
+
+    async fn numbers(&mut self, kinds: &[String]) -> Result<Vec<i64>> {
+        let mut numbers = Vec::with_capacity(kinds.len());
+        for word in kinds {
+            let number = sqlx::query_scalar::<_, i64>("SELECT id FROM word WHERE word = ?").bind(word);
+            numbers.extend(number.fetch_optional(&mut *self.connection).await.map_err(Failure)?);
         }
-    }
-}
-
-/// Bounds of time: from, and before.
-type Bounds = (Option<i64>, Option<i64>);
-
-/// A part of the time asked for: days at the edges are counted in the index, whole ones by their counters.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    /// Whole days: from, and before; microseconds otherwise.
-    days: bool,
-    from: i64,
-    until: i64,
-    messages: i64,
-}
-
-/// The parts of the time a query asks for, ascending; none of them empty.
-fn parts(query: &MessageQuery) -> Vec<Part> {
-    let since = query.since.unwrap_or(i64::MIN);
-    let until = query.until.unwrap_or(i64::MAX);
-    // The first day that is whole, and the first one after it that is not.
-    let first =
-        query.since.map_or(i64::MIN / DAY - 1, |since| since.div_euclid(DAY) + i64::from(since.rem_euclid(DAY) > 0));
-    let end = query.until.map_or(i64::MAX / DAY + 1, |until| until.div_euclid(DAY));
-    let (first_start, end_start) = (first.saturating_mul(DAY), end.saturating_mul(DAY));
-    let part = |days, from, until| Part { days, from, until, messages: 0 };
-    let parts = if first >= end {
-        vec![part(false, since, until)]
-    } else {
-        let before = if query.since.is_none() { first_start } else { since };
-        let after = if query.until.is_none() { end_start } else { until };
-        vec![part(false, before, first_start), part(true, first, end), part(false, end_start, after)]
-    };
-    parts.into_iter().filter(|part| part.from < part.until).collect()
-}
-
-/// A stretch of time, and how many of the messages asked for were sent in it.
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
-    since: Option<i64>,
-    until: Option<i64>,
-    messages: i64,
-}
-
-/// The messages of a conversation that a query asks for.
-struct History<'c, 'q> {
-    connection: &'c mut SqliteConnection,
-    conversation: i64,
-    /// The kinds asked for that the conversation holds, ascending.
-    kinds: Vec<i64>,
-    /// The same, as a JSON array.
-    list: String,
-    /// Whether only some kinds are asked for.
-    some: bool,
-    query: &'q MessageQuery,
-    /// Those of the query, or what they come to.
-    anchors: Anchors,
-    /// That of the query, where something it asks for has expired by then.
-    unexpired_at: Option<i64>,
-    /// How much of what it asks for has.
-    expired: i64,
-}
-
-impl History<'_, '_> {
-    async fn choose_kinds(&mut self) -> Result<(), Failure> {
-        self.kinds = kinds(self.connection, self.conversation).await?;
-        self.some = !self.query.kinds.is_empty();
-        if self.some {
-            let mut asked = Vec::with_capacity(self.query.kinds.len());
-            for word in &self.query.kinds {
-                let sql = "SELECT id FROM word WHERE word = ?";
-                asked.extend(sqlx::query_scalar::<_, i64>(sql).bind(word).fetch_optional(&mut *self.connection).await?);
-            }
-            self.kinds.retain(|kind| asked.contains(kind));
-        }
-        self.list = id_list(self.kinds.iter().copied());
-        Ok(())
+        Ok(numbers)
     }
 
-    async fn count(&mut self, part: &Part) -> Result<i64, Failure> {
-        let sql = if part.days { tally_sql(self.some) } else { count_sql() };
-        let (since, until) = (Some(part.from), Some(part.until));
-        self.number(sql, Given { since, until, ..self.given() }).await
-    }
-
-    /// How many of the messages asked for have expired by then.
-    async fn count_expired(&mut self, then: i64) -> Result<i64, Failure> {
-        let given = Given { unexpired_at: Some(then), ..self.given() };
-        let (since, until) = (self.query.since, self.query.until);
-        if since.is_some() || until.is_some() {
-            let sql = expired_sql(since.is_some(), until.is_some());
-            return self.number(sql, Given { since, until, ..given }).await;
-        }
-        let day = then.div_euclid(DAY);
-        let (day, first) = (Some(day), Some(day.saturating_mul(DAY)));
-        self.number(EXPIRED.to_owned(), Given { since: day, until: first, ..given }).await
-    }
-
-    /// The one number that a statement over the kinds asked for answers with.
-    async fn number(&mut self, sql: String, given: Given) -> Result<i64, Failure> {
-        let mut values = given.values()?;
-        values.put(&self.list)?;
-        Ok(sqlx::query_scalar_with(AssertSqlSafe(sql), values.done()).fetch_one(&mut *self.connection).await?)
-    }
-
-    fn given(&self) -> Given {
-        Given { conversation: self.conversation, ..Given::default() }
-    }
-
-    /// A page of everything asked for, found from the nearer end of the stretch it begins in.
-    async fn page(
-        &mut self,
-        order: MessageOrder,
-        parts: &[Part],
-        total: i64,
-        (limit, offset): (i64, i64),
-    ) -> Result<Vec<StoredMessage>> {
-        let (since, until) = (self.query.since, self.query.until);
-        let asked = Walk { order, descending: self.query.descending };
-        let (stretch, offset) = if order == MessageOrder::SentAt && offset > SHALLOW && self.unexpired_at.is_none() {
-            self.stretch(parts, offset).await?
-        } else {
-            (Stretch { since, until, messages: total }, offset)
+    async fn count(&mut self, count: Count, given: Given, kinds: &[i64]) -> Result<i64> {
+        let sql = match count {
+            Count::Days { some } => tally_sql(some),
+            Count::Edge => count_sql(),
+            Count::Expired => EXPIRED.to_owned(),
+            Count::ExpiredBetween => expired_sql(given.since.is_some(), given.until.is_some()),
         };
-        let (old, new) = if asked.descending { (0, self.expired) } else { (self.expired, 0) };
-        let ids = if old + offset <= stretch.messages - offset + new {
-            let bounds = if asked.descending { (since, stretch.until) } else { (stretch.since, until) };
-            self.ids(asked, bounds, (limit, offset)).await?
+        let mut values = values(&given)?;
+        values.put(id_list(kinds.iter().copied()))?;
+        let number = sqlx::query_scalar_with(AssertSqlSafe(sql), values.done());
+        Ok(number.fetch_one(&mut *self.connection).await.map_err(Failure)?)
+    }
+
+    async fn day(&mut self, descending: bool, some: bool, given: Given, kinds: &[i64]) -> Result<(i64, i64, i64)> {
+        let mut values = values(&given)?;
+        values.put(id_list(kinds.iter().copied()))?;
+        let day = sqlx::query_as_with(AssertSqlSafe(day_sql(descending, some)), values.done());
+        Ok(day.fetch_one(&mut *self.connection).await.map_err(Failure)?)
+    }
+
+    async fn ids(&mut self, walk: Walk, given: Given, kinds: &[i64]) -> Result<Vec<i64>> {
+        let mut values = values(&given)?;
+        if kinds.len() > MERGED {
+            values.put(id_list(kinds.iter().copied()))?;
         } else {
-            let rest = stretch.messages - offset;
-            let taken = limit.min(rest);
-            let back = Walk { descending: !asked.descending, ..asked };
-            let mut ids = self.ids(back, (stretch.since, stretch.until), (taken, rest - taken)).await?;
-            ids.reverse();
-            if taken < limit {
-                let bounds = if asked.descending { (since, stretch.since) } else { (stretch.until, until) };
-                ids.extend(self.ids(asked, bounds, (limit - taken, 0)).await?);
-            }
-            ids
-        };
-        rows::messages(self.connection, &ids).await
-    }
-
-    /// The day, or part of one, that a page in the order of time begins in, and what is to be passed over there.
-    async fn stretch(&mut self, parts: &[Part], mut offset: i64) -> Result<(Stretch, i64), Failure> {
-        let descending = self.query.descending;
-        let mut at = 0;
-        let place = |at: usize| if descending { parts.len() - 1 - at } else { at };
-        while offset >= parts[place(at)].messages {
-            offset -= parts[place(at)].messages;
-            at += 1;
-        }
-        let Part { days, from, until, messages } = parts[place(at)];
-        if !days {
-            return Ok((Stretch { since: Some(from), until: Some(until), messages }, offset));
-        }
-        let given = Given { since: Some(from), until: Some(until), offset: Some(offset), ..self.given() };
-        let mut values = given.values()?;
-        values.put(&self.list)?;
-        let sql = AssertSqlSafe(day_sql(descending, self.some));
-        let (day, before, messages): (i64, i64, i64) =
-            sqlx::query_as_with(sql, values.done()).fetch_one(&mut *self.connection).await?;
-        // A day whose end no number of microseconds tells has nothing beyond it.
-        let since = day.checked_mul(DAY).or(self.query.since);
-        let until = day.checked_add(1).and_then(|next| next.checked_mul(DAY)).or(self.query.until);
-        Ok((Stretch { since, until, messages }, offset - before))
-    }
-
-    /// Where numbers ascend with ids, bounds of the number become such of the id.
-    async fn number_by_id(&mut self) -> Result<(), Failure> {
-        let Anchors { from_seq, to_seq, .. } = self.anchors;
-        if let Some(from) = from_seq {
-            // With none from there on, nothing is left.
-            let first = self.first_id(from).await?.unwrap_or(i64::MAX);
-            self.anchors.after = self.anchors.after.max(Some(first - 1));
-        }
-        if let Some(to) = to_seq {
-            // With none above, everything is.
-            let first = match to.checked_add(1) {
-                Some(above) => self.first_id(above).await?.unwrap_or(i64::MAX),
-                None => i64::MAX,
-            };
-            self.anchors.before = Some(self.anchors.before.map_or(first, |before| before.min(first)));
-        }
-        (self.anchors.from_seq, self.anchors.to_seq) = (None, None);
-        Ok(())
-    }
-
-    /// The least id from a number on, where numbers ascend with ids.
-    async fn first_id(&mut self, seq: i64) -> Result<Option<i64>, Failure> {
-        let (_, first, _): (i64, Option<i64>, Option<i64>) = sqlx::query_as(FIRST_FROM)
-            .bind(self.conversation)
-            .bind(id_list([seq]))
-            .bind(&self.list)
-            .fetch_one(&mut *self.connection)
-            .await?;
-        Ok(first)
-    }
-
-    /// A page of what the anchors leave.
-    async fn anchored(&mut self, order: MessageOrder, page: (i64, i64)) -> Result<Vec<StoredMessage>> {
-        let query = self.query;
-        let asked = Walk { order, descending: query.descending };
-        let by_number = query.order == MessageOrder::Seq && query.from_seq.is_some() != query.to_seq.is_some();
-        let walk = match (query.after, query.before) {
-            (Some(_), None) => Walk { order: MessageOrder::Id, descending: false },
-            (None, Some(_)) => Walk { order: MessageOrder::Id, descending: true },
-            (None, None) if by_number => Walk { order, descending: query.to_seq.is_some() },
-            _ => asked,
-        };
-        if walk == asked
-            && let Some(interval) = self.anchors.interval().filter(|interval| *interval != order)
-            && let Some(rows) = self.between(interval, page).await?
-        {
-            return Ok(rows);
-        }
-        let ids = self.ids(walk, (query.since, query.until), page).await?;
-        let mut rows = rows::messages(self.connection, &ids).await?;
-        if walk != asked {
-            in_order(&mut rows, query);
-        }
-        Ok(rows)
-    }
-
-    /// A page of what lies in an interval of another order, unless that is too much to put in order.
-    async fn between(
-        &mut self,
-        interval: MessageOrder,
-        (limit, offset): (i64, i64),
-    ) -> Result<Option<Vec<StoredMessage>>> {
-        let walk = Walk { order: interval, descending: false };
-        let ids = self.ids(walk, (self.query.since, self.query.until), (NARROW + 1, 0)).await?;
-        if ids.len() as i64 > NARROW {
-            return Ok(None);
-        }
-        let sql = "SELECT m.sent_at, m.seq, m.id FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value";
-        let keys = sqlx::query_as(sql).bind(id_list(ids)).fetch_all(&mut *self.connection).await.map_err(Failure)?;
-        // Both fit: they are below the total.
-        let wanted: Vec<i64> =
-            sorted(keys, self.query).into_iter().skip(offset as usize).take(limit as usize).collect();
-        Ok(Some(rows::messages(self.connection, &wanted).await?))
-    }
-
-    /// The ids of a page, in the direction of the walk.
-    async fn ids(&mut self, walk: Walk, bounds: Bounds, (limit, offset): (i64, i64)) -> Result<Vec<i64>, Failure> {
-        let Anchors { after, before, from_seq, to_seq } = self.anchors;
-        let (since, until) = bounds;
-        let (conversation, unexpired_at) = (self.conversation, self.unexpired_at);
-        let (limit, offset) = (Some(limit), Some(offset));
-        let given = Given { conversation, since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at };
-        let mut values = given.values()?;
-        if self.kinds.len() > MERGED {
-            values.put(&self.list)?;
-        } else {
-            for kind in &self.kinds {
+            for kind in kinds {
                 values.put(*kind)?;
             }
         }
-        let sql = AssertSqlSafe(page_sql(walk, given.shape(), self.kinds.len()));
-        let found: Vec<(i64, i64)> = sqlx::query_as_with(sql, values.done()).fetch_all(&mut *self.connection).await?;
+        let sql = AssertSqlSafe(page_sql(walk, given.shape(), kinds.len()));
+        let page = sqlx::query_as_with(sql, values.done());
+        let found: Vec<(i64, i64)> = page.fetch_all(&mut *self.connection).await.map_err(Failure)?;
         Ok(found.into_iter().map(|(id, _)| id).collect())
     }
-}
 
-/// The kinds a conversation holds, ascending.
-pub(super) async fn kinds(connection: &mut SqliteConnection, conversation: i64) -> Result<Vec<i64>, Failure> {
-    Ok(sqlx::query_scalar(AssertSqlSafe(kinds_sql())).bind(conversation).fetch_all(connection).await?)
-}
-
-fn sorted(mut keys: Vec<(i64, i64, i64)>, query: &MessageQuery) -> Vec<i64> {
-    keys.sort_unstable_by_key(|(sent_at, seq, id)| match query.order {
-        MessageOrder::SentAt => (*sent_at, *id),
-        MessageOrder::Seq => (*seq, *id),
-        MessageOrder::Id => (*id, *id),
-    });
-    if query.descending {
-        keys.reverse();
+    async fn first_from(&mut self, conversation: i64, numbers: &[i64], kinds: &[i64]) -> Result<Vec<First>> {
+        let found: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(FIRST_FROM)
+            .bind(conversation)
+            .bind(id_list(numbers.iter().copied()))
+            .bind(id_list(kinds.iter().copied()))
+            .fetch_all(&mut *self.connection)
+            .await
+            .map_err(Failure)?;
+        Ok(found.into_iter().map(|(wanted, id, seq)| First { wanted, id, seq }).collect())
     }
-    keys.into_iter().map(|(.., id)| id).collect()
-}
 
-fn in_order(rows: &mut [StoredMessage], query: &MessageQuery) {
-    rows.sort_unstable_by_key(|row| match query.order {
-        MessageOrder::SentAt => (row.sent_at, row.id),
-        MessageOrder::Seq => (row.seq, row.id),
-        MessageOrder::Id => (row.id.0, row.id),
-    });
-    if query.descending {
-        rows.reverse();
+    async fn keys(&mut self, ids: &[i64]) -> Result<Vec<(i64, i64, i64)>> {
+        let sql = "SELECT m.sent_at, m.seq, m.id FROM json_each(?) AS j CROSS JOIN message AS m ON m.id = j.value";
+        let keys = sqlx::query_as(sql).bind(id_list(ids.iter().copied()));
+        Ok(keys.fetch_all(&mut *self.connection).await.map_err(Failure)?)
+    }
+
+    async fn between(
+        &mut self,
+        conversation: i64,
+        numbers: &[i64],
+        kinds: &[i64],
+        (from, before): (i64, i64),
+    ) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar(BETWEEN)
+            .bind(conversation)
+            .bind(id_list(numbers.iter().copied()))
+            .bind(id_list(kinds.iter().copied()))
+            .bind(from)
+            .bind(before)
+            .fetch_all(&mut *self.connection)
+            .await
+            .map_err(Failure)?)
+    }
+
+    async fn astray(&mut self, conversation: i64, numbers: &[i64], kinds: &[i64], limit: u32) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar(ASTRAY)
+            .bind(conversation)
+            .bind(id_list(numbers.iter().copied()))
+            .bind(id_list(kinds.iter().copied()))
+            .bind(limit)
+            .fetch_all(&mut *self.connection)
+            .await
+            .map_err(Failure)?)
+    }
+
+    async fn by_client(&mut self, conversation: Option<i64>, client_ids: &[&str], limit: u32) -> Result<Vec<i64>> {
+        let statement = if conversation.is_some() { &BY_CLIENT_THERE } else { &BY_CLIENT };
+        let mut found = Vec::new();
+        for (sql, client_ids) in statement.cut(client_ids) {
+            let mut values = Values::with_capacity(client_ids.len() + 3);
+            values.put(self.instance.0)?;
+            if let Some(conversation) = conversation {
+                values.put(conversation)?;
+            }
+            for client_id in client_ids {
+                values.put(*client_id)?;
+            }
+            values.put(limit)?;
+            let ids = sqlx::query_scalar_with::<_, i64, _>(sql, values.done());
+            found.extend(ids.fetch_all(&mut *self.connection).await.map_err(Failure)?);
+        }
+        Ok(found)
+    }
+
+    async fn messages(&mut self, ids: &[i64]) -> Result<Vec<StoredMessage>> {
+        rows::messages(self.connection, ids).await
     }
 }

@@ -3,6 +3,7 @@
 
 use super::error::Failure;
 use super::{SqliteArchive, rows};
+use crate::common::portion::{Place, Places};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::{Audience, ConversationId, InstanceId, Live, News, PersonId, Portion, Result, Rev, Stay};
@@ -147,10 +148,7 @@ async fn belongs(connection: &mut SqliteConnection, instance: InstanceId, person
     Ok(sqlx::query_scalar(sql).bind(person.0).bind(instance.0).fetch_one(connection).await?)
 }
 
-/// A revision, and the id of the message that is readable since then.
-type Place = (i64, Option<i64>);
-
-/// The first places that these statements find, in order.
+/// The places that these statements find.
 async fn between(
     connection: &mut SqliteConnection,
     statements: impl IntoIterator<Item = String>,
@@ -163,30 +161,18 @@ async fn between(
         let range = sqlx::query_as::<_, Place>(AssertSqlSafe(sql)).bind(of).bind(after).bind(upto).bind(portion.rows);
         places.extend(range.fetch_all(&mut *connection).await?);
     }
-    // An ascending run each.
-    places.sort_unstable();
-    places.truncate(portion.rows as usize);
     Ok(places)
 }
 
-/// The messages of the first places, as many as are brought at once; there may be no message of that place.
+/// The messages of the first places, as many as are brought at once.
 async fn load(
     connection: &mut SqliteConnection,
     places: Vec<Place>,
-    (after, upto): (Rev, Rev),
+    range: (Rev, Rev),
     portion: Portion,
 ) -> Result<News, Failure> {
-    let is_whole = places.len() < portion.rows as usize;
-    let ids: Vec<i64> = places.iter().filter_map(|(_, id)| *id).collect();
-    let fitting = &ids[..rows::fitting(connection, &ids, portion.bytes).await?];
-    let reached = if fitting.len() < ids.len() {
-        // Up to the last one that is brought.
-        let last = fitting.last().copied();
-        places.iter().find(|(_, id)| *id == last).map(|(place, _)| Rev(*place))
-    } else {
-        places.last().map(|(place, _)| Rev(*place)).filter(|_| !is_whole)
-    };
-    let messages = rows::load(connection, fitting).await?;
-    let otherwise = if is_whole { upto } else { after };
-    Ok(News { messages, upto: reached.unwrap_or(otherwise) })
+    let places = Places::new(places, range, portion);
+    let fitting = rows::fitting(connection, &places.ids, portion.bytes).await?;
+    let messages = rows::load(connection, &places.ids[..fitting]).await?;
+    Ok(places.bring(messages, fitting))
 }

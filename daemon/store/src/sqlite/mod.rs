@@ -23,7 +23,6 @@ mod commit;
 mod conversations;
 mod error;
 mod feed;
-mod find;
 mod fold;
 mod history;
 mod jobs;
@@ -54,6 +53,7 @@ mod writer;
 pub use ledger::LedgerReport;
 pub use open::{Durability, Options};
 
+use crate::common::DAY;
 use error::Failure;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Sqlite, SqlitePool, Transaction};
@@ -61,9 +61,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stele_archive::Result;
 use writer::Writer;
-
-/// Microseconds of a UTC day.
-const DAY: i64 = 86_400_000_000;
 
 /// The archive in one SQLite file. A cheap handle.
 #[derive(Clone, Debug)]

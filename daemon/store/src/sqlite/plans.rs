@@ -1,10 +1,10 @@
 //! Every answer is a range of an index: what SQLite says it will do, checked.
 
-use super::ranges::{
-    EXPIRED, FIRST_FROM, MERGED, Shape, Walk, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql,
-};
+use super::history::{ASTRAY, BETWEEN, BY_CLIENT, BY_CLIENT_THERE};
+use super::ranges::{EXPIRED, FIRST_FROM, MERGED, count_sql, day_sql, expired_sql, kinds_sql, page_sql, tally_sql};
 use super::revocations::MARK_COPIES;
-use super::{Options, SqliteArchive, feed, find, lists, live, media, once, queries, reached};
+use super::{Options, SqliteArchive, feed, lists, live, media, once, queries, reached};
+use crate::common::source::{Shape, Walk};
 use sqlx::{AssertSqlSafe, Row};
 use stele_archive::ops::MessageOrder;
 
@@ -147,13 +147,13 @@ async fn no_answer_scans_or_sorts() {
     // What is found is put in order, and as much of it kept as is asked for.
     let kept = |plan: String| plan.replace("USE TEMP B-TREE FOR ORDER BY", "");
     let between = "message_by_id (conversation=? AND kind=? AND id>? AND id<?)";
-    check(find::BETWEEN, &plan(&archive, find::BETWEEN).await, between);
+    check(BETWEEN, &plan(&archive, BETWEEN).await, between);
     let astray = "s USING PRIMARY KEY (conversation=? AND kind=? AND seq=?)";
-    check(find::ASTRAY, &kept(plan(&archive, find::ASTRAY).await), astray);
+    check(ASTRAY, &kept(plan(&archive, ASTRAY).await), astray);
     for (statement, index) in [
         (&queries::CONVERSATIONS, "SEARCH c USING INDEX sqlite_autoindex_conversation_1 (instance=? AND native_id=?)"),
-        (&find::BY_CLIENT, "COVERING INDEX message_client (instance=? AND client_id=?)"),
-        (&find::BY_CLIENT_THERE, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=?)"),
+        (&BY_CLIENT, "COVERING INDEX message_client (instance=? AND client_id=?)"),
+        (&BY_CLIENT_THERE, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=?)"),
         (&once::FIRST, "COVERING INDEX message_client (instance=? AND client_id=? AND conversation=? AND sender=?)"),
         (&reached::FIND, "reached USING PRIMARY KEY (instance=? AND partition=?)"),
     ] {

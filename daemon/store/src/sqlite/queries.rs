@@ -2,8 +2,10 @@
 
 use super::bulk::{Bulk, Values};
 use super::error::Failure;
+use super::history::Snapshot;
 use super::messages::unpack;
-use super::{SqliteArchive, find, history, lists, rows};
+use super::{SqliteArchive, lists, rows};
+use crate::common::{find, history};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::{BTreeSet, HashMap};
@@ -167,7 +169,7 @@ impl Queries for SqliteArchive {
 
     async fn messages(&self, instance: InstanceId, query: &MessageQuery) -> Result<MessageList> {
         let mut snapshot = self.read().await?;
-        history::messages(&mut snapshot, instance, query).await
+        history::messages(&mut Snapshot { connection: &mut snapshot, instance }, query).await
     }
 
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
@@ -194,7 +196,7 @@ impl Queries for SqliteArchive {
 
     async fn find(&self, instance: InstanceId, query: &FindQuery) -> Result<Vec<StoredMessage>> {
         let mut snapshot = self.read().await?;
-        find::messages(&mut snapshot, instance, query).await
+        find::messages(&mut Snapshot { connection: &mut snapshot, instance }, query).await
     }
 
     async fn stats(&self, instance: Option<InstanceId>) -> Result<Stats> {

@@ -8,70 +8,21 @@
 
 use super::bulk::Values;
 use super::error::Failure;
+use crate::common::source::{Given, Shape, Walk};
 use stele_archive::ops::MessageOrder;
 
 /// Kinds that are merged from a range each. A conversation that holds more of them is sorted for every page.
 pub(super) const MERGED: usize = 64;
 
-/// Which index answers, and in which direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Walk {
-    pub order: MessageOrder,
-    pub descending: bool,
-}
-
-/// Values of the parameters, but for the kinds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Given {
-    pub conversation: i64,
-    pub since: Option<i64>,
-    pub until: Option<i64>,
-    pub after: Option<i64>,
-    pub before: Option<i64>,
-    pub limit: Option<i64>,
-    pub offset: Option<i64>,
-    pub from_seq: Option<i64>,
-    pub to_seq: Option<i64>,
-    pub unexpired_at: Option<i64>,
-}
-
-impl Given {
-    /// The bounds there are.
-    pub fn shape(&self) -> Shape {
-        Shape {
-            since: self.since.is_some(),
-            until: self.until.is_some(),
-            after: self.after.is_some(),
-            before: self.before.is_some(),
-            from_seq: self.from_seq.is_some(),
-            to_seq: self.to_seq.is_some(),
-            unexpired: self.unexpired_at.is_some(),
-        }
+/// Values in the order of the parameters' numbers; the kinds come next.
+pub(super) fn values(given: &Given) -> Result<Values, Failure> {
+    let Given { conversation, since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at } = *given;
+    let mut values = Values::with_capacity(12);
+    values.put(conversation)?;
+    for value in [since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at] {
+        values.put(value)?;
     }
-
-    /// In the order of their numbers; the kinds come next.
-    pub fn values(&self) -> Result<Values, Failure> {
-        let Self { conversation, since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at } = *self;
-        let mut values = Values::with_capacity(12);
-        values.put(conversation)?;
-        for value in [since, until, after, before, limit, offset, from_seq, to_seq, unexpired_at] {
-            values.put(value)?;
-        }
-        Ok(values)
-    }
-}
-
-/// The bounds of a query, as far as they shape its statement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shape {
-    pub since: bool,
-    pub until: bool,
-    pub after: bool,
-    pub before: bool,
-    pub from_seq: bool,
-    pub to_seq: bool,
-    /// Only what has not expired.
-    pub unexpired: bool,
+    Ok(values)
 }
 
 /// The statement that finds a page's ids, of so many kinds: a range each, merged in order by the database. More than

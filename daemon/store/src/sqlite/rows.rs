@@ -3,13 +3,12 @@
 use super::bulk::id_list;
 use super::error::Failure;
 use super::messages::labels;
+use crate::common::rows as common;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
 use stele_archive::ops::{ConversationView, PersonView};
-use stele_archive::{
-    ArchiveError, Blob, ConversationId, InstanceId, MAX_ANSWER, MediaId, MediaState, MessageId, PersonId,
-};
+use stele_archive::{ArchiveError, Blob, ConversationId, InstanceId, MAX_ANSWER, MediaId, MessageId, PersonId};
 use stele_archive::{Result, Rev, StoredMedia, StoredMessage};
 
 /// How many of these messages, the first ones, are loaded within so many bytes of texts and bodies; the first one always is.
@@ -22,12 +21,7 @@ pub(super) async fn fitting(connection: &mut SqliteConnection, ids: &[i64], byte
     }
     let lengths: Vec<i64> =
         sqlx::query_scalar(LENGTHS).bind(id_list(ids.iter().copied())).fetch_all(&mut *connection).await?;
-    let mut sum = 0;
-    let fits = |length: &&i64| {
-        sum += length.cast_unsigned();
-        sum <= bytes as u64
-    };
-    Ok(lengths.iter().take_while(fits).count().max(1))
+    Ok(common::fitting(&lengths, bytes))
 }
 
 /// The messages of these ids for one answer, in the order of the ids; unknown ones are left out.
@@ -65,17 +59,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, ids: &[i64]) -> Resu
             message.media.push(media(&row));
         }
     }
-    let last = ids.len() - 1;
-    Ok(ids
-        .iter()
-        .enumerate()
-        .filter_map(|(at, id)| take(&mut found, *id, ids[at + 1..last + 1].contains(id)))
-        .collect())
-}
-
-/// Most ids are asked for once: the row moves out. Asked for again later, it is copied.
-fn take(found: &mut HashMap<i64, StoredMessage>, id: i64, again: bool) -> Option<StoredMessage> {
-    if again { found.get(&id).cloned() } else { found.remove(&id) }
+    Ok(common::in_order(found, ids))
 }
 
 fn message(row: &SqliteRow) -> StoredMessage {
@@ -113,16 +97,8 @@ fn media(row: &SqliteRow) -> StoredMedia {
         kind: row.get(3),
         name: row.get(4),
         size,
-        state: media_state(row.get(6)),
+        state: common::media_state(row.get(6)),
         blob,
-    }
-}
-
-fn media_state(number: i64) -> MediaState {
-    match number {
-        0 => MediaState::Pending,
-        1 => MediaState::Stored,
-        _ => MediaState::Parked,
     }
 }
 
