@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use stele_plugin_api::model::{MAX_LABEL, Message};
+use stele_plugin_api::model::{MAX_LABEL, Message, Micros};
 use stele_plugin_api::ops::MessageView;
 
 /// Standard base64, written with padding and read with or without.
@@ -148,10 +148,11 @@ impl MsgData {
             native_id: native_id.unwrap_or_else(|| format!("{conversation}:{}", self.seq)),
             client_id: Some(self.client_msg_id.clone()).filter(|id| !id.is_empty()),
             conversation: conversation.to_owned(),
-            seq: (self.seq > 0).then_some(self.seq),
+            seq: (self.seq > 0).then_some(self.seq.min(i64::MAX - 1)),
             sender: self.send_id.clone(),
             recipients: is_recipient.then(|| self.recv_id.clone()).into_iter().collect(),
-            sent_at: self.send_time.saturating_mul(1000),
+            // Nobody checks what a sender says; what no archive keeps is the nearest it does.
+            sent_at: self.send_time.saturating_mul(1000).max(Micros::MIN + 1),
             kind: self.content_type.to_string(),
             text: content::readable(self.content_type, &self.content),
             labels: self.labels(),
@@ -276,6 +277,16 @@ mod tests {
             assert_eq!(MsgData::read(nothing.as_bytes()), None);
         }
         assert!(MsgData::read(b"{}").is_some());
+    }
+
+    #[test]
+    fn no_time_and_no_number_is_beyond_what_an_archive_keeps() {
+        for (send_time, sent_at) in
+            [(i64::MIN, i64::MIN + 1), (i64::MIN / 1000, i64::MIN / 1000 * 1000), (i64::MAX, i64::MAX)]
+        {
+            let message = MsgData { send_time, seq: i64::MAX, ..MsgData::default() }.message("si_a_b", Bytes::new());
+            assert_eq!((message.sent_at, message.seq), (sent_at, Some(i64::MAX - 1)));
+        }
     }
 
     #[test]

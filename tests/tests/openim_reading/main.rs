@@ -158,6 +158,22 @@ async fn a_message_is_archived_whatever_is_odd_of_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_time_of_any_size_stops_nobody() -> Result<()> {
+    let rig = Rig::new(VERSIONS[2], json!({})).await?;
+    people(&rig.standin);
+    let times = [i64::MIN, i64::MIN + 1, i64::MIN / 1000, -1, i64::MAX / 1000, i64::MAX];
+    for send_time in times {
+        rig.standin.say(Say { odd: Some(json!({ "sendTime": send_time })), ..Say::to("alice", "bob", "odd") });
+    }
+    has(&rig.sync(10).await?, &[])?;
+    let kept = rig.kept();
+    ensure!(kept.messages.len() == times.len());
+    // The archive has no place for it.
+    ensure!(kept.messages.values().all(|message| message.sent_at > i64::MIN));
+    Ok(())
+}
+
+#[tokio::test]
 async fn large_messages_are_asked_for_in_fewer() -> Result<()> {
     // Too large for what is between the upstream's own services, or for the daemon.
     for (version, of_upstream) in VERSIONS.map(|version| (version, true)).into_iter().chain([(VERSIONS[2], false)]) {

@@ -48,7 +48,7 @@ impl Entry {
         let message = Message {
             native_id: ids::message(corp, &envelope.msgid(), None),
             conversation: Conversation::System.native_id(corp),
-            seq: i64::try_from(envelope.seq).ok(),
+            seq: number(envelope.seq),
             sent_at: sent_at.unwrap_or_default(),
             kind: kinds::UNPARSABLE.to_owned(),
             text: std::str::from_utf8(&plaintext).map(str::to_owned).unwrap_or_default(),
@@ -91,7 +91,7 @@ impl Reader<'_> {
         let receivers = self.plain.tolist();
         let sent_at = self.plain.msgtime().and_then(|millis| millis.checked_mul(1000)).or_else(|| time_in(&msgid));
         let template = Message {
-            seq: i64::try_from(self.envelope.seq).ok(),
+            seq: number(self.envelope.seq),
             sender: self.person(&sender),
             kind: self.plain.kind().into_owned(),
             text: self.plain.text(),
@@ -197,6 +197,11 @@ fn row(corp: &str, conversation: &Conversation, is_external: bool) -> Conversati
         kind: Some(kind),
         ..ConversationRow::default()
     }
+}
+
+/// A number that an archive keeps; others are none.
+fn number(seq: u64) -> Option<i64> {
+    i64::try_from(seq).ok().filter(|seq| *seq < i64::MAX)
 }
 
 /// The time a msgid ends with: `10007_1700000000001_external`. For messages that do not say when they were sent.
@@ -335,6 +340,8 @@ mod tests {
 
     #[test]
     fn bytes_are_kept_whatever_they_are() {
+        let numbered = |seq| Entry::read("c", &Envelope { seq, ..Envelope::default() }, Vec::new()).messages[0].seq;
+        assert_eq!((numbered(i64::MAX as u64 - 1), numbered(i64::MAX as u64)), (Some(i64::MAX - 1), None));
         for (plaintext, kind, text) in [
             (&b"not json \x01"[..], "unparsable", "not json \u{1}"),
             (b"\xff\xfe", "unparsable", ""),

@@ -49,7 +49,8 @@ fn message(element: &RawValue, channel: &Channel) -> Option<Message> {
         native_id: id.to_string(),
         client_id: Some(text(read.client_msg_no).into_owned()).filter(|no| !no.is_empty()),
         conversation: channel.to_string(),
-        seq: Some(seq),
+        // More than that no archive keeps.
+        seq: Some(seq.min(i64::MAX - 1)),
         sender,
         recipients,
         labels: vec![label(channel.channel_type)],
@@ -140,10 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn times_are_as_long_as_they_can_be() {
-        let element = json!({ "message_id": 1, "message_seq": 1, "timestamp": i64::MAX, "expire": i64::MAX });
+    fn times_and_numbers_are_as_large_as_they_can_be() {
+        let element = json!({ "message_id": 1, "message_seq": i64::MAX, "timestamp": i64::MAX, "expire": i64::MAX });
         let (found, _) = decoded(2, "team", &[element]);
         assert_eq!((found[0].sent_at, found[0].expires_at), (i64::MAX, Some(i64::MAX)));
+        assert_eq!(found[0].seq, Some(i64::MAX - 1), "of numbers as well, to what an archive keeps");
     }
 
     #[test]
