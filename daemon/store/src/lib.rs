@@ -7,5 +7,6 @@ mod common;
 pub mod postgres;
 pub mod sqlite;
 
+pub use common::hash::LedgerReport;
 pub use postgres::{PostgresArchive, PostgresOptions, PostgresUrl};
-pub use sqlite::{Durability, LedgerReport, Options, SqliteArchive};
+pub use sqlite::{Durability, Options, SqliteArchive};

@@ -1,9 +1,10 @@
 //! The files a page's messages refer to.
 
 use super::bulk::{Bulk, Values};
-use super::commit::{Ids, Txn};
+use super::commit::Txn;
 use super::error::Failure;
-use super::messages::NewMessage;
+use crate::common::Ids;
+use crate::common::message::NewMessage;
 use sqlx::Row;
 use std::sync::LazyLock;
 use stele_archive::model::MediaRef;

@@ -10,15 +10,14 @@ use super::{
     attachments, conversations, ledger, memberships, messages, once, parked, participation, people, reached,
     revocations, tallies,
 };
+use crate::common::Counters;
+use crate::common::check::check;
+use crate::common::hash::Entry;
+use crate::common::message::NewMessage;
 use bytes::Bytes;
 use sqlx::SqliteConnection;
-use std::collections::{HashMap, HashSet};
-use stele_archive::model::{MAX_LABEL, MAX_LABELS};
-use stele_archive::ops::AppendedMessage;
+use std::collections::HashSet;
 use stele_archive::{ArchiveError, Commit, Committed, Result, Rev};
-
-/// Ids by native id.
-pub(super) type Ids<'a> = HashMap<&'a str, i64>;
 
 /// A commit while it is made.
 pub(super) struct Txn<'t> {
@@ -29,16 +28,6 @@ pub(super) struct Txn<'t> {
     pub now: i64,
     /// What the page adds to the instance's counters.
     pub counters: Counters,
-}
-
-/// What a page adds to its instance's counters.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub messages: i64,
-    pub conversations: i64,
-    pub people: i64,
-    pub parked: i64,
-    pub media_pending: i64,
 }
 
 impl SqliteArchive {
@@ -85,51 +74,6 @@ impl<'t> Txn<'t> {
     }
 }
 
-/// What no attempt can make right is refused before anything is written.
-fn check(commit: &Commit<'_>) -> Result<()> {
-    let page = commit.page;
-    let invalid = |text: String| Err(ArchiveError::Invalid(text));
-    for message in &page.messages {
-        if message.native_id.is_empty() {
-            return invalid("a message has no native id".to_owned());
-        }
-        if message.conversation.is_empty() {
-            return invalid(format!("message {:?} has no conversation", message.native_id));
-        }
-        if message.sent_at == i64::MIN || message.seq == Some(i64::MAX) {
-            return invalid(format!("message {:?} has a time or number that is out of range", message.native_id));
-        }
-        if message.once && (message.sender.is_empty() || message.client_id.as_ref().is_none_or(String::is_empty)) {
-            return invalid(format!(
-                "message {:?} is to be stored once, and has no sender or no client id to tell it by",
-                message.native_id
-            ));
-        }
-        if message.labels.len() > MAX_LABELS {
-            return invalid(format!("message {:?} has more than {MAX_LABELS} labels", message.native_id));
-        }
-        if message.labels.iter().any(|label| label.len() > MAX_LABEL) {
-            return invalid(format!("message {:?} has a label of more than {MAX_LABEL} bytes", message.native_id));
-        }
-        if message.media.iter().any(|file| file.handle.is_empty()) {
-            return invalid(format!("message {:?} has a file without a handle", message.native_id));
-        }
-    }
-    if page.people.iter().any(|person| person.native_id.is_empty()) {
-        return invalid("a person has no native id".to_owned());
-    }
-    if page.conversations.iter().any(|conversation| conversation.native_id.is_empty()) {
-        return invalid("a conversation has no native id".to_owned());
-    }
-    if page.revocations.iter().any(|revocation| revocation.native_id.is_empty()) {
-        return invalid("a revocation has no native id".to_owned());
-    }
-    if page.parked.iter().any(|parked| parked.native_id.is_empty()) {
-        return invalid("a parked envelope has no native id".to_owned());
-    }
-    Ok(())
-}
-
 async fn stored_cursor(connection: &mut SqliteConnection, commit: &Commit<'_>) -> Result<Option<Bytes>> {
     let sql = "SELECT value FROM cursor WHERE instance = ? AND stream = ? AND partition = ?";
     let value: Option<Vec<u8>> = sqlx::query_scalar(sql)
@@ -157,7 +101,7 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
 
     let rows =
         messages::number(txn, &fresh, &people, &conversations.ids, &mut conversations.standing, &reserved).await?;
-    let mut entry = ledger::Entry::new(txn, commit.stream, &rows);
+    let mut entry = Entry::new(commit, &txn.memory.hash, &rows);
     messages::insert(txn, &rows, entry.as_mut()).await?;
     messages::keep_order(txn, &rows, &conversations.standing).await?;
     let media = attachments::attach(txn, &rows).await?;
@@ -180,16 +124,13 @@ async fn write(txn: &mut Txn<'_>, commit: &Commit<'_>, trusted: bool) -> Result<
 
     txn.counters.conversations += conversations.standing.values().filter(|standing| standing.is_first()).count() as i64;
     if let Some(entry) = entry {
-        entry.append(txn).await?;
+        ledger::append(txn, entry).await?;
     }
     reached::note(txn, &page.reached).await?;
     set_cursor(txn, commit).await?;
     let exists = add_counters(txn).await?;
 
-    let stored = rows
-        .iter()
-        .map(|row| AppendedMessage { id: row.id, native_id: row.message.native_id.clone(), seq: row.seq })
-        .collect();
+    let stored = rows.iter().map(NewMessage::told).collect();
     let known = (page.messages.len() - rows.len()) as u64;
     let last_rev = Rev(txn.memory.last_rev);
     Ok((Committed { stored, known, repeated, revoked, parked, media, last_rev }, exists))

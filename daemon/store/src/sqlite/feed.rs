@@ -3,9 +3,10 @@
 //! A revision is the id of its message, except for messages that were recovered late; so the feed is two ranges, one of
 //! the table and one of the small index of late messages, merged.
 
+use super::SqliteArchive;
 use super::error::Failure;
-use super::messages::labels;
-use super::{DAY, SqliteArchive};
+use crate::common::DAY;
+use crate::common::packing::labels;
 use async_trait::async_trait;
 use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;

@@ -1,180 +1,33 @@
-//! Tamper evidence: a chain of hashes over the committed pages.
-//!
-//! Every page that brought messages leaves a row in the ledger: SHA-256 over the hash of the row before, the page's
-//! origin, and every message of it as it was stored (native ids, numbers, times, kind, text, body, labels). Whoever changes,
-//! removes or adds a message later, or a row of the ledger, breaks every hash from there on; whoever keeps the latest
-//! hash elsewhere can tell. What an archive must be able to change is not covered: names of people, marks of revocation, and
-//! who is a member.
+//! Tamper evidence: a chain of hashes over the committed pages, see [`hash`](crate::common::hash).
 
 use super::SqliteArchive;
 use super::commit::Txn;
 use super::error::Failure;
-use super::messages::{NewMessage, labels, unpack};
+use crate::common::hash::{Entry, Leaf, LedgerReport, NONE, Origin, PageHash};
+use crate::common::packing::{labels, unpack};
 use futures::TryStreamExt;
-use sha2::{Digest, Sha256};
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
-use stele_archive::{Result, Stream};
+use stele_archive::Result;
 
-/// What a check of the ledger found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LedgerReport {
-    /// Pages in the ledger.
-    pub pages: u64,
-    /// Messages they cover.
-    pub messages: u64,
-    /// Lower-case hex hash of the latest page; empty in an empty archive. Kept elsewhere, it proves the whole.
-    pub head: String,
-    /// The first page that does not match its hash, counted from 1: what it covers, or its row, was changed.
-    pub broken: Option<u64>,
-    /// Messages that no page covers.
-    pub uncovered: u64,
-}
-
-/// The origin of a page.
-struct Origin<'a> {
-    instance: i64,
-    partition: &'a str,
-    stream: &'a str,
-    at: i64,
-    first_rev: i64,
-    last_rev: i64,
-    messages: i64,
-}
-
-/// What is hashed of a message.
-struct Leaf<'a> {
-    id: i64,
-    rev: i64,
-    seq: i64,
-    sent_at: i64,
-    expires_at: Option<i64>,
-    native_id: &'a str,
-    client_id: &'a str,
-    conversation: &'a str,
-    sender: &'a str,
-    kind: &'a str,
-    text: &'a str,
-    body: &'a [u8],
-}
-
-/// A page's hash, fed field by field; texts and bytes carry their length, so that none can lend bytes to its neighbour.
-struct PageHash(Sha256);
-
-impl PageHash {
-    fn new(before: &[u8], origin: &Origin<'_>) -> Self {
-        let mut hash = Self(Sha256::new());
-        hash.bytes(b"stele ledger 1");
-        hash.bytes(before);
-        hash.bytes(origin.partition.as_bytes());
-        hash.bytes(origin.stream.as_bytes());
-        hash.numbers(&[origin.instance, origin.at, origin.first_rev, origin.last_rev, origin.messages]);
-        hash
-    }
-
-    fn message<'r, R, L>(&mut self, leaf: &Leaf<'_>, recipients: R, labels: L)
-    where
-        R: ExactSizeIterator<Item = &'r str>,
-        L: ExactSizeIterator<Item = &'r str>,
-    {
-        let expires_at = leaf.expires_at.unwrap_or(i64::MIN);
-        // Both numbers in one: a message without labels is hashed as it was before there were any.
-        let lists = (labels.len() as i64) << 32 | recipients.len() as i64;
-        self.numbers(&[leaf.id, leaf.rev, leaf.seq, leaf.sent_at, expires_at, lists]);
-        for text in [leaf.native_id, leaf.client_id, leaf.conversation, leaf.sender, leaf.kind, leaf.text] {
-            self.bytes(text.as_bytes());
-        }
-        self.bytes(leaf.body);
-        recipients.for_each(|recipient| self.bytes(recipient.as_bytes()));
-        labels.for_each(|label| self.bytes(label.as_bytes()));
-    }
-
-    fn numbers(&mut self, numbers: &[i64]) {
-        numbers.iter().for_each(|number| self.0.update(number.to_le_bytes()));
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    fn done(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-}
-
-/// A page's entry in the making. Its messages are hashed bit by bit, while the database is busy with others.
-pub(super) struct Entry<'r> {
-    origin: Origin<'r>,
-    hash: PageHash,
-    rows: std::slice::Iter<'r, NewMessage<'r>>,
-}
-
-impl<'r> Entry<'r> {
-    /// For a page of these messages; nothing for none.
-    pub fn new(txn: &Txn<'r>, stream: Stream, rows: &'r [NewMessage<'r>]) -> Option<Self> {
-        let origin = Origin {
-            instance: txn.instance,
-            partition: txn.partition,
-            stream: stream.as_str(),
-            at: txn.now,
-            first_rev: rows.first()?.rev,
-            last_rev: rows.last()?.rev,
-            messages: rows.len() as i64,
-        };
-        Some(Self { hash: PageHash::new(&txn.memory.hash, &origin), origin, rows: rows.iter() })
-    }
-
-    /// Hash at most so many more messages.
-    pub fn hash(&mut self, messages: usize) {
-        for row in self.rows.by_ref().take(messages) {
-            self.hash.row(row);
-        }
-    }
-
-    /// Hash the rest and add the page to the chain.
-    pub async fn append(mut self, txn: &mut Txn<'_>) -> Result<(), Failure> {
-        self.hash(usize::MAX);
-        let Self { origin, hash, .. } = self;
-        txn.memory.hash = hash.done();
-        let sql = "INSERT INTO ledger (instance, partition, stream, at, first_rev, last_rev, messages, hash) \
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-        sqlx::query(sql)
-            .bind(origin.instance)
-            .bind(origin.partition)
-            .bind(origin.stream)
-            .bind(origin.at)
-            .bind(origin.first_rev)
-            .bind(origin.last_rev)
-            .bind(origin.messages)
-            .bind(&txn.memory.hash[..])
-            .execute(&mut *txn.connection)
-            .await?;
-        Ok(())
-    }
-}
-
-impl PageHash {
-    fn row(&mut self, row: &NewMessage<'_>) {
-        let message = row.message;
-        let leaf = Leaf {
-            id: row.id,
-            rev: row.rev,
-            seq: row.seq,
-            sent_at: message.sent_at,
-            expires_at: message.expires_at,
-            native_id: &message.native_id,
-            client_id: message.client_id.as_deref().unwrap_or_default(),
-            conversation: &message.conversation,
-            sender: &message.sender,
-            kind: &message.kind,
-            text: &message.text,
-            body: &message.body,
-        };
-        let recipients: Vec<&str> =
-            message.recipients.iter().map(String::as_str).filter(|native| !native.is_empty()).collect();
-        self.message(&leaf, recipients.into_iter(), row.labels.iter().copied());
-    }
+/// Add the page to the chain.
+pub(super) async fn append(txn: &mut Txn<'_>, entry: Entry<'_>) -> Result<(), Failure> {
+    let (origin, hash) = entry.done();
+    txn.memory.hash = hash;
+    let sql = "INSERT INTO ledger (instance, partition, stream, at, first_rev, last_rev, messages, hash) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    sqlx::query(sql)
+        .bind(origin.instance)
+        .bind(origin.partition)
+        .bind(origin.stream)
+        .bind(origin.at)
+        .bind(origin.first_rev)
+        .bind(origin.last_rev)
+        .bind(origin.messages)
+        .bind(&hash[..])
+        .execute(&mut *txn.connection)
+        .await?;
+    Ok(())
 }
 
 impl SqliteArchive {
@@ -194,8 +47,8 @@ async fn verify(
     const BATCH: i64 = 1000;
     let mut report = LedgerReport::default();
     let mut names = HashMap::new();
-    let mut before = [0_u8; 32];
-    let (mut after, mut stored_head) = (0_i64, Vec::new());
+    let mut before = NONE;
+    let mut after = 0_i64;
     loop {
         let sql = "SELECT id, instance, partition, stream, at, first_rev, last_rev, messages, hash FROM ledger \
                    WHERE id > ? ORDER BY id LIMIT ?";
@@ -213,17 +66,11 @@ async fn verify(
                 messages: page.get(7),
             };
             let (hash, messages) = hash_page(connection, &before, &origin, &mut names).await?;
-            stored_head = page.get(8);
-            report.pages += 1;
-            report.messages += messages;
-            if hash[..] != stored_head && report.broken.is_none() {
-                report.broken = Some(report.pages);
-            }
+            report.page(messages, &hash, page.get(8));
             seen(messages, &hash);
             before = hash;
         }
     }
-    report.head = stored_head.iter().map(|byte| format!("{byte:02x}")).collect();
     let all: i64 = sqlx::query_scalar("SELECT count(*) FROM message").fetch_one(connection).await?;
     report.uncovered = all.cast_unsigned().saturating_sub(report.messages);
     Ok(report)

@@ -6,8 +6,8 @@
 
 use super::bulk::id_list;
 use super::error::Failure;
-use super::fold::fold;
 use super::rows;
+use crate::common::fold::fold;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::collections::HashMap;
 use stele_archive::ops::{ConversationQuery, ConversationView, PersonView};

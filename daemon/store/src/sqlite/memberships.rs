@@ -1,11 +1,13 @@
 //! Who is a member of what, and from when to when: moved for those who join or leave, never for the others.
 
 use super::bulk::{Bulk, Values, id_list};
-use super::commit::{Ids, Txn};
+use super::commit::Txn;
 use super::error::Failure;
 use super::participation::DAY_OF;
+use crate::common::Ids;
+use crate::common::members::{Moves, Pair, told};
 use sqlx::Row;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 use stele_archive::model::Conversation;
 
@@ -52,25 +54,6 @@ static END: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
-/// A conversation and a person.
-type Pair = (i64, i64);
-
-/// What a page says of a conversation's members, all of its words on it together.
-#[derive(Default)]
-struct Told<'a> {
-    /// All of them, but for the changes.
-    members: Option<&'a [String]>,
-    /// Whether somebody is a member.
-    changes: HashMap<&'a str, bool>,
-}
-
-/// Who becomes a member, and who is one no more.
-#[derive(Default)]
-struct Moves {
-    joined: Vec<Pair>,
-    left: Vec<Pair>,
-}
-
 /// Make members those the page says are, as of the latest revision. Returns the conversations whose members changed.
 pub(super) async fn change(
     txn: &mut Txn<'_>,
@@ -85,21 +68,9 @@ pub(super) async fn change(
     let mut moves = Moves::default();
     let mut candidates = Vec::new();
     for (conversation, told) in &told {
-        let id = |native: &str| people.get(native).copied();
-        let changes = told.changes.iter().filter_map(|(native, member)| Some((id(native)?, *member)));
-        match told.members {
-            Some(members) => {
-                let mut new: HashSet<i64> = members.iter().filter_map(|native| id(native)).collect();
-                for (person, member) in changes {
-                    if member {
-                        new.insert(person)
-                    } else {
-                        new.remove(&person)
-                    };
-                }
-                replace(txn, *conversation, new, &mut moves).await?;
-            }
-            None => candidates.extend(changes.map(|(person, member)| ((*conversation, person), member))),
+        match told.members(people) {
+            Some(new) => moves.replace(*conversation, members(txn, *conversation).await?, new),
+            None => candidates.extend(told.changes(people).map(|(person, member)| ((*conversation, person), member))),
         }
     }
     candidates.sort_unstable();
@@ -118,38 +89,9 @@ pub(super) async fn change(
     Ok(moved)
 }
 
-fn told<'a>(described: &'a [Conversation], conversations: &Ids<'_>) -> HashMap<i64, Told<'a>> {
-    let mut told: HashMap<i64, Told<'a>> = HashMap::new();
-    for conversation in described {
-        let Conversation { native_id, members, joined, left, .. } = conversation;
-        if members.is_none() && joined.is_empty() && left.is_empty() {
-            continue;
-        }
-        let known = told.entry(conversations[native_id.as_str()]).or_default();
-        if let Some(members) = members {
-            *known = Told { members: Some(members), changes: HashMap::new() };
-        }
-        known.changes.extend(left.iter().map(|native| (native.as_str(), false)));
-        known.changes.extend(joined.iter().map(|native| (native.as_str(), true)));
-    }
-    told
-}
-
-/// The difference between the members and those there are to be.
-async fn replace(
-    txn: &mut Txn<'_>,
-    conversation: i64,
-    mut new: HashSet<i64>,
-    moves: &mut Moves,
-) -> Result<(), Failure> {
+async fn members(txn: &mut Txn<'_>, conversation: i64) -> Result<Vec<i64>, Failure> {
     let sql = "SELECT person FROM participation WHERE conversation = ? AND member = 1";
-    for person in sqlx::query_scalar::<_, i64>(sql).bind(conversation).fetch_all(&mut *txn.connection).await? {
-        if !new.remove(&person) {
-            moves.left.push((conversation, person));
-        }
-    }
-    moves.joined.extend(new.into_iter().map(|person| (conversation, person)));
-    Ok(())
+    Ok(sqlx::query_scalar(sql).bind(conversation).fetch_all(&mut *txn.connection).await?)
 }
 
 /// Those of the candidates for whom something changes.
@@ -161,13 +103,7 @@ async fn choose(txn: &mut Txn<'_>, candidates: &[(Pair, bool)], moves: &mut Move
             members.insert((row.get(0), row.get(1)));
         }
     }
-    for (pair, member) in candidates {
-        match (member, members.contains(pair)) {
-            (true, false) => moves.joined.push(*pair),
-            (false, true) => moves.left.push(*pair),
-            _ => {}
-        }
-    }
+    moves.choose(candidates, &members);
     Ok(())
 }
 

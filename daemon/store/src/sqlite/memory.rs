@@ -1,20 +1,12 @@
 //! What the writer remembers between commits.
 
-use super::conversations::Standing;
 use super::error::Failure;
-use super::recent::Recent;
+use crate::common::interned::{Interned, PARTICIPANTS, STANDING, WORDS};
+use crate::common::recent::Recent;
+use crate::common::standing::Standing;
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
 use stele_archive::Result;
-
-/// People, and as many conversations, remembered per instance.
-const INTERNED: usize = 1 << 16;
-/// Conversations whose standing is remembered, over all instances.
-const STANDING: usize = 1 << 16;
-/// Pairs of conversation and participant remembered.
-const PARTICIPANTS: usize = 1 << 18;
-/// Kinds remembered; a plugin that invents more of them has lost its mind, and works on more slowly.
-const WORDS: usize = 4096;
 
 /// What the writer remembers between commits; all of it can be read from the file again.
 #[derive(Debug)]
@@ -39,38 +31,6 @@ pub(super) struct Memory {
     pub standing: Recent<i64, Standing>,
     /// Who was seen in which conversation.
     pub taking_part: Recent<(i64, i64), ()>,
-}
-
-/// Ids by native id, of one instance, and what its pages are like.
-#[derive(Debug)]
-pub(super) struct Interned {
-    pub people: Recent<Box<str>, i64>,
-    pub conversations: Recent<Box<str>, i64>,
-    pub novelty: Novelty,
-}
-
-/// Whether a page of an instance is likely to bring nothing that is known. Most pages are behind a cursor and all new:
-/// looking up their native ids costs as much as one index more. Pages that overlap come in rows, so after one of them
-/// the next ones are looked up.
-#[derive(Debug, Default)]
-pub(super) struct Novelty {
-    /// Pages to look up before pages are trusted again.
-    wary: u8,
-}
-
-impl Novelty {
-    /// Pages in a row that must have been all new.
-    const PROOF: u8 = 64;
-
-    /// Whether the next page may be taken for new.
-    pub fn expected(&self) -> bool {
-        self.wary == 0
-    }
-
-    /// A page was stored. Did it bring something that was known?
-    pub fn note(&mut self, known: bool) {
-        self.wary = if known { Self::PROOF } else { self.wary.saturating_sub(1) };
-    }
 }
 
 impl Memory {
@@ -114,11 +74,7 @@ impl Memory {
 
     /// What is remembered of an instance.
     pub fn interned(&mut self, instance: i64) -> &mut Interned {
-        self.interned.entry(instance).or_insert_with(|| Interned {
-            people: Recent::new(INTERNED),
-            conversations: Recent::new(INTERNED),
-            novelty: Novelty::default(),
-        })
+        self.interned.entry(instance).or_default()
     }
 
     /// The number of a kind, given when it is new.

@@ -1,10 +1,13 @@
 //! The messages of a page: which are new, and how they are stored.
 
 use super::bulk::{Bulk, Values, id_list};
-use super::commit::{Ids, Txn};
-use super::conversations::Standing;
+use super::commit::Txn;
 use super::error::Failure;
-use super::ledger::Entry;
+use crate::common::Ids;
+use crate::common::hash::Entry;
+use crate::common::message::{NewMessage, Numbers, first_of_each};
+use crate::common::packing::pack;
+use crate::common::standing::Standing;
 use serde_json::json;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
@@ -37,20 +40,6 @@ static ASTRAY: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new("INSERT OR FAIL INTO message_by_seq (conversation, kind, seq, id, sent_at) VALUES", "(?, ?, ?, ?, ?)", "")
 });
 
-/// A message on its way into the table.
-pub(super) struct NewMessage<'a> {
-    pub message: &'a Message,
-    pub id: i64,
-    pub rev: i64,
-    pub conversation: i64,
-    pub seq: i64,
-    pub sender: Option<i64>,
-    pub recipients: Vec<i64>,
-    /// Ascending, each once.
-    pub labels: Vec<&'a str>,
-    pub kind: i64,
-}
-
 /// The messages the archive does not have, in the order of the page; of those with one native id only the first.
 /// `trusted` ones are taken for new: the unique key of the table catches those that are not.
 pub(super) async fn fresh<'a>(
@@ -58,16 +47,13 @@ pub(super) async fn fresh<'a>(
     messages: &'a [Message],
     trusted: bool,
 ) -> Result<Vec<&'a Message>, Failure> {
-    let mut seen = HashSet::with_capacity(messages.len());
-    if trusted {
-        return Ok(messages.iter().filter(|message| seen.insert(message.native_id.as_str())).collect());
+    let mut fresh = first_of_each(messages);
+    if !trusted {
+        let natives: Vec<&str> = fresh.iter().map(|message| message.native_id.as_str()).collect();
+        let known = known(txn, &natives).await?;
+        fresh.retain(|message| !known.contains(&message.native_id));
     }
-    let natives: Vec<&str> =
-        messages.iter().map(|message| message.native_id.as_str()).filter(|native| seen.insert(*native)).collect();
-    for native in known(txn, &natives).await? {
-        seen.remove(native.as_str());
-    }
-    Ok(messages.iter().filter(|message| seen.remove(message.native_id.as_str())).collect())
+    Ok(fresh)
 }
 
 /// Those of these native ids that the archive has.
@@ -94,25 +80,14 @@ pub(super) async fn number<'a>(
     standing: &mut HashMap<i64, Standing>,
     reserved: &HashMap<String, i64>,
 ) -> Result<Vec<NewMessage<'a>>, Failure> {
-    let mut rows = Vec::with_capacity(fresh.len());
-    for &message in fresh {
-        let kind = txn.memory.word(txn.connection, &message.kind).await?;
-        let rev = txn.memory.next();
-        let id = reserved.get(&message.native_id).copied().unwrap_or(rev);
-        let conversation = conversations[message.conversation.as_str()];
-        let standing = standing.get_mut(&conversation).expect("every conversation of the page was read");
-        rows.push(NewMessage {
-            message,
-            id,
-            rev,
-            conversation,
-            seq: standing.add((id, id == rev), message.sent_at, message.seq),
-            sender: people.get(message.sender.as_str()).copied(),
-            recipients: message.recipients.iter().filter_map(|native| people.get(native.as_str()).copied()).collect(),
-            labels: distinct(&message.labels),
-            kind,
-        });
+    let mut words: HashMap<&str, i64> = HashMap::new();
+    for message in fresh {
+        if !words.contains_key(message.kind.as_str()) {
+            words.insert(&message.kind, txn.memory.word(txn.connection, &message.kind).await?);
+        }
     }
+    let numbers = Numbers { people, conversations, words: &words, reserved };
+    let rows = numbers.give(fresh, standing, || txn.memory.next());
     if let Some(last) = rows.last() {
         txn.memory.last_rev = last.rev;
     }
@@ -199,61 +174,4 @@ fn values(instance: i64, rows: &[&NewMessage<'_>]) -> Result<Values, Failure> {
         }
     }
     Ok(values)
-}
-
-/// Labels in the order they are kept in.
-fn distinct(labels: &[String]) -> Vec<&str> {
-    let mut labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    labels
-}
-
-/// Labels as they are kept. What is no list of them has been tampered with, and tells none.
-pub(super) fn labels(kept: Option<&str>) -> Vec<String> {
-    kept.and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default()
-}
-
-/// Ids as LEB128, one after the other; nothing for nobody.
-pub(super) fn pack(ids: &[i64]) -> Option<Vec<u8>> {
-    if ids.is_empty() {
-        return None;
-    }
-    let mut packed = Vec::with_capacity(ids.len() * 3);
-    for id in ids {
-        let mut rest = id.cast_unsigned();
-        while rest >= 0x80 {
-            packed.push((rest & 0x7f) as u8 | 0x80);
-            rest >>= 7;
-        }
-        packed.push(rest as u8);
-    }
-    Some(packed)
-}
-
-/// The ids in what [`pack`] made.
-pub(super) fn unpack(packed: &[u8]) -> Vec<i64> {
-    let (mut ids, mut id, mut shift) = (Vec::new(), 0_u64, 0);
-    for byte in packed {
-        id |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-        shift += 7;
-        if byte & 0x80 == 0 {
-            ids.push(id.cast_signed());
-            (id, shift) = (0, 0);
-        }
-    }
-    ids
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{pack, unpack};
-
-    #[test]
-    fn recipients_survive_packing() {
-        for ids in [vec![1], vec![127, 128, 129], vec![i64::MAX, 1, 0], (1..5000).collect()] {
-            assert_eq!(unpack(&pack(&ids).expect("somebody")), ids);
-        }
-        assert_eq!(pack(&[]), None);
-    }
 }

@@ -23,7 +23,6 @@ mod commit;
 mod conversations;
 mod error;
 mod feed;
-mod fold;
 mod history;
 mod jobs;
 mod ledger;
@@ -42,7 +41,6 @@ mod people;
 mod queries;
 mod ranges;
 mod reached;
-mod recent;
 mod revocations;
 mod rows;
 mod runs;
@@ -50,10 +48,8 @@ mod state;
 mod tallies;
 mod writer;
 
-pub use ledger::LedgerReport;
 pub use open::{Durability, Options};
 
-use crate::common::DAY;
 use error::Failure;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Sqlite, SqlitePool, Transaction};

@@ -4,9 +4,9 @@ use super::bulk::{Bulk, Values};
 use super::commit::Txn;
 use super::error::Failure;
 use super::{messages, parked};
+use crate::common::once::{self, Key, key};
 use sqlx::Row;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 use stele_archive::model::Message;
 use stele_archive::ops::Repeated;
@@ -25,42 +25,19 @@ pub(super) static FIRST: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
-/// What tells the messages of a sender apart: conversation, sender, client id.
-type Key<'a> = (&'a str, &'a str, &'a str);
-
-fn key(message: &Message) -> Option<Key<'_>> {
-    Some((&message.conversation, &message.sender, message.client_id.as_deref()?))
-}
-
 /// Take those out of the new messages of a page that repeat another one, and name them. What was parked of them is no
 /// longer. New messages that are `trusted` to be it may be known after all; they are none that repeat.
-pub(super) async fn leave_out(
+pub(super) async fn leave_out<'a>(
     txn: &mut Txn<'_>,
-    fresh: &mut Vec<&Message>,
+    fresh: &mut Vec<&'a Message>,
     trusted: bool,
 ) -> Result<Vec<Repeated>, Failure> {
-    let once: Vec<&Message> = fresh.iter().copied().filter(|message| message.once).collect();
-    if once.is_empty() {
+    let repeatable: Vec<&'a Message> = fresh.iter().copied().filter(|message| message.once).collect();
+    if repeatable.is_empty() {
         return Ok(Vec::new());
     }
-    let mut first = stored(txn, &once).await?;
-    let mut again: Vec<&Message> = Vec::new();
-    let mut repeated = Vec::new();
-    fresh.retain(|message| {
-        let Some(key) = key(message) else { return true };
-        match first.entry(key) {
-            Entry::Occupied(first) if message.once => {
-                again.push(message);
-                repeated.push(Repeated { native_id: message.native_id.clone(), first: first.get().clone() });
-                false
-            }
-            Entry::Occupied(_) => true,
-            Entry::Vacant(place) => {
-                place.insert(message.native_id.clone());
-                true
-            }
-        }
-    });
+    let first = stored(txn, &repeatable).await?;
+    let (again, mut repeated) = once::leave_out(fresh, first);
     if again.is_empty() {
         return Ok(repeated);
     }

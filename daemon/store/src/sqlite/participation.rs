@@ -2,9 +2,9 @@
 
 use super::bulk::{Bulk, Values, id_list};
 use super::commit::Txn;
-use super::conversations::Standing;
 use super::error::Failure;
-use super::messages::NewMessage;
+use crate::common::message::NewMessage;
+use crate::common::standing::Standing;
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;

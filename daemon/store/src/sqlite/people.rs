@@ -1,9 +1,12 @@
 //! The people of a page: given ids, and what the source says about them.
 
 use super::bulk::{Bulk, Values, id_list};
-use super::commit::{Ids, Txn};
+use super::commit::Txn;
 use super::error::Failure;
-use super::fold::fold;
+use crate::common::Ids;
+use crate::common::fold::fold;
+use crate::common::message::named;
+use crate::common::told::{self, KnownPerson};
 use sqlx::Row;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -28,27 +31,13 @@ static DESCRIBE: LazyLock<Bulk> = LazyLock::new(|| {
 pub(super) async fn intern<'a>(txn: &mut Txn<'_>, page: &'a Page, fresh: &[&'a Message]) -> Result<Ids<'a>, Failure> {
     let mut ids = Ids::new();
     let mut unknown: Vec<&str> = Vec::new();
-    {
-        let remembered = &mut txn.memory.interned(txn.instance).people;
-        let mut want = |native: &'a str| {
-            if native.is_empty() || ids.contains_key(native) {
-                return;
-            }
-            let id = remembered.get(native).unwrap_or_else(|| {
-                unknown.push(native);
-                0
-            });
-            ids.insert(native, id);
-        };
-        for message in fresh {
-            want(&message.sender);
-            message.recipients.iter().for_each(|native| want(native));
-        }
-        page.people.iter().for_each(|person| want(&person.native_id));
-        for conversation in &page.conversations {
-            let members = conversation.members.iter().flatten();
-            members.chain(&conversation.joined).chain(&conversation.left).for_each(|native| want(native));
-        }
+    let remembered = &mut txn.memory.interned(txn.instance).people;
+    for native in named(page, fresh) {
+        let id = remembered.get(native).unwrap_or_else(|| {
+            unknown.push(native);
+            0
+        });
+        ids.insert(native, id);
     }
     for (sql, natives) in FIND.cut(&unknown) {
         let mut values = Values::with_capacity(natives.len() + 1);
@@ -89,40 +78,28 @@ pub(super) async fn describe(txn: &mut Txn<'_>, people: &[Person], ids: &Ids<'_>
     if people.is_empty() {
         return Ok(Vec::new());
     }
-    let mut told: HashMap<i64, Person> = HashMap::new();
-    for person in people {
-        let known = told.entry(ids[person.native_id.as_str()]).or_default();
-        known.native_id.clone_from(&person.native_id);
-        merge(&mut known.kind, person.kind.as_ref());
-        merge(&mut known.name, person.name.as_ref());
-        merge(&mut known.avatar, person.avatar.as_ref());
-        merge(&mut known.attributes, person.attributes.as_ref());
-    }
+    let told = told::people(people);
+    let told: HashMap<i64, &Person> = told.iter().map(|(native, person)| (ids[native], person)).collect();
     let mut changed = Vec::new();
     let mut renamed = Vec::new();
     let stored = "SELECT id, kind, name, avatar, attributes FROM person WHERE id IN (SELECT value FROM json_each(?))";
     for row in sqlx::query(stored).bind(id_list(told.keys().copied())).fetch_all(&mut *txn.connection).await? {
         let id: i64 = row.get(0);
-        let person = told.remove(&id).expect("asked for");
-        let (kind, name, avatar, attributes) =
-            (row.get::<Option<String>, _>(1), row.get::<String, _>(2), row.get::<String, _>(3), row.get(4));
-        let new_kind = person.kind.map(|kind| kind.as_str().to_owned()).or_else(|| kind.clone());
-        let new_name = person.name.unwrap_or_else(|| name.clone());
-        let new_avatar = person.avatar.unwrap_or_else(|| avatar.clone());
-        let new_attributes = person.attributes.or_else(|| Option::<String>::clone(&attributes));
-        if new_name != name {
+        let known = KnownPerson { kind: row.get(1), name: row.get(2), avatar: row.get(3), attributes: row.get(4) };
+        let person = known.told(told[&id]);
+        if person.name != known.name {
             renamed.push(id);
         }
-        if new_name != name || new_kind != kind || new_avatar != avatar || new_attributes != attributes {
-            changed.push((id, person.native_id, new_kind, new_name, new_avatar, new_attributes));
+        if person != known {
+            changed.push((id, told[&id].native_id.as_str(), person));
         }
     }
     for (sql, people) in DESCRIBE.cut(&changed) {
         let mut values = Values::with_capacity(people.len() * 8);
-        for (id, native, kind, name, avatar, attributes) in people {
+        for (id, native, KnownPerson { kind, name, avatar, attributes }) in people {
             values.put(*id)?;
             values.put(txn.instance)?;
-            values.put(native.as_str())?;
+            values.put(*native)?;
             values.put(kind.as_deref())?;
             values.put(name.as_str())?;
             values.put(fold(label(name, native)))?;
@@ -132,11 +109,4 @@ pub(super) async fn describe(txn: &mut Txn<'_>, people: &[Person], ids: &Ids<'_>
         sqlx::query_with(sql, values.done()).execute(&mut *txn.connection).await?;
     }
     Ok(renamed)
-}
-
-/// What is said replaces what was known.
-pub(super) fn merge<T: Clone>(known: &mut Option<T>, told: Option<&T>) {
-    if let Some(told) = told {
-        *known = Some(told.clone());
-    }
 }

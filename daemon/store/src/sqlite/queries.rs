@@ -3,8 +3,8 @@
 use super::bulk::{Bulk, Values};
 use super::error::Failure;
 use super::history::Snapshot;
-use super::messages::unpack;
 use super::{SqliteArchive, lists, rows};
+use crate::common::packing::unpack;
 use crate::common::{find, history};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};

@@ -3,7 +3,7 @@
 use super::bulk::{Bulk, Values};
 use super::commit::Txn;
 use super::error::Failure;
-use super::messages::NewMessage;
+use crate::common::message::NewMessage;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;

@@ -2,7 +2,7 @@
 
 use super::bulk::id_list;
 use super::error::Failure;
-use super::messages::labels;
+use crate::common::packing::labels;
 use crate::common::rows as common;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};

@@ -1,11 +1,10 @@
 //! Counters that make totals exact and cheap.
 
-use super::DAY;
 use super::bulk::{Bulk, Values};
 use super::commit::Txn;
 use super::error::Failure;
-use super::messages::NewMessage;
-use std::collections::BTreeMap;
+use crate::common::message::NewMessage;
+use crate::common::tallies::Tallies;
 use std::sync::LazyLock;
 
 static TALLY: LazyLock<Bulk> = LazyLock::new(|| {
@@ -30,24 +29,10 @@ static DAYS: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
-/// Numbers of messages by conversation, day and kind.
-type Tallies = BTreeMap<(i64, i64, i64), i64>;
-
 /// Count the new messages.
 pub(super) async fn count(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) -> Result<(), Failure> {
-    let (mut tallies, mut expiring) = (Tallies::new(), Tallies::new());
-    let mut days: BTreeMap<i64, i64> = BTreeMap::new();
-    for row in rows {
-        let day = row.message.sent_at.div_euclid(DAY);
-        *tallies.entry((row.conversation, day, row.kind)).or_default() += 1;
-        if let Some(expires_at) = row.message.expires_at {
-            *expiring.entry((row.conversation, expires_at.div_euclid(DAY), row.kind)).or_default() += 1;
-        }
-        if !row.message.text.is_empty() {
-            *days.entry(day).or_default() += 1;
-        }
-    }
-    for (bulk, tallies) in [(&*TALLY, tallies), (&*EXPIRING, expiring)] {
+    let Tallies { sent, expiring, days } = Tallies::of(rows);
+    for (bulk, tallies) in [(&*TALLY, sent), (&*EXPIRING, expiring)] {
         let tallies: Vec<_> = tallies.into_iter().collect();
         for (sql, tallies) in bulk.cut(&tallies) {
             let mut values = Values::with_capacity(tallies.len() * 4);

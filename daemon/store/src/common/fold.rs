@@ -2,7 +2,7 @@
 
 /// The text with the differences of letter case removed, character by character, so that what is a part of the text is a
 /// part of the folded text too (`str::to_lowercase` would treat a final sigma by its place).
-pub(super) fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 

@@ -7,7 +7,7 @@ use std::hash::Hash;
 /// A map that forgets what was not used for long: two generations of at most `half` entries each. When the young one is
 /// full it becomes the old one, and the old one is forgotten.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     half: usize,
