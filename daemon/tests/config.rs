@@ -74,6 +74,41 @@ fn each_mistake_names_its_place() {
                 "F:6:5: instance[0].config.c: expected a number, found -inf",
             ],
         ),
+        ("[media]\nstore = 'disk'", &["F:2:9: media.store: expected \"folder\" or \"s3\", found \"disk\""]),
+        (
+            "media.store = 's3'\nmedia.s3 = { endpoint = 'https://s3.example.com', access_key = { file = 'gone' } }",
+            &[
+                "F:2:12: media.s3.bucket: is missing: store = \"s3\" needs it",
+                "F:2:12: media.s3.secret_key: is missing: store = \"s3\" needs it",
+                "F:2:64: media.s3.access_key: file /etc/stele/gone cannot be read: no such file",
+            ],
+        ),
+        (
+            "[media.s3]\nendpoint = 's3.example.com'\nbucket = 'No'\nprefix = '/x'\nregion = ''\nsecre_key = 'x'",
+            &[
+                "F:2:12: media.s3.endpoint: expected an address such as \"https://s3.eu-central-1.amazonaws.com\", without path or password",
+                "F:3:10: media.s3.bucket: expected 3 to 63 of a-z, 0-9, - and ., found \"No\"",
+                "F:4:10: media.s3.prefix: expected names joined by /, such as \"stele/media\", found \"/x\"",
+                "F:5:10: media.s3.region: must not be empty",
+                "F:6:1: media.s3.secre_key: unknown key; did you mean \"secret_key\"?",
+            ],
+        ),
+        (
+            "media.s3.endpoint = 'https://u:topsecret@s3.example.com'",
+            &[
+                "F:1:21: media.s3.endpoint: expected an address such as \"https://s3.eu-central-1.amazonaws.com\", without path or password",
+            ],
+        ),
+        (
+            "media.store = 's3'\nmedia.s3 = { endpoint = 'http://10.0.0.9:9000', bucket = 'abc', access_key = 'a', secret_key = 'b' }",
+            &[
+                "F:2:25: media.s3.endpoint: what goes to 10.0.0.9 by http can be read on its way: that needs https, or allow_http",
+            ],
+        ),
+        (
+            "media.store = 's3'\nmedia.s3 = { endpoint = 'https://[::1]', bucket = 'abc', access_key = 'a', secret_key = 'b', path_style = false }",
+            &["F:2:107: media.s3.path_style: the bucket can stand in the name of a host only where endpoint has one"],
+        ),
         ("[search]\nengine = 'meili'", &["F:2:10: search.engine: expected \"embedded\", found \"meili\""]),
         ("[instance]\nname = 'hq'", &["F:1:1: instance: expected an array of tables: write [[instance]]"]),
         ("\n[[instance]]\nname = 'hq'", &["F:2:1: instance[0].plugin: is missing"]),
@@ -287,6 +322,7 @@ const WITH_SECRETS: &str = r#"
 api_keys = ["topsecret-admin"]
 [media]
 link_key = { env = "LINK" }
+s3 = { access_key = "topsecret-access", secret_key = { env = "LINK" } }
 [[instance]]
 name = "hq"
 plugin = "wecom"
@@ -322,6 +358,17 @@ fn references_are_resolved_for_the_plugin() {
     assert_eq!(value["date"], "2026-01-02");
     assert_eq!(value["ratio"], 0.5);
     assert_eq!(config.media.link_key.unwrap().expose(), "topsecret-link");
+}
+
+#[test]
+fn plain_http_is_for_this_machine_or_for_who_says_so() {
+    let keys = "bucket = 'abc'\naccess_key = 'a'\nsecret_key = 'b'\n";
+    for endpoint in ["http://127.0.0.1:8333", "http://[::1]:8333", "http://localhost:8333/", "https://10.0.0.9"] {
+        let text = format!("media.store = 's3'\n[media.s3]\nendpoint = '{endpoint}'\n{keys}");
+        parse(&text, &[], &[]).unwrap_or_else(|errors| panic!("{endpoint}: {errors}"));
+    }
+    let text = format!("media.store = 's3'\n[media.s3]\nallow_http = true\nendpoint = 'http://10.0.0.9'\n{keys}");
+    assert!(parse(&text, &[], &[]).is_ok());
 }
 
 #[test]
@@ -393,6 +440,7 @@ fn every_key_is_documented() {
         ("search", document["search"].as_table().unwrap(), c::Search::KEYS),
         ("jobs", document["jobs"].as_table().unwrap(), c::Jobs::KEYS),
         ("media", document["media"].as_table().unwrap(), c::Media::KEYS),
+        ("media.s3", document["media"]["s3"].as_table().unwrap(), c::S3::KEYS),
         ("plugins", document["plugins"].as_table().unwrap(), c::Plugins::KEYS),
         ("instance", instance, Instance::KEYS),
         ("instance.tls", instance["tls"].as_table().unwrap(), c::Tls::KEYS),

@@ -537,7 +537,7 @@ async fn files_are_resumed_checked_parked_and_stored_once() {
     let parked = bench.archive.media_parked(bench.id, 10).await.unwrap();
     assert_eq!(parked[0].0.handle, "too-large");
     assert!(parked[0].1.contains("larger than 1000 bytes"), "{}", parked[0].1);
-    let path = bench.store.path(MD5_OF_GOOD).unwrap();
+    let path = bench.dir.path().join("media").join(&MD5_OF_GOOD[..2]).join(&MD5_OF_GOOD[2..4]).join(MD5_OF_GOOD);
     assert_eq!(std::fs::read(path).unwrap(), b"hello, world");
 }
 

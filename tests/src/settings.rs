@@ -146,6 +146,6 @@ impl Settings {
 }
 
 /// A TOML string; JSON's escapes are valid in it.
-fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
+pub fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
     serde_json::to_string(&text.as_ref().to_string_lossy()).expect("text has a JSON form")
 }

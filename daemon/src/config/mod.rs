@@ -15,13 +15,14 @@
 //!
 //! # Secrets
 //!
-//! In `[instance.config]`, `admin.api_keys` and `media.link_key` a table `{ file = "path" }` stands for the content of
+//! In `[instance.config]`, `admin.api_keys`, `media.link_key` and the keys of `[media.s3]` a table `{ file = "path" }` stands for the content of
 //! that file and `{ env = "NAME" }` for that variable. What is secret is masked in `Debug` and in [`Config::to_toml`].
 
 #[macro_use]
 mod reader;
 mod environment;
 mod instance;
+mod media;
 mod places;
 mod plugin;
 mod problem;
@@ -32,11 +33,12 @@ mod values;
 
 pub use environment::{PREFIX, ReadFile, Surroundings};
 pub use instance::{Carrier, Instance, InstanceDirectory, InstanceMedia, InstanceSync, Tls};
+pub use media::{ContentStore, Media, S3};
 pub use plugin::PluginConfig;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use schedule::{Cron, Zone};
 pub use secret::Secret;
-pub use sections::{Admin, Archive, Durability, Engine, Http, Jobs, Live, Log, LogFormat, Media, Plugins, Search};
+pub use sections::{Admin, Archive, Durability, Engine, Http, Jobs, Live, Log, LogFormat, Plugins, Search};
 
 use environment::Environment;
 use figment::Figment;
@@ -136,6 +138,7 @@ impl Config {
         instance::overlay(&mut dict, &for_instances, &mut reader);
         let config = Self::read(&dict, &mut reader);
         instance::cross_check(&config, &mut reader);
+        media::cross_check(&config, &mut reader);
         reader.finish(config)
     }
 

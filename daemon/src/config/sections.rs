@@ -156,24 +156,6 @@ section! {
 }
 
 section! {
-    /// `[media]`: files of messages.
-    pub struct Media {
-        /// Days a signed link is valid.
-        pub link_days: u32 = 365, within(1..=36_500);
-        /// Secret that signs links. Unset: one is made and kept in the archive.
-        pub link_key: Option<Secret> = None;
-        /// Largest file, in bytes; a larger one is parked.
-        pub max_file_bytes: u64 = 1 << 30, within(1..=1 << 40);
-        /// Files fetched at the same time, per instance.
-        pub concurrency: usize = 2, within(1..=64);
-        /// Failed attempts after which a file is parked.
-        pub attempts: u32 = 8, within(1..=100);
-        /// Seconds a plugin may take from one chunk of a file to the next.
-        pub chunk_timeout_seconds: u64 = 60, within(1..=3600);
-    }
-}
-
-section! {
     /// `[live]`: delivery to those who listen.
     pub struct Live {
         /// Most listeners of one instance; what exceeds them is answered 503.

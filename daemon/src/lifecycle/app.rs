@@ -93,10 +93,12 @@ impl App {
             }
         };
         let (archive, overview, until) = (Arc::clone(&parts.archive), Arc::clone(&instances), stop.clone());
+        let media = parts.media.clone();
         background.spawn(async move {
             let upkeep = async {
                 loop {
-                    metrics::renew(&*archive).await;
+                    // The store keeps what it finds wrong, for the readiness.
+                    _ = tokio::join!(metrics::renew(&*archive), media.upkeep());
                     overview.readiness();
                     recorder.run_upkeep();
                     tokio::time::sleep(metrics::UPKEEP).await;

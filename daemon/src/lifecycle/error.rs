@@ -32,6 +32,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The bucket of files cannot be used.
+    #[error("the bucket of files cannot be used: {0}")]
+    Bucket(#[source] std::io::Error),
     /// The daemon's own listener cannot be bound.
     #[error("admin.listen {address} cannot be bound: {source}")]
     Admin {

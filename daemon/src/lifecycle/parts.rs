@@ -2,11 +2,11 @@
 
 use super::error::StartError;
 use super::lock::DataLock;
-use crate::config::{Config, Durability};
+use crate::config::{self, Config, ContentStore, Durability};
 use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
-use crate::media::{Links, MediaStore};
+use crate::media::{Links, MediaStore, S3Options};
 use crate::services::{Commits, DaemonServices, FetchLimits, HttpClient};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,8 +82,7 @@ impl Parts {
         let searcher = Arc::new(Searcher::new(Arc::clone(&archive), Arc::clone(&index)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
-        let folder = config.data_dir.join(MEDIA);
-        let media = MediaStore::open(&folder).await.map_err(|source| StartError::Folder { path: folder, source })?;
+        let media = open_media(config).await?;
         let source = Archived::new(Arc::clone(&archive), Arc::clone(&clock));
         let live = live::Options::new(&config.live, &config.http, &config.archive);
         let live = Arc::new(Hubs::new(Arc::new(source), Arc::clone(&clock), live));
@@ -188,6 +187,33 @@ async fn open_index(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError>
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+async fn open_media(config: &Config) -> Result<MediaStore, StartError> {
+    let own = config.data_dir.join(MEDIA);
+    let (opened, path) = match (config.media.store, &config.media.folder) {
+        (ContentStore::Folder, None) => (MediaStore::open(&own).await, own),
+        (ContentStore::Folder, Some(shared)) => (MediaStore::shared(shared).await, shared.clone()),
+        (ContentStore::S3, _) => {
+            let options = s3_options(&config.media.s3).ok_or_else(|| {
+                StartError::Bucket(std::io::Error::other("its address, its name or a key is missing"))
+            })?;
+            return MediaStore::bucket(&own, &options).await.map_err(StartError::Bucket);
+        }
+    };
+    opened.map_err(|source| StartError::Folder { path, source })
+}
+
+fn s3_options(s3: &config::S3) -> Option<S3Options> {
+    Some(S3Options {
+        endpoint: s3.endpoint.as_deref()?.parse().ok()?,
+        bucket: s3.bucket.clone()?,
+        region: s3.region.clone(),
+        access_key: s3.access_key.clone()?,
+        secret_key: s3.secret_key.clone()?,
+        prefix: s3.prefix.clone(),
+        path_style: s3.path_style,
+    })
 }
 
 fn tailer_options(config: &Config) -> TailerOptions {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, ArchiveError, Clock, InstanceId, MediaTask, NextAttempt, RunReport};
+use stele_archive::{Archive, ArchiveError, Blob, Clock, InstanceId, MediaTask, NextAttempt, RunReport};
 use stele_plugin_api::ops::{MediaChunk, MediaRequest};
 use stele_plugin_api::{Error, ErrorCode};
 use tokio::sync::Semaphore;
@@ -78,15 +78,15 @@ pub enum FetchError {
     /// The archive does not answer.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// Files cannot be written: the disk is full, or the folder is not ours.
+    /// Files cannot be written: the disk is full, the folder is not ours, or the store of files does not answer.
     #[error("files cannot be written: {0}")]
-    Folder(std::io::Error),
+    Store(std::io::Error),
 }
 
 /// Why a file is not here.
 enum Fault {
     Source(Error),
-    Folder(std::io::Error),
+    Store(std::io::Error),
 }
 
 impl From<Error> for Fault {
@@ -118,6 +118,9 @@ impl Fetcher {
             if due.is_empty() || stop.is_cancelled() {
                 return Ok(());
             }
+            // Before anything is downloaded that could not be kept.
+            let Some(answers) = stop.run_until_cancelled(self.store.upkeep()).await else { return Ok(()) };
+            answers.map_err(FetchError::Store)?;
             let slots = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
             let mut running = JoinSet::new();
             for task in due {
@@ -160,13 +163,13 @@ impl Fetcher {
         match self.download_checked(task).await {
             Ok((draft, flaw)) => {
                 let size = draft.size();
-                let blob = draft.keep(&self.store).await.map_err(FetchError::Folder)?;
+                let blob = draft.keep(&self.store).await.map_err(FetchError::Store)?;
                 self.archive.media_stored(task.instance, task.id, &blob, flaw.as_deref(), self.clock.now()).await?;
                 metrics::counter!("stele_media_bytes_total").increment(size);
                 Ok(Fetched::Stored(flaw.map(|flaw| format!("{} {} stored with a flaw: {flaw}", task.kind, task.id))))
             }
             Err(Fault::Source(error)) => Ok(self.failed(task, &error).await?),
-            Err(Fault::Folder(error)) => Err(FetchError::Folder(error)),
+            Err(Fault::Store(error)) => Err(FetchError::Store(error)),
         }
     }
 
@@ -187,16 +190,16 @@ impl Fetcher {
 
     /// The content, when the announced MD5 is one that is stored, and the announced size its size: sources announce wrong
     /// sums, and of two facts hardly both.
-    async fn known(&self, task: &MediaTask) -> Result<Option<stele_archive::Blob>, ArchiveError> {
+    async fn known(&self, task: &MediaTask) -> Result<Option<Blob>, FetchError> {
         let Some(md5) = task.md5.as_deref().map(str::to_ascii_lowercase) else { return Ok(None) };
-        let Some(path) = self.store.path(&md5) else { return Ok(None) };
-        let on_disk = tokio::fs::try_exists(path).await.unwrap_or(false);
         let blob = self.archive.blob(&md5).await?;
-        Ok(blob.filter(|blob| on_disk && task.size == Some(blob.size)))
+        let Some(blob) = blob.filter(|blob| task.size == Some(blob.size)) else { return Ok(None) };
+        let found = self.store.find(&md5).await.map_err(FetchError::Store)?;
+        Ok(found.filter(|found| found.size == blob.size).map(|_| blob))
     }
 
     async fn download(&self, task: &MediaTask) -> Result<Draft, Fault> {
-        let mut draft = self.store.draft().await.map_err(Fault::Folder)?;
+        let mut draft = self.store.draft().await.map_err(Fault::Store)?;
         let mut resume = String::new();
         let mut resumes = 0;
         loop {
@@ -212,7 +215,7 @@ impl Fetcher {
                                     Error::new(ErrorCode::TooLarge, format!("larger than {limit} bytes")).into()
                                 );
                             }
-                            draft.write(&bytes).await.map_err(Fault::Folder)?;
+                            draft.write(&bytes).await.map_err(Fault::Store)?;
                             resume = chunk.resume;
                             if chunk.last {
                                 // To the end, which is on its way: what comes after a stream was dropped comes too late.

@@ -1,50 +1,135 @@
-//! Contents on disk: `<root>/ab/cd/<md5>`, written beside and renamed.
+//! The store of contents: written into a file of this machine first, checked, and handed to where contents are kept.
 
+use super::contents::{ContentStream, Contents, Found, Key};
+use super::folder::Folder;
+use super::s3::{S3, S3Options};
 use md5::{Digest, Md5};
+use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use stele_archive::Blob;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
 /// Bytes at the start of a content that are looked at to tell its type.
 const SNIFF_LEN: usize = 4096;
-/// Folders above a content, up to and with the root of contents.
-const FOLDERS: usize = 3;
+/// Time the place of contents may take to say what it has, or to begin with a content.
+const ANSWER: Duration = Duration::from_secs(10);
+/// A draft in a shared folder that nobody has written to for so long has no writer any more.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
+/// Folder of drafts.
+const DRAFTS: &str = "drafts";
+/// Folder of what is remembered of uploads.
+const UPLOADS: &str = "uploads";
 
-/// The folder of contents.
+/// The store of contents.
 #[derive(Clone, Debug)]
 pub struct MediaStore {
-    root: PathBuf,
+    drafts: PathBuf,
+    contents: Arc<dyn Contents>,
+    /// Why the place of contents did not do what it was last asked to.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl MediaStore {
-    /// Opens the folder, and forgets what an earlier process had not finished.
+    /// Contents in a folder that nobody else writes to. Forgets what an earlier process had not finished.
     pub async fn open(root: &Path) -> io::Result<Self> {
-        let drafts = root.join("drafts");
-        if fs::try_exists(&drafts).await? {
-            fs::remove_dir_all(&drafts).await?;
-        }
-        fs::create_dir_all(&drafts).await?;
-        Ok(Self { root: root.to_owned() })
+        let drafts = own_drafts(root).await?;
+        Ok(Self::new(drafts, Folder::new(root)))
     }
 
-    /// Where the content of this MD5 lives. `None` when it is not the hex form of an MD5, so that a path cannot be
-    /// smuggled in.
-    pub fn path(&self, md5: &str) -> Option<PathBuf> {
-        let is_md5 = md5.len() == 32 && md5.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        is_md5.then(|| self.root.join(&md5[..2]).join(&md5[2..4]).join(md5))
+    /// Contents in a folder that several daemons write to. Forgets what one of them had not finished a day ago.
+    pub async fn shared(root: &Path) -> io::Result<Self> {
+        // On the disk of the contents: a rename cannot leave it.
+        let drafts = root.join(DRAFTS);
+        fs::create_dir_all(&drafts).await?;
+        let mut entries = fs::read_dir(&drafts).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            let age =
+                entry.metadata().await.and_then(|meta| meta.modified()).map(|at| at.elapsed().unwrap_or_default());
+            // One that is gone meanwhile was renamed or forgotten by another daemon.
+            if age.is_ok_and(|age| age > FORGOTTEN) {
+                _ = fs::remove_file(entry.path()).await;
+            }
+        }
+        Ok(Self::new(drafts, Folder::new(root)))
+    }
+
+    /// Contents in a bucket; `folder` is one of this machine that nobody else writes to. The bucket need not answer yet.
+    pub async fn bucket(folder: &Path, options: &S3Options) -> io::Result<Self> {
+        let drafts = own_drafts(folder).await?;
+        let uploads = folder.join(UPLOADS);
+        fs::create_dir_all(&uploads).await?;
+        Ok(Self::new(drafts, S3::new(options, uploads)?))
+    }
+
+    fn new(drafts: PathBuf, contents: impl Contents + 'static) -> Self {
+        Self { drafts, contents: Arc::new(contents), trouble: Arc::default() }
+    }
+
+    /// What is there under this MD5.
+    pub async fn find(&self, md5: &str) -> io::Result<Option<Found>> {
+        let Some(key) = Key::new(md5) else { return Ok(None) };
+        self.noted(in_time(self.contents.find(&key))).await
+    }
+
+    /// These bytes of a content; `None` when there is none.
+    pub async fn read(&self, md5: &str, range: Range<u64>) -> io::Result<Option<ContentStream>> {
+        let Some(key) = Key::new(md5) else { return Ok(None) };
+        self.noted(in_time(self.contents.read(&key, range))).await
     }
 
     /// A new file to write to; gone when dropped without [`Draft::keep`].
     pub async fn draft(&self) -> io::Result<Draft> {
-        let dir = self.root.join("drafts");
+        let dir = self.drafts.clone();
         let (file, path) = tokio::task::spawn_blocking(move || tempfile::NamedTempFile::new_in(dir))
             .await
             .map_err(io::Error::other)??
             .into_parts();
         Ok(Draft { file: File::from_std(file), path, md5: Md5::new(), size: 0, head: Vec::new() })
     }
+
+    /// Whether the place of contents answers. Forgets what uploads that ended early have left there.
+    pub async fn upkeep(&self) -> io::Result<()> {
+        self.noted(in_time(self.contents.upkeep())).await
+    }
+
+    /// What is not well with the place of contents.
+    pub fn finding(&self) -> Option<String> {
+        let trouble = self.trouble.lock().expect("no panic happens while it is locked").clone()?;
+        Some(format!("the store of files does not answer: {trouble}"))
+    }
+
+    async fn noted<T>(&self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let done = work.await;
+        let trouble = done.as_ref().err().map(io::Error::to_string);
+        let before =
+            std::mem::replace(&mut *self.trouble.lock().expect("no panic happens while it is locked"), trouble);
+        match (&before, &done) {
+            (None, Err(error)) => tracing::error!(%error, "the store of files does not answer"),
+            (Some(_), Ok(_)) => tracing::info!("the store of files answers again"),
+            _ => {}
+        }
+        done
+    }
+}
+
+/// The folder of drafts of one daemon alone, empty.
+async fn own_drafts(root: &Path) -> io::Result<PathBuf> {
+    let drafts = root.join(DRAFTS);
+    if fs::try_exists(&drafts).await? {
+        fs::remove_dir_all(&drafts).await?;
+    }
+    fs::create_dir_all(&drafts).await?;
+    Ok(drafts)
+}
+
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER.as_secs()));
+    tokio::time::timeout(ANSWER, work).await.map_err(late)?
 }
 
 /// A content being written.
@@ -77,28 +162,12 @@ impl Draft {
         self.file.write_all(chunk).await
     }
 
-    /// Makes it durable under its final name. A content that is there already is left as it is.
+    /// Makes it durable under its final name. A content that is there already stays the same.
     pub async fn keep(mut self, store: &MediaStore) -> io::Result<Blob> {
         self.file.flush().await?;
-        self.file.sync_all().await?;
         let md5 = self.md5();
-        let path = store.path(&md5).expect("an MD5 in lower-case hex has a path");
-        let folders: Vec<PathBuf> = path.ancestors().skip(1).take(FOLDERS).map(Path::to_owned).collect();
-        let draft = self.path;
-        tokio::task::spawn_blocking(move || -> io::Result<()> {
-            let [folder, above @ ..] = &folders[..] else { unreachable!("contents live in folders") };
-            let is_new = !folder.is_dir();
-            std::fs::create_dir_all(folder)?;
-            draft.persist(&path)?;
-            std::fs::File::open(folder)?.sync_all()?;
-            // A folder is as durable as its entry in the one above.
-            for above in above.iter().filter(|_| is_new) {
-                std::fs::File::open(above)?.sync_all()?;
-            }
-            Ok(())
-        })
-        .await
-        .map_err(io::Error::other)??;
+        let key = Key::new(&md5).expect("an MD5 in lower-case hex is a name");
+        store.noted(store.contents.take(&key, self.path)).await?;
         let (mime, extension) = sniff(&self.head);
         Ok(Blob { md5, size: self.size, mime: mime.to_owned(), extension: extension.to_owned() })
     }
@@ -124,22 +193,40 @@ fn is_text(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     #[tokio::test]
-    async fn a_content_is_kept_once_under_its_md5() {
+    async fn drafts_of_a_shared_folder_stay_until_nobody_writes_to_them() {
         let dir = tempfile::tempdir().unwrap();
-        let store = MediaStore::open(dir.path()).await.unwrap();
-        for _ in 0..2 {
-            let mut draft = store.draft().await.unwrap();
-            draft.write(b"hel").await.unwrap();
-            draft.write(b"lo").await.unwrap();
-            let blob = draft.keep(&store).await.unwrap();
-            assert_eq!(blob.md5, "5d41402abc4b2a76b9719d911017c592");
-            assert_eq!((blob.size, blob.extension.as_str()), (5, "txt"));
-            assert_eq!(std::fs::read(store.path(&blob.md5).unwrap()).unwrap(), b"hello");
-        }
-        drop(store.draft().await.unwrap());
-        assert_eq!(std::fs::read_dir(dir.path().join("drafts")).unwrap().count(), 0);
+        let first = MediaStore::shared(dir.path()).await.unwrap();
+        let mut draft = first.draft().await.unwrap();
+        draft.write(b"hello").await.unwrap();
+        let left = dir.path().join(DRAFTS).join("left");
+        let old = SystemTime::now() - FORGOTTEN - Duration::from_secs(60);
+        std::fs::File::create(&left).unwrap().set_modified(old).unwrap();
+        let second = MediaStore::shared(dir.path()).await.unwrap();
+        assert!(!left.exists());
+        let blob = draft.keep(&first).await.unwrap();
+        assert_eq!(second.find(&blob.md5).await.unwrap().unwrap().size, 5);
+        // A folder of one's own holds no drafts but those of this process.
+        let _draft = first.draft().await.unwrap();
+        MediaStore::open(dir.path()).await.unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join(DRAFTS)).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_gone_is_told_until_it_is_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("media"), dir.path().join("away"));
+        let store = MediaStore::open(&root).await.unwrap();
+        store.upkeep().await.unwrap();
+        assert_eq!(store.finding(), None);
+        std::fs::rename(&root, &away).unwrap();
+        store.upkeep().await.unwrap_err();
+        assert!(store.finding().is_some_and(|finding| finding.contains("No such file")));
+        std::fs::rename(&away, &root).unwrap();
+        store.upkeep().await.unwrap();
+        assert_eq!(store.finding(), None);
     }
 
     #[test]
@@ -154,14 +241,5 @@ mod tests {
         check(&chinese.as_bytes()[..100], "");
         check(&[&chinese.as_bytes()[..99], &[0xff; 5000][..]].concat(), "");
         check(b"", "");
-    }
-
-    #[tokio::test]
-    async fn only_an_md5_has_a_path() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = MediaStore::open(dir.path()).await.unwrap();
-        for bad in ["", "../../etc/passwd", "5D41402ABC4B2A76B9719D911017C592", "5d41402abc4b2a76b9719d911017c59/"] {
-            assert_eq!(store.path(bad), None, "{bad}");
-        }
     }
 }
