@@ -17,10 +17,21 @@
 //! (`retry`). Was the connection lost while it was committed, nobody knows: only what cannot be done twice is done again.
 
 mod error;
+mod feed;
+mod history;
+mod jobs;
+mod lists;
+mod live;
+mod media;
 mod open;
+mod queries;
+mod ranges;
 mod retry;
-#[expect(dead_code, reason = "it is opened, and nothing is in it yet")]
+mod rows;
+mod runs;
+mod state;
 mod text;
+mod transact;
 
 pub use open::{PostgresOptions, PostgresUrl};
 
@@ -40,6 +51,14 @@ struct Inner {
     pool: PgPool,
 }
 
+/// Begins a snapshot. Each statement is written for the one plan that walks its index, so the planner is to take that: what
+/// it knows of how conversations are filled is old or an average, and a plan that is good for those sorts whole histories
+/// elsewhere. So it also plans each statement only once for a connection. All of it ends with the transaction.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+    SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+    SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+    SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off";
+
 impl PostgresArchive {
     /// Where the database is, in words fit for logs.
     pub fn place(&self) -> String {
@@ -50,7 +69,7 @@ impl PostgresArchive {
 
     /// A snapshot to read from: all its statements see the same.
     async fn read(&self) -> Result<Transaction<'static, Postgres>, Failure> {
-        Ok(self.0.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+        Ok(self.0.pool.begin_with(SNAPSHOT).await?)
     }
 }
 

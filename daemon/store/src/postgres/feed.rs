@@ -1,0 +1,86 @@
+//! Following the archive: a range of revisions per instance, merged. Which instances there are is read with them, so that
+//! nothing is passed over that a new one brought.
+
+use super::text::Texts;
+use super::{PostgresArchive, retry};
+use crate::common::DAY;
+use crate::common::packing::labels;
+use async_trait::async_trait;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::collections::BTreeMap;
+use stele_archive::{ConversationId, DayCount, Feed, FeedRow, InstanceId, MessageId, PersonId, Result, Rev};
+
+/// Messages by revision. Parameters: revision, limit.
+pub(super) const FEED: &str = "SELECT m.id, m.rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, m.text, \
+    m.expires_at, m.labels FROM ( \
+        SELECT i.id AS instance, r.rev FROM instance AS i CROSS JOIN LATERAL ( \
+            SELECT rev FROM message WHERE instance = i.id AND rev > $1 ORDER BY rev LIMIT $2 \
+        ) AS r ORDER BY r.rev LIMIT $2 \
+    ) AS j CROSS JOIN LATERAL (SELECT * FROM message WHERE instance = j.instance AND rev = j.rev LIMIT 1) AS m \
+    CROSS JOIN LATERAL (SELECT word FROM word WHERE id = m.kind LIMIT 1) AS w";
+
+/// When the messages with a text were sent that came after a revision. Parameter: revision.
+pub(super) const LATER: &str = "SELECT m.sent_at FROM instance AS i CROSS JOIN LATERAL ( \
+    SELECT sent_at FROM message WHERE instance = i.id AND rev > $1 AND text <> '' OFFSET 0) AS m";
+
+#[async_trait]
+impl Feed for PostgresArchive {
+    async fn feed(&self, after: Rev, limit: u32) -> Result<Vec<FeedRow>> {
+        let found = retry::repeat(|| async {
+            let mut snapshot = self.read().await?;
+            let feed = sqlx::query(FEED).bind(after.0).bind(i64::from(limit));
+            Ok(feed.fetch_all(&mut *snapshot).await?)
+        })
+        .await?;
+        let mut rows: Vec<FeedRow> = found.iter().map(feed_row).collect();
+        rows.sort_unstable_by_key(|row| row.rev);
+        Ok(rows)
+    }
+
+    async fn last_rev(&self) -> Result<Rev> {
+        let last = retry::repeat(|| async {
+            Ok(sqlx::query_scalar("SELECT last_rev FROM head WHERE one = 1").fetch_one(&self.0.pool).await?)
+        });
+        Ok(Rev(last.await?))
+    }
+
+    async fn day_counts(&self, upto: Rev) -> Result<Vec<DayCount>> {
+        let (counted, later): (Vec<(i64, i64)>, Vec<i64>) = retry::repeat(|| async {
+            let mut snapshot = self.read().await?;
+            let counted = "SELECT day, n FROM day_total";
+            let counted = sqlx::query_as(counted).fetch_all(&mut *snapshot).await?;
+            let later = sqlx::query_scalar(LATER).bind(upto.0).fetch_all(&mut *snapshot).await?;
+            Ok((counted, later))
+        })
+        .await?;
+        let mut days: BTreeMap<i64, i64> = BTreeMap::new();
+        for (day, messages) in counted {
+            *days.entry(day).or_default() += messages;
+        }
+        // The counters know everything; what came after `upto` is taken off again.
+        for sent_at in later {
+            *days.entry(sent_at.div_euclid(DAY)).or_default() -= 1;
+        }
+        Ok(days
+            .into_iter()
+            .filter(|(_, messages)| *messages > 0)
+            .map(|(day, messages)| DayCount { day, messages: messages.cast_unsigned() })
+            .collect())
+    }
+}
+
+fn feed_row(row: &PgRow) -> FeedRow {
+    FeedRow {
+        id: MessageId(row.get(0)),
+        rev: Rev(row.get(1)),
+        instance: InstanceId(row.get(2)),
+        conversation: ConversationId(row.get(3)),
+        sender: row.get::<Option<i64>, _>(4).map(PersonId),
+        kind: row.text(5),
+        sent_at: row.get(6),
+        text: row.text(7),
+        expires_at: row.get(8),
+        labels: labels(row.get(9)),
+    }
+}
