@@ -241,23 +241,82 @@ async fn an_upstream_that_was_wiped_or_restored_is_read_again() -> Result<()> {
     Ok(())
 }
 
+/// Failures of a search, of every kind.
+fn failures() -> [Reply; 6] {
+    let odd = Reply::Body("{}".into());
+    [Reply::Status(500), Reply::Errcode(500), Reply::Errcode(1002), Reply::Truncated, Reply::Close, odd]
+}
+
+/// Two conversations in which something was taken back, and something deleted by all.
+fn incomplete(rig: &Rig) -> Result<[String; 2]> {
+    people(&rig.standin);
+    rig.standin.add_group("team", "Ops", &["alice", "bob"]);
+    let conversations = [chat(&rig.standin, "alice", "bob", 120), tell(&rig.standin, "alice", "team", 120)];
+    for conversation in &conversations {
+        rig.standin.revoke(conversation, 10, "alice")?;
+        for person in ["alice", "bob"] {
+            rig.standin.remove_for(person, conversation, [20, 120]);
+        }
+    }
+    Ok(conversations)
+}
+
 #[tokio::test]
-async fn what_the_search_does_not_say_now_it_is_asked_again() -> Result<()> {
+async fn what_the_search_does_not_answer_once_it_is_asked_again_at_once() -> Result<()> {
     for version in VERSIONS {
-        let rig = Rig::new(version, json!({ "grace_seconds": 3600 })).await?;
-        people(&rig.standin);
-        let pair = chat(&rig.standin, "alice", "bob", 20);
-        rig.standin.revoke(&pair, 10, "alice")?;
-        for failure in
-            [Reply::Status(500), Reply::Errcode(500), Reply::Truncated, Reply::Close, Reply::Body("{}".into())]
-        {
+        for failure in failures() {
+            let rig = Rig::new(version, json!({ "grace_seconds": 0 })).await?;
+            incomplete(&rig)?;
             rig.standin.script.push(SEARCH, failure, 1);
             has(&rig.sync(1000).await?, &[])?;
-            ensure!(rig.kept().reached[&pair] == 9, "{:?}", rig.kept().reached);
-            ensure!(rig.kept().messages.len() == 19, "what is behind it is there");
+            rig.complete()?;
         }
-        has(&rig.sync(1000).await?, &[])?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_search_does_not_answer_is_owed_until_it_does() -> Result<()> {
+    for (version, grace_seconds) in VERSIONS.into_iter().flat_map(|version| [(version, 0), (version, 60)]) {
+        let mut rig = Rig::new(version, json!({ "grace_seconds": grace_seconds })).await?;
+        let conversations = incomplete(&rig)?;
+        for failure in failures() {
+            rig.standin.script.push(SEARCH, failure, u32::MAX);
+            has(&rig.sync(7).await?, &["owed: 6 messages"])?;
+            for conversation in &conversations {
+                ensure!(rig.kept().reached[conversation] == 120, "{:?}", rig.kept().reached);
+            }
+            ensure!(rig.kept().messages.len() == 234, "what is behind it is there");
+            rig.standin.script.clear();
+            rig.reopen()?;
+        }
+        has(&rig.sync(7).await?, &[])?;
         rig.complete()?;
+        let calls = rig.standin.calls(SEARCH);
+        has(&rig.sync(7).await?, &[])?;
+        ensure!(rig.standin.calls(SEARCH) == calls, "nothing is owed any more");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_it_is_owed_is_told() -> Result<()> {
+    for version in VERSIONS {
+        let rig = Rig::new(version, json!({ "grace_seconds": 0 })).await?;
+        let [pair, team] = incomplete(&rig)?;
+        rig.standin.script.push(SEARCH, Reply::Status(500), u32::MAX);
+        has(&rig.sync(1000).await?, &["owed: 6 messages"])?;
+        rig.standin.script.clear();
+        rig.standin.remove(&pair, [10]);
+        // Both of the first block; and of one it is not known any more what it said.
+        rig.standin.forget(&team, 100);
+        let notices = rig.sync(1000).await?;
+        has(
+            &notices,
+            &["gap: si_alice_bob: the upstream has no messages from 10 to 10", "gap: sg_team", "from 20 to 20"],
+        )?;
+        ensure!(rig.kept().messages.len() == 234 + 3, "{}", rig.kept().messages.len());
+        has(&rig.sync(1000).await?, &[])?;
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use super::Upstream;
 use super::notes::Notes;
-use super::reading::{Gaps, Reading, StepError};
+use super::reading::{Gaps, Reading, StepError, Terms};
 use crate::ids;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::AtomicBool;
 use stele_plugin_api::model::{Message, Page, Revocation};
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
@@ -59,9 +60,11 @@ impl Upstream {
         };
         let Some(reader) = reader else { return Ok(()) };
         let mut reading = Reading::new(conversation, &reader, archived, last);
+        // What has to wait is left to the sync, which tells of it.
+        let terms = Terms { gaps: Gaps::Leave, may_owe: false, search_fails: AtomicBool::default() };
         for _ in 0..MAX_STEPS {
             let size = reading.size;
-            let step = match self.step(&mut reading, STEP, Gaps::Leave).await {
+            let step = match self.step(&mut reading, STEP, &terms).await {
                 // It asks for less the next time.
                 Err(_) if reading.size != size => continue,
                 step => step?,

@@ -122,6 +122,7 @@ impl Upstream {
         match place {
             Place::Groups(number) => self.list_groups(*number).await,
             Place::People(number, behind) => self.list_people(*number, behind).await,
+            Place::Owed(_) => Ok(Found { reading: Vec::new(), next: None, notes: Vec::new() }),
         }
     }
 

@@ -12,6 +12,7 @@ mod hook;
 mod listing;
 mod lists;
 mod notes;
+mod owed;
 mod pull;
 mod readers;
 mod reading;

@@ -69,6 +69,12 @@ pub fn emptied(conversation: &str, seq: i64) -> Note {
     ("emptied", format!("{conversation}: what message {seq} said is not to be had any more"))
 }
 
+/// Messages that are not archived until the upstream's search answers.
+pub fn owed(messages: usize) -> Note {
+    let what = "messages were taken back or deleted, and the upstream's search does not answer what they said";
+    ("owed", format!("{messages} {what}; they are asked for again with every run"))
+}
+
 /// A message that was taken back, and that nobody can be asked for.
 pub fn unknown(conversation: &str, seq: i64) -> Note {
     ("unknown", format!("{conversation}: message {seq} was taken back, and cannot be found"))

@@ -7,12 +7,14 @@
 use super::Upstream;
 use super::client::CallError;
 use super::notes::{self, Notes};
-use super::reading::{Gaps, Reading, Step, StepError};
-use super::walk::Walk;
+use super::owed::{Debts, Owed};
+use super::reading::{Gaps, Reading, Step, StepError, Terms};
+use super::walk::{Place, Walk};
 use crate::ids;
 use futures::StreamExt;
 use futures::stream;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use stele_plugin_api::Error;
 use stele_plugin_api::model::Page;
@@ -45,6 +47,10 @@ struct Draft {
     failures: Vec<u32>,
     limit: usize,
     bytes: usize,
+    /// What is next does not fit into it.
+    full: bool,
+    /// The search did not answer: what it would be asked is left to the end of the walk.
+    search_fails: bool,
 }
 
 impl Upstream {
@@ -63,11 +69,13 @@ impl Upstream {
             walk,
             limit,
             bytes: 0,
+            full: false,
+            search_fails: false,
         };
         // What came since the listing of an earlier process is not in its walk: another one follows it.
         let mut is_old = !draft.walk.is_new() && draft.walk.process != self.process;
         if draft.walk.is_new() {
-            draft.walk = self.new_walk();
+            draft.walk = self.new_walk(draft.walk.owed);
         }
         let begun = draft.walk.clone();
         let until = Instant::now() + PAGE_TIME;
@@ -76,14 +84,23 @@ impl Upstream {
                 if !is_old {
                     break;
                 }
-                (draft.walk, is_old) = (self.new_walk(), false);
+                (draft.walk, is_old) = (self.new_walk(draft.walk.owed), false);
                 continue;
             }
             if draft.walk != begun && Instant::now() >= until {
                 break;
             }
-            let done =
-                if draft.walk.reading.is_empty() { self.look(&mut draft).await } else { self.read(&mut draft).await };
+            let done = match (&draft.walk.place, draft.walk.reading.is_empty()) {
+                (&Some(Place::Owed(left)), true) => self.ask_next(&mut draft, left).await,
+                (_, is_empty) => {
+                    let done = if is_empty { self.look(&mut draft).await } else { self.read(&mut draft).await };
+                    // Behind all else, also behind what was owed right now.
+                    if draft.walk.is_new() && !draft.walk.owed.is_empty() {
+                        draft.walk.place = Some(Place::Owed(draft.walk.owed.blocks()));
+                    }
+                    done
+                }
+            };
             match done {
                 Ok(()) => {}
                 // What was learned so far is kept.
@@ -99,9 +116,9 @@ impl Upstream {
         Ok(page)
     }
 
-    fn new_walk(&self) -> Walk {
+    fn new_walk(&self, owed: Debts) -> Walk {
         self.listed.begin();
-        Walk::begin(self.process)
+        Walk::begin(self.process, owed)
     }
 
     /// Takes the conversations of the next page of the listing that have something new.
@@ -114,17 +131,66 @@ impl Upstream {
         Ok(())
     }
 
+    /// Asks again for the next of what is owed. Where the search does not answer, the others are left to the next walk.
+    async fn ask_next(&self, draft: &mut Draft, left: usize) -> Result<(), Error> {
+        let Some(mut owed) = draft.walk.owed.next() else {
+            draft.walk.place = None;
+            return Ok(());
+        };
+        let room = draft.limit.saturating_sub(draft.page.messages.len());
+        if owed.seqs.len() > room && !draft.page.messages.is_empty() {
+            draft.leave(owed);
+            return Ok(());
+        }
+        let mut rest = owed.split_off(room);
+        let terms = Terms { search_fails: AtomicBool::new(false), ..draft.terms() };
+        let step = loop {
+            match self.ask_again(&owed, &terms).await {
+                Err(StepError::Upstream(error)) if error.is_too_large() && owed.seqs.len() > 1 => {
+                    rest.extend(owed.split_off(owed.seqs.len() / 2));
+                }
+                step => break step,
+            }
+        };
+        let mut fails = terms.search_fails.into_inner();
+        match step {
+            Ok(step) if draft.has_no_room(&step) => {
+                draft.leave(owed.with(rest));
+                return Ok(());
+            }
+            Ok(step) => {
+                rest.extend(step.owed.iter().copied());
+                draft.put(&owed.conversation, step);
+            }
+            Err(StepError::Archive(error)) => return Err(error),
+            Err(StepError::Upstream(error)) => {
+                self.warn("what is owed cannot be read now", &error.into());
+                rest.append(&mut owed.seqs);
+                fails = true;
+            }
+        }
+        draft.walk.owed.add(&owed.conversation, &owed.reader, &Vec::from_iter(rest));
+        let is_over = left <= 1 || fails;
+        draft.walk.place = (!is_over).then(|| Place::Owed(left - 1));
+        if is_over && !draft.walk.owed.is_empty() {
+            draft.notes.note(notes::owed(draft.walk.owed.messages()));
+        }
+        Ok(())
+    }
+
     /// Reads some of the conversations of the walk, one answer of each.
     async fn read(&self, draft: &mut Draft) -> Result<(), Error> {
         let room = draft.limit.saturating_sub(draft.page.messages.len()).max(1);
         let count = draft.walk.reading.len().min(AT_ONCE).min(room);
+        let terms = &draft.terms();
         let steps = stream::iter(draft.walk.reading[..count].to_vec()).map(|mut reading| async move {
-            let step = self.step(&mut reading, room / count, Gaps::Pass).await;
+            let step = self.step(&mut reading, room / count, terms).await;
             (step, reading)
         });
         // In their places, so that a page is the same whichever answer comes first.
         let steps: Vec<_> = steps.buffered(AT_ONCE).collect().await;
         let of_upstream = |step: &Result<Step, StepError>, is: fn(&CallError) -> bool| matches!(step, Err(StepError::Upstream(error)) if is(error));
+        draft.search_fails = terms.search_fails.load(Ordering::Relaxed);
         let works = steps.iter().any(|(step, _)| step.is_ok());
         if !works || steps.iter().any(|(step, _)| of_upstream(step, CallError::is_denied)) {
             self.client.works().await?;
@@ -194,7 +260,8 @@ impl Upstream {
 
 impl Draft {
     fn is_full(&self) -> bool {
-        self.page.messages.len() >= self.limit
+        self.full
+            || self.page.messages.len() >= self.limit
             || self.bytes >= PAGE_BYTES
             || self.page.reached.len() + self.page.revocations.len() >= MAX_REACHED
     }
@@ -206,14 +273,36 @@ impl Draft {
 
     /// Puts what a conversation's answer brought into the page, unless that is too much: then it is asked for again.
     fn take(&mut self, place: usize, reading: Reading, step: Step) {
-        let bytes: usize = step.messages.iter().map(|message| message.body.len()).sum();
-        if self.bytes > 0 && self.bytes + bytes > MAX_BYTES {
+        if self.has_no_room(&step) {
             return;
         }
-        self.bytes += bytes;
+        self.walk.owed.add(&reading.conversation, &reading.reader, &step.owed);
+        let done = step.done;
+        self.put(&reading.conversation, step);
+        if done {
+            self.remove(place);
+        } else {
+            self.failures[place] = 0;
+            self.walk.reading[place] = reading;
+        }
+    }
+
+    fn has_no_room(&self, step: &Step) -> bool {
+        self.bytes > 0 && self.bytes + step.bytes() > MAX_BYTES
+    }
+
+    /// Leaves this to the next page.
+    fn leave(&mut self, owed: Owed) {
+        self.walk.owed.put_back(owed);
+        self.full = true;
+    }
+
+    /// Puts what there is into the page.
+    fn put(&mut self, conversation: &str, step: Step) {
+        self.bytes += step.bytes();
         step.notes.into_iter().for_each(|note| self.notes.note(note));
         if !step.messages.is_empty() {
-            let conversation = ids::described(&reading.conversation);
+            let conversation = ids::described(conversation);
             if !self.page.conversations.contains(&conversation) {
                 self.page.conversations.push(conversation);
             }
@@ -224,11 +313,10 @@ impl Draft {
             self.page.reached.retain(|known| known.partition != reached.partition);
             self.page.reached.push(reached);
         }
-        if step.done {
-            self.remove(place);
-        } else {
-            self.failures[place] = 0;
-            self.walk.reading[place] = reading;
-        }
+    }
+
+    fn terms(&self) -> Terms {
+        let search_fails = AtomicBool::new(self.search_fails);
+        Terms { gaps: Gaps::Pass, may_owe: self.walk.owed.has_room(), search_fails }
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! It is read forwards, in the blocks of a hundred in which the upstream keeps it. The first answer begins with the message the
 //! archived ones end with: if that is another one, the upstream was wiped or restored, and all is read again, under the new ids.
-//! What is missing holds back how far the conversation counts as archived ([`Sightings`](super::sightings::Sightings)), and so
-//! does a message of which the upstream, though it has all of it, cannot say at the moment what it was about.
+//! What is missing holds back how far the conversation counts as archived ([`Sightings`](super::sightings::Sightings)). A message of
+//! which the upstream, though it has all of it, cannot say at the moment what it was about, is passed and
+//! [owed](super::owed::Owed).
 
 use super::Upstream;
 use super::client::CallError;
 use super::entry::{Entry, State};
 use super::notes::{self, Note};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use stele_plugin_api::Error;
 use stele_plugin_api::model::{Message, Reached, Revocation};
 
@@ -61,6 +63,8 @@ pub struct Step {
     pub messages: Vec<Message>,
     /// Messages that were taken back.
     pub revocations: Vec<Revocation>,
+    /// Messages that are passed though nobody said yet what they said.
+    pub owed: Vec<i64>,
     /// What is archived with them.
     pub reached: Option<Reached>,
     /// Nothing is left to read for now.
@@ -71,6 +75,13 @@ pub struct Step {
     pub reset: bool,
     /// What is odd.
     pub notes: Vec<Note>,
+}
+
+impl Step {
+    /// Bytes of its messages.
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.body.len()).sum()
+    }
 }
 
 /// Why a conversation was not read.
@@ -97,6 +108,16 @@ impl From<StepError> for Error {
     }
 }
 
+/// What a step may do.
+pub struct Terms {
+    /// Whether what is missing may be passed.
+    pub gaps: Gaps,
+    /// Whether what the search does not answer may be passed: it is owed then.
+    pub may_owe: bool,
+    /// The search did not answer; it is asked nothing more meanwhile.
+    pub search_fails: AtomicBool,
+}
+
 /// Whether what is missing may be passed after some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gaps {
@@ -104,6 +125,15 @@ pub enum Gaps {
     Pass,
     /// It is left to the sync, which tells of it.
     Leave,
+}
+
+/// What an answer has, and what that comes to.
+struct Found<'a> {
+    entries: &'a BTreeMap<i64, Entry>,
+    /// Numbers of which nothing is missing.
+    there: &'a [i64],
+    /// One that is not passed, however long it is missing.
+    held: Option<i64>,
 }
 
 impl Reading {
@@ -146,9 +176,9 @@ impl Reading {
 impl Upstream {
     /// Asks for the next messages, at most so many. What is read for is moved on only where that worked; where so many were too
     /// large for an answer, fewer are asked for the next time.
-    pub(super) async fn step(&self, reading: &mut Reading, room: usize, gaps: Gaps) -> Result<Step, StepError> {
+    pub(super) async fn step(&self, reading: &mut Reading, room: usize, terms: &Terms) -> Result<Step, StepError> {
         let end = reading.end(room);
-        let step = self.step_to(reading, end, gaps).await;
+        let step = self.step_to(reading, end, terms).await;
         if let Err(StepError::Upstream(error)) = &step
             && error.is_too_large()
         {
@@ -157,7 +187,7 @@ impl Upstream {
         step
     }
 
-    async fn step_to(&self, reading: &mut Reading, end: i64, gaps: Gaps) -> Result<Step, StepError> {
+    async fn step_to(&self, reading: &mut Reading, end: i64, terms: &Terms) -> Result<Step, StepError> {
         let first = reading.from + 1;
         // The last one that is archived, if the upstream is the one it was.
         let known = reading.from.min(reading.last);
@@ -187,9 +217,9 @@ impl Upstream {
         }
         self.ask_others(reading, (first, end), &mut entries).await?;
         let step = if reading.is_notices() {
-            self.heed(reading, end, entries, gaps).await?
+            self.heed(reading, end, entries, terms).await?
         } else {
-            self.take(reading, end, entries, gaps).await?
+            self.take(reading, end, entries, terms).await?
         };
         if reading.from >= reading.last {
             self.sightings.complete(&reading.conversation);
@@ -198,7 +228,7 @@ impl Upstream {
     }
 
     /// Has others say what the first reader does not see.
-    async fn ask_others(
+    pub(super) async fn ask_others(
         &self,
         reading: &mut Reading,
         (first, end): (i64, i64),
@@ -244,46 +274,32 @@ impl Upstream {
         reading: &mut Reading,
         end: i64,
         entries: BTreeMap<i64, Entry>,
-        gaps: Gaps,
+        terms: &Terms,
     ) -> Result<Step, StepError> {
         let conversation = reading.conversation.clone();
         let mut step = Step::default();
         let entries: BTreeMap<_, _> = entries.into_iter().filter(|(seq, _)| *seq > reading.from).collect();
-        // A message that was taken back or deleted is archived already, or it is asked of the search.
-        let incomplete = entries.values().filter(|entry| matches!(entry.state, State::Revoked | State::Emptied));
-        let wanted: Vec<_> = incomplete.map(|entry| (entry.message(&conversation).native_id, entry)).collect();
-        let unknown =
-            self.unknown(wanted.iter().map(|(id, _)| id.clone()).collect()).await.map_err(StepError::Archive)?;
-        let wanted: Vec<_> = wanted.into_iter().filter(|(id, _)| unknown.contains(id)).collect();
-        let mut originals = self.originals(&conversation, &wanted).await;
-        let is_whole = |entry: &Entry, originals: &HashMap<String, Message>| match entry.state {
-            State::Whole => true,
+        let mut recalled = self.recall(&conversation, &entries, terms).await?;
+        let is_whole = |entry: &&Entry| match entry.state {
             State::Missing => false,
-            State::Revoked | State::Emptied => {
-                let id = entry.message(&conversation).native_id;
-                !unknown.contains(&id) || originals.contains_key(&id)
-            }
+            _ if recalled.is_unanswered(entry, &conversation) => terms.may_owe,
+            _ => !recalled.is_lost(entry, &conversation),
         };
-        let whole: Vec<i64> =
-            entries.values().filter(|entry| is_whole(entry, &originals)).map(|entry| entry.seq).collect();
-        let upto = self.settle(reading, end, &whole, &entries, gaps, &mut step).await?;
+        let whole: Vec<i64> = entries.values().filter(is_whole).map(|entry| entry.seq).collect();
+        let is_held = |entry: &&Entry| !terms.may_owe && recalled.is_unanswered(entry, &conversation);
+        let held = entries.values().find(is_held).map(|entry| entry.seq);
+        let found = Found { there: &whole, entries: &entries, held };
+        let upto = self.settle(reading, end, &found, terms.gaps, &mut step).await?;
         for (seq, entry) in &entries {
-            let message = entry.message(&conversation);
-            let native_id = message.native_id.clone();
-            let is_wanted = unknown.contains(&native_id);
-            match (entry.state, originals.remove(&native_id)) {
-                (State::Missing, _) => continue,
-                (State::Whole, _) => step.messages.push(message),
-                (_, Some(original)) => step.messages.push(original),
-                // Nobody has it any more, for so long that nobody will.
-                (_, None) if is_wanted && *seq <= upto => {
-                    step.notes.push(notes::emptied(&conversation, *seq));
-                    step.messages.push(message);
+            match entry.state {
+                State::Missing => {}
+                _ if recalled.is_unanswered(entry, &conversation) => {
+                    step.owed.extend((*seq <= upto && terms.may_owe).then_some(*seq));
                 }
-                (_, None) if is_wanted => continue,
-                (_, None) => {}
+                // For so long that nobody will have it again.
+                _ if recalled.is_lost(entry, &conversation) && *seq > upto => {}
+                _ => recalled.tell(entry, &conversation, &mut step),
             }
-            step.revocations.extend(entry.revoke().map(|revoke| revoke.of(native_id)));
         }
         step.barren = entries.is_empty();
         Self::advance(reading, end, upto, &mut step);
@@ -296,12 +312,13 @@ impl Upstream {
         reading: &mut Reading,
         end: i64,
         entries: BTreeMap<i64, Entry>,
-        gaps: Gaps,
+        terms: &Terms,
     ) -> Result<Step, StepError> {
         let mut step = Step::default();
         let there: Vec<i64> =
             entries.values().filter(|entry| entry.state > State::Missing).map(|entry| entry.seq).collect();
-        let upto = self.settle(reading, end, &there, &entries, gaps, &mut step).await?;
+        let found = Found { there: &there, entries: &entries, held: None };
+        let upto = self.settle(reading, end, &found, terms.gaps, &mut step).await?;
         let told = entries.values().filter(|entry| entry.state > State::Missing);
         let revokes: Vec<_> = told.filter_map(|entry| Some((entry.revoke()?, &entry.data))).collect();
         let revokes = revokes.iter().map(|(revoke, data)| {
@@ -320,8 +337,7 @@ impl Upstream {
         &self,
         reading: &mut Reading,
         end: i64,
-        there: &[i64],
-        entries: &BTreeMap<i64, Entry>,
+        Found { there, entries, held }: &Found<'_>,
         gaps: Gaps,
         step: &mut Step,
     ) -> Result<i64, StepError> {
@@ -332,6 +348,8 @@ impl Upstream {
             Gaps::Pass => self.sightings.missing(&reading.conversation, from, reading.last),
             Gaps::Leave => 0,
         };
+        // Whether it can be had, nobody has answered.
+        given_up = held.map_or(given_up, |held| given_up.min(held - 1));
         // What is not answered at all may be there, and not for whoever was asked, or not now.
         let absent = missing.iter().find(|seq| **seq <= given_up && !entries.contains_key(seq)).copied();
         if let Some(absent) = absent
@@ -362,7 +380,7 @@ impl Upstream {
     }
 
     /// Whether somebody who is asked sees the end of a conversation, so that what they do not see before is not to be had.
-    async fn sees_the_end(&self, reading: &Reading, from: i64) -> Result<bool, StepError> {
+    pub(super) async fn sees_the_end(&self, reading: &Reading, from: i64) -> Result<bool, StepError> {
         for reader in [&reading.reader].into_iter().chain(reading.others.iter().flatten()) {
             let range = if reading.is_notices() { (reading.last, reading.last) } else { (from, reading.last) };
             let seen = self.client.pull(reader, &reading.conversation, range, 1).await?;

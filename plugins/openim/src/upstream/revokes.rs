@@ -4,15 +4,15 @@ use super::Upstream;
 use super::client::CallError;
 use super::entry::{Entry, Revoke, State};
 use super::notes::{self, Note};
-use super::reading::StepError;
+use super::reading::{Step, StepError, Terms};
 use crate::ids;
 use crate::message::MsgData;
 use bytes::Bytes;
 use chrono::DateTime;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use stele_plugin_api::model::{Message, Revocation};
-use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::{ArchiveFind, FindQuery, MAX_ROWS};
 
 /// Pages of a search that are looked at for the messages of one day.
@@ -21,6 +21,17 @@ const PAGES: u32 = 50;
 const FOUND: u32 = 100;
 /// So many times fewer are asked for where they are too large.
 const FEWER: u32 = 10;
+
+/// What the search told of messages that were taken back or deleted.
+#[derive(Default)]
+pub struct Recalled {
+    /// Which of them are not archived.
+    unknown: HashSet<String>,
+    /// What they said.
+    originals: HashMap<String, Message>,
+    /// Those of which it did not answer.
+    unanswered: HashSet<String>,
+}
 
 impl Upstream {
     /// Which messages these revokes are about. Beside each is who may see its conversation.
@@ -74,24 +85,37 @@ impl Upstream {
         Ok(None)
     }
 
-    /// What messages said, as the upstream's search still has it, by their native ids. It is asked for a conversation and a day
-    /// at a time: what else it is asked for together it may lose (reference/openim.md §2.5).
-    pub(super) async fn originals(&self, conversation: &str, wanted: &[(String, &Entry)]) -> HashMap<String, Message> {
+    /// What messages that were taken back or deleted said, as the upstream's search still has it. It is asked for a conversation
+    /// and a day at a time: what else it is asked for together it may lose (reference/openim.md §2.5).
+    pub(super) async fn recall(
+        &self,
+        conversation: &str,
+        entries: &BTreeMap<i64, Entry>,
+        terms: &Terms,
+    ) -> Result<Recalled, StepError> {
+        // What is archived already is never replaced.
+        let incomplete = entries.values().filter(|entry| matches!(entry.state, State::Revoked | State::Emptied));
+        let wanted: Vec<_> = incomplete.map(|entry| (entry.message(conversation).native_id, entry)).collect();
+        let ids = wanted.iter().map(|(id, _)| id.clone()).collect();
+        let mut recalled =
+            Recalled { unknown: self.unknown(ids).await.map_err(StepError::Archive)?, ..Recalled::default() };
         let mut questions = BTreeMap::<String, (Value, HashMap<&str, i64>)>::new();
-        for (native_id, entry) in wanted {
+        for (native_id, entry) in wanted.iter().filter(|(id, _)| recalled.unknown.contains(id)) {
             let Some(filter) = filter(&entry.data) else { continue };
             let question = questions.entry(filter.to_string()).or_insert_with(|| (filter, HashMap::new()));
             question.1.insert(native_id, entry.seq);
         }
-        let mut originals = HashMap::new();
         for (filter, mut left) in questions.into_values() {
-            if let Err(error) = self.search_for(conversation, &filter, &mut left, &mut originals).await {
-                let error = stele_plugin_api::Error::from(error).to_string();
-                let what = "what a message said that was taken back cannot be searched for";
-                self.host.log_from("upstream", Level::Warn, what, &[("error", &error)]);
+            if !terms.search_fails.load(Ordering::Relaxed) {
+                let asked = self.search_for(conversation, &filter, &mut left, &mut recalled.originals).await;
+                let Err(error) = asked else { continue };
+                // The other questions can wait until it answers again.
+                terms.search_fails.store(true, Ordering::Relaxed);
+                self.warn("what a message said that was taken back cannot be searched for now", &error.into());
             }
+            recalled.unanswered.extend(left.into_keys().map(str::to_owned));
         }
-        originals
+        Ok(recalled)
     }
 
     async fn search_for(
@@ -127,6 +151,36 @@ impl Upstream {
             }
         }
         Ok(())
+    }
+}
+
+impl Recalled {
+    /// A message whose words are neither archived nor found, since nobody answered where they would be.
+    pub fn is_unanswered(&self, entry: &Entry, conversation: &str) -> bool {
+        self.unanswered.contains(&entry.message(conversation).native_id)
+    }
+
+    /// The same where the answer is that there are none.
+    pub fn is_lost(&self, entry: &Entry, conversation: &str) -> bool {
+        let id = entry.message(conversation).native_id;
+        self.unknown.contains(&id) && !self.originals.contains_key(&id) && !self.unanswered.contains(&id)
+    }
+
+    /// Has a message archived, with what it said if that was found, and marked if it was taken back.
+    pub fn tell(&mut self, entry: &Entry, conversation: &str, step: &mut Step) {
+        let message = entry.message(conversation);
+        let native_id = message.native_id.clone();
+        match self.originals.remove(&native_id) {
+            Some(original) => step.messages.push(original),
+            None if entry.state == State::Whole => step.messages.push(message),
+            // Nobody has it any more.
+            None if self.unknown.contains(&native_id) => {
+                step.notes.push(notes::emptied(conversation, entry.seq));
+                step.messages.push(message);
+            }
+            None => {}
+        }
+        step.revocations.extend(entry.revoke().map(|revoke| revoke.of(native_id)));
     }
 }
 

@@ -1,9 +1,10 @@
-//! The cursor of the sync: a walk through the groups, and then through what every person has.
+//! The cursor of the sync: a walk through the groups, then through what every person has, and then through what is owed.
 //!
 //! There is one partition for all conversations: a job for each would cost several writes of the job table a minute for each of
 //! them. How far a conversation is archived the daemon knows ([`Page::reached`](stele_plugin_api::model::Page::reached)); the
 //! cursor has what is under way, since a page is pulled while the one before is being committed.
 
+use super::owed::Debts;
 use super::reading::Reading;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub enum Place {
     Groups(u32),
     /// This page of the people, and of the conversations they have those behind this one.
     People(u32, String),
+    /// So many blocks of what is owed.
+    Owed(usize),
 }
 
 /// A place in the walk.
@@ -31,6 +34,9 @@ pub struct Walk {
     /// Conversations that are not read to the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reading: Vec<Reading>,
+    /// What the upstream has not said yet. It outlives the walk.
+    #[serde(default, skip_serializing_if = "Debts::is_empty")]
+    pub owed: Debts,
     /// The process of the plugin in which it began.
     #[serde(default)]
     pub process: Micros,
@@ -47,9 +53,9 @@ impl Walk {
         serde_json::to_vec(self).expect("plain values can be written").into()
     }
 
-    /// From the beginning.
-    pub fn begin(process: Micros) -> Self {
-        Self { place: Some(Place::Groups(1)), reading: Vec::new(), process }
+    /// From the beginning, with what is owed.
+    pub fn begin(process: Micros, owed: Debts) -> Self {
+        Self { place: Some(Place::Groups(1)), reading: Vec::new(), owed, process }
     }
 
     /// Whether it stands before its beginning.
@@ -64,15 +70,18 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
-        for place in [None, Some(Place::Groups(3)), Some(Place::People(7, "si_a_b".to_owned()))] {
+        let mut owed = Debts::default();
+        owed.add("sg_g", "a", &[3, 4]);
+        for place in [None, Some(Place::Groups(3)), Some(Place::People(7, "si_a_b".to_owned())), Some(Place::Owed(1))] {
             let walk = Walk {
                 place,
                 reading: vec![Reading::new("sg_g", "a", 5, 9), Reading::new("n_g", "im", 0, 1)],
+                owed: owed.clone(),
                 process: 7,
             };
             assert_eq!(Walk::read(Some(&walk.write())), walk);
         }
         assert!(Walk::read(Some(&Bytes::from_static(b"odd"))).is_new());
-        assert!(Walk::read(None).is_new() && !Walk::begin(1).is_new());
+        assert!(Walk::read(None).is_new() && !Walk::begin(1, Debts::default()).is_new());
     }
 }
