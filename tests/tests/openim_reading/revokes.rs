@@ -1,9 +1,10 @@
 //! Messages that were taken back.
 
-use super::{PULL, Rig, VERSIONS, chat, has, people, tell};
+use super::{MEMBERS, PULL, Rig, SEARCH, VERSIONS, chat, has, people, tell};
 use anyhow::{Result, ensure};
 use serde_json::json;
-use stele_tests::standin::openim::Say;
+use std::time::{Duration, Instant};
+use stele_tests::standin::{Reply, openim::Say};
 
 #[tokio::test]
 async fn what_was_taken_back_keeps_what_it_said() -> Result<()> {
@@ -90,4 +91,52 @@ async fn what_cannot_be_found_is_told() -> Result<()> {
         ensure!(rig.standin.calls(PULL) == calls);
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn many_revokes_cost_few_calls() -> Result<()> {
+    for version in VERSIONS {
+        let rig = Rig::new(version, json!({ "grace_seconds": 0 })).await?;
+        people(&rig.standin);
+        rig.standin.add_group("team", "Ops", &["alice", "bob", "u_1", "u_10", "u", "张三"]);
+        let team = tell(&rig.standin, "alice", "team", 300);
+        for seq in 101..=200 {
+            rig.standin.revoke(&team, seq, "alice")?;
+        }
+        // They are in the same page as what tells of them.
+        rig.pull(1000).await?;
+        let calls = || (rig.standin.calls(PULL), rig.standin.calls(MEMBERS));
+        ensure!(calls() <= (10, 4), "{:?}", calls());
+        // Nobody can be asked for them any more.
+        rig.standin.remove(&team, 101..=200);
+        let before = calls();
+        let notices = rig.sync(1000).await?;
+        has(&notices, &["gap: sg_team: the upstream has no messages from 101 to 200", "unknown: sg_team"])?;
+        ensure!(calls().0 - before.0 <= 40 && calls().1 - before.1 <= 6, "{before:?} {:?}", calls());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_search_keeps_no_page_from_coming() -> Result<()> {
+    let rig = Rig::new(VERSIONS[2], json!({})).await?;
+    people(&rig.standin);
+    let mut pair = String::new();
+    for day in 0..40_i64 {
+        let send_time = Some(1_775_700_000_000 + day * 86_400_000);
+        let (conversation, seq) = rig.standin.say(Say { send_time, ..Say::to("alice", "bob", "taken back") });
+        rig.standin.revoke(&conversation, seq, "alice")?;
+        pair = conversation;
+    }
+    chat(&rig.standin, "u", "u_1", 3);
+    rig.standin.script.push(SEARCH, Reply::Delay(Duration::from_secs(1)), u32::MAX);
+    let begun = Instant::now();
+    let page = rig.pull(1000).await?;
+    ensure!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    ensure!((8..40).contains(&page.messages.len()), "{} messages", page.messages.len());
+    rig.commit(page);
+    rig.standin.script.clear();
+    has(&rig.sync(1000).await?, &[])?;
+    ensure!(rig.kept().reached[&pair] == 40);
+    rig.complete()
 }

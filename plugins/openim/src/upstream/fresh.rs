@@ -2,7 +2,7 @@
 
 use super::Upstream;
 use super::notes::Notes;
-use super::reading::{Gaps, Reading, StepError, Terms};
+use super::reading::{Gaps, Reading, STEP_TIME, StepError, Terms};
 use crate::ids;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::AtomicBool;
@@ -10,6 +10,7 @@ use stele_plugin_api::model::{Message, Page, Revocation};
 use stele_plugin_api::notify::Level;
 use stele_plugin_api::ops::ArchiveAppend;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// Turns that are told apart; what has the same one waits for the other now and then.
 const TURNS: usize = 256;
@@ -61,7 +62,12 @@ impl Upstream {
         let Some(reader) = reader else { return Ok(()) };
         let mut reading = Reading::new(conversation, &reader, archived, last);
         // What has to wait is left to the sync, which tells of it.
-        let terms = Terms { gaps: Gaps::Leave, may_owe: false, search_fails: AtomicBool::default() };
+        let terms = Terms {
+            gaps: Gaps::Leave,
+            may_owe: false,
+            search_fails: AtomicBool::default(),
+            until: Instant::now() + STEP_TIME,
+        };
         for _ in 0..MAX_STEPS {
             let size = reading.size;
             let step = match self.step(&mut reading, STEP, &terms).await {

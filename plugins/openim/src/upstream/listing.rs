@@ -11,6 +11,7 @@ use super::reading::Reading;
 use super::walk::Place;
 use crate::ids;
 use futures::StreamExt;
+use futures::future::ready;
 use futures::stream;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -117,11 +118,11 @@ struct One {
 }
 
 impl Upstream {
-    /// A page of the listing.
-    pub(super) async fn list(&self, place: &Place) -> Result<Found, Error> {
+    /// A page of the listing, or as much of it as there is time for.
+    pub(super) async fn list(&self, place: &Place, until: Instant) -> Result<Found, Error> {
         match place {
             Place::Groups(number) => self.list_groups(*number).await,
-            Place::People(number, behind) => self.list_people(*number, behind).await,
+            Place::People(number, known, behind) => self.list_people(*number, *known, behind, until).await,
             Place::Owed(_) => Ok(Found { reading: Vec::new(), next: None, notes: Vec::new() }),
         }
     }
@@ -144,17 +145,24 @@ impl Upstream {
             conversation,
             readers: vec![reader],
         });
-        let next = if more { Place::Groups(number + 1) } else { Place::People(1, String::new()) };
+        let next = if more { Place::Groups(number + 1) } else { Place::People(1, 0, String::new()) };
         Ok(Found { reading: self.new_ones(listed.collect()).await?, next: Some(next), notes: Vec::new() })
     }
 
-    async fn list_people(&self, number: u32, behind: &str) -> Result<Found, Error> {
+    async fn list_people(&self, number: u32, known: usize, behind: &str, until: Instant) -> Result<Found, Error> {
         let (people, more) = self.client.user_ids(number).await?;
-        let asked = stream::iter(people.clone()).map(|person| async move {
-            let told = self.conversations_of(&person).await;
-            (person, told)
+        let all = people.len();
+        // Some in any case, and then as many as there is time for.
+        let asked = stream::iter(people.into_iter().skip(known).enumerate()).map(|(place, person)| async move {
+            if place >= AT_ONCE && Instant::now() >= until {
+                return None;
+            }
+            let told = self.conversations_of(&person, until).await;
+            Some((person, told))
         });
-        let asked: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+        let asked: Vec<_> = asked.buffered(AT_ONCE).take_while(|asked| ready(asked.is_some())).collect().await;
+        let asked: Vec<_> = asked.into_iter().flatten().collect();
+        let people: Vec<_> = asked.iter().map(|(person, _)| person.clone()).collect();
         if asked.iter().any(|(_, told)| told.is_err()) {
             // If not, it is not the affair of a single person.
             self.client.works().await?;
@@ -191,19 +199,24 @@ impl Upstream {
             listed.retain(|one| ids::group_of(&one.conversation).is_none_or(|group| !groups.contains(group)));
         }
         let mut reading = self.new_ones(listed).await?;
-        let mut next = more.then(|| Place::People(number + 1, String::new()));
+        let known_now = known + people.len();
+        let mut next = if known_now < all {
+            Some(Place::People(number, known_now, String::new()))
+        } else {
+            more.then(|| Place::People(number + 1, 0, String::new()))
+        };
         if reading.len() > MOST {
             reading.truncate(MOST);
-            next = reading.last().map(|last| Place::People(number, last.conversation.clone()));
+            next = reading.last().map(|last| Place::People(number, known, last.conversation.clone()));
         }
         Ok(Found { reading, next, notes })
     }
 
-    async fn conversations_of(&self, person: &str) -> Result<BTreeMap<String, i64>, CallError> {
+    async fn conversations_of(&self, person: &str, until: Instant) -> Result<BTreeMap<String, i64>, CallError> {
         let mut attempt = 1;
         loop {
             match self.client.conversations(person).await {
-                Err(error) if attempt == ATTEMPTS || error.is_denied() => return Err(error),
+                Err(error) if attempt == ATTEMPTS || error.is_denied() || Instant::now() >= until => return Err(error),
                 Err(_) => attempt += 1,
                 told => return told,
             }

@@ -105,7 +105,7 @@ impl Upstream {
         };
         let mut reading = Reading::new(conversation, &owed.reader, first - 1, last);
         let mut entries = self.client.pull(&owed.reader, conversation, (first, last), last - first + 1).await?;
-        self.ask_others(&mut reading, (first, last), &mut entries).await?;
+        self.ask_others(&mut reading, (first, last), &mut entries, terms.until).await?;
         entries.retain(|seq, _| owed.seqs.contains(seq));
         let mut step = Step::default();
         let absent: Vec<i64> = owed.seqs.iter().filter(|seq| !entries.contains_key(seq)).copied().collect();
@@ -113,7 +113,7 @@ impl Upstream {
             let seqs = self.client.last_seqs(std::slice::from_ref(conversation)).await?;
             reading.last = seqs.get(conversation).copied().unwrap_or_default();
             // It may be that they cannot be read just now.
-            if reading.last == 0 || reading.last >= first && !self.sees_the_end(&reading, first).await? {
+            if reading.last == 0 || reading.last >= first && !self.sees_the_end(&reading, first, terms.until).await? {
                 step.owed.extend(absent);
             } else {
                 step.notes.extend(absent.into_iter().map(|seq| notes::gap(conversation, (seq, seq))));

@@ -8,7 +8,7 @@ use super::Upstream;
 use super::client::CallError;
 use super::notes::{self, Notes};
 use super::owed::{Debts, Owed};
-use super::reading::{Gaps, Reading, Step, StepError, Terms};
+use super::reading::{Gaps, Reading, STEP_TIME, Step, StepError, Terms};
 use super::walk::{Place, Walk};
 use crate::ids;
 use futures::StreamExt;
@@ -16,17 +16,20 @@ use futures::stream;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use stele_plugin_api::Error;
 use stele_plugin_api::model::Page;
 use stele_plugin_api::ops::{ArchiveGet, ByIds, PullRequest};
-use tokio::time::Instant;
+use stele_plugin_api::{Error, ErrorCode};
+use tokio::time::{Instant, timeout};
 
 /// Conversations that are read at the same time.
 pub const AT_ONCE: usize = 8;
 /// Attempts at a conversation, and at what a person has.
 pub const ATTEMPTS: u32 = 3;
-/// Time after which a page goes as it is; the daemon gives a plugin two minutes.
-const PAGE_TIME: Duration = Duration::from_secs(20);
+/// Time after which a page goes as it is; the daemon gives a plugin two minutes, unless it is told otherwise, and a page that takes
+/// longer is lost.
+pub const PAGE_TIME: Duration = Duration::from_secs(20);
+/// Longest time of a step or a listing, which may begin right before that. One that takes longer failed.
+const STEP_LIMIT: Duration = Duration::from_secs(50);
 /// Bytes of messages after which a page goes as it is.
 const PAGE_BYTES: usize = 8 << 20;
 /// Most bytes of messages in a page of more than one answer. They are in it twice, and a frame has 64 MiB.
@@ -51,6 +54,12 @@ struct Draft {
     full: bool,
     /// The search did not answer: what it would be asked is left to the end of the walk.
     search_fails: bool,
+    /// When it goes as it is.
+    until: Instant,
+}
+
+fn too_long() -> StepError {
+    StepError::Upstream(CallError::Failed(Error::new(ErrorCode::Deadline, "the upstream takes too long")))
 }
 
 impl Upstream {
@@ -71,6 +80,7 @@ impl Upstream {
             bytes: 0,
             full: false,
             search_fails: false,
+            until: Instant::now() + PAGE_TIME,
         };
         // What came since the listing of an earlier process is not in its walk: another one follows it.
         let mut is_old = !draft.walk.is_new() && draft.walk.process != self.process;
@@ -78,7 +88,6 @@ impl Upstream {
             draft.walk = self.new_walk(draft.walk.owed);
         }
         let begun = draft.walk.clone();
-        let until = Instant::now() + PAGE_TIME;
         while !draft.is_full() {
             if draft.walk.is_new() {
                 if !is_old {
@@ -87,7 +96,7 @@ impl Upstream {
                 (draft.walk, is_old) = (self.new_walk(draft.walk.owed), false);
                 continue;
             }
-            if draft.walk != begun && Instant::now() >= until {
+            if draft.walk != begun && Instant::now() >= draft.until {
                 break;
             }
             let done = match (&draft.walk.place, draft.walk.reading.is_empty()) {
@@ -124,7 +133,8 @@ impl Upstream {
     /// Takes the conversations of the next page of the listing that have something new.
     async fn look(&self, draft: &mut Draft) -> Result<(), Error> {
         let Some(place) = &draft.walk.place else { return Ok(()) };
-        let found = self.list(place).await?;
+        let found = timeout(STEP_LIMIT, self.list(place, draft.until)).await;
+        let found = found.unwrap_or_else(|_| Err(too_long().into()))?;
         found.notes.into_iter().for_each(|note| draft.notes.note(note));
         draft.failures = vec![0; found.reading.len()];
         (draft.walk.place, draft.walk.reading) = (found.next, found.reading);
@@ -145,7 +155,8 @@ impl Upstream {
         let mut rest = owed.split_off(room);
         let terms = Terms { search_fails: AtomicBool::new(false), ..draft.terms() };
         let step = loop {
-            match self.ask_again(&owed, &terms).await {
+            let step = timeout(STEP_LIMIT, self.ask_again(&owed, &terms)).await;
+            match step.unwrap_or_else(|_| Err(too_long())) {
                 Err(StepError::Upstream(error)) if error.is_too_large() && owed.seqs.len() > 1 => {
                     rest.extend(owed.split_off(owed.seqs.len() / 2));
                 }
@@ -184,8 +195,8 @@ impl Upstream {
         let count = draft.walk.reading.len().min(AT_ONCE).min(room);
         let terms = &draft.terms();
         let steps = stream::iter(draft.walk.reading[..count].to_vec()).map(|mut reading| async move {
-            let step = self.step(&mut reading, room / count, terms).await;
-            (step, reading)
+            let step = timeout(STEP_LIMIT, self.step(&mut reading, room / count, terms)).await;
+            (step.unwrap_or_else(|_| Err(too_long())), reading)
         });
         // In their places, so that a page is the same whichever answer comes first.
         let steps: Vec<_> = steps.buffered(AT_ONCE).collect().await;
@@ -215,7 +226,8 @@ impl Upstream {
                 }
                 Err(StepError::Upstream(error)) => {
                     draft.failures[place] += 1;
-                    if draft.failures[place] == ATTEMPTS {
+                    // Another attempt may be one too many for the page.
+                    if draft.failures[place] == ATTEMPTS || Instant::now() >= draft.until {
                         let error = Error::from(error).to_string();
                         draft.notes.note(notes::unreadable(&reading.conversation, &error));
                         draft.remove(place);
@@ -317,6 +329,6 @@ impl Draft {
 
     fn terms(&self) -> Terms {
         let search_fails = AtomicBool::new(self.search_fails);
-        Terms { gaps: Gaps::Pass, may_owe: self.walk.owed.has_room(), search_fails }
+        Terms { gaps: Gaps::Pass, may_owe: self.walk.owed.has_room(), search_fails, until: Instant::now() + STEP_TIME }
     }
 }

@@ -10,14 +10,20 @@ use super::Upstream;
 use super::client::CallError;
 use super::entry::{Entry, State};
 use super::notes::{self, Note};
+use super::readers;
+use super::revokes::Told;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use stele_plugin_api::Error;
 use stele_plugin_api::model::{Message, Reached, Revocation};
+use tokio::time::Instant;
 
 /// Numbers of an answer: the upstream keeps so many together.
 pub const BLOCK: i64 = 100;
+/// Time after which a step begins no call that can be made later, and asks all at once whom it has to ask.
+pub const STEP_TIME: Duration = Duration::from_secs(15);
 
 /// How far a conversation is read. Part of the cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +60,11 @@ pub struct Reading {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+/// How many people are asked at once.
+pub fn width(until: Instant) -> usize {
+    if Instant::now() < until { 1 } else { readers::MOST }
 }
 
 /// What an answer brought.
@@ -116,6 +127,8 @@ pub struct Terms {
     pub may_owe: bool,
     /// The search did not answer; it is asked nothing more meanwhile.
     pub search_fails: AtomicBool,
+    /// When no call is begun any more that can be made later.
+    pub until: Instant,
 }
 
 /// Whether what is missing may be passed after some time.
@@ -215,7 +228,7 @@ impl Upstream {
             let notes = Vec::from_iter((reading.last < reading.archived).then_some(fewer));
             return Ok(Step { done: true, notes, ..Step::default() });
         }
-        self.ask_others(reading, (first, end), &mut entries).await?;
+        self.ask_others(reading, (first, end), &mut entries, terms.until).await?;
         let step = if reading.is_notices() {
             self.heed(reading, end, entries, terms).await?
         } else {
@@ -233,6 +246,7 @@ impl Upstream {
         reading: &mut Reading,
         (first, end): (i64, i64),
         entries: &mut BTreeMap<i64, Entry>,
+        until: Instant,
     ) -> Result<(), StepError> {
         // A number that has no message has none for anybody.
         let hidden = |entries: &BTreeMap<i64, Entry>| {
@@ -247,23 +261,29 @@ impl Upstream {
             others.retain(|other| *other != reading.reader);
             reading.others = Some(others);
         }
-        for place in 0..reading.others.as_ref().map_or(0, Vec::len) {
+        let others = reading.others.clone().unwrap_or_default();
+        let mut at = 0;
+        while at < others.len() {
             let hidden_before = hidden(entries);
-            let (Some(begin), Some(end)) = (hidden_before.first(), hidden_before.last()) else { break };
-            let Some(other) = reading.others.as_ref().and_then(|others| others.get(place)).cloned() else { break };
-            let seen = self.client.pull(&other, &reading.conversation, (*begin, *end), end - begin + 1).await?;
-            for (seq, entry) in seen {
-                if entries.get(&seq).is_none_or(|known| known.state < entry.state) {
-                    entries.insert(seq, entry);
+            let (Some(begin), Some(end_of)) = (hidden_before.first(), hidden_before.last()) else { break };
+            let asked = &others[at..others.len().min(at + width(until))];
+            let seen = self.pull_as(asked, &reading.conversation, (*begin, *end_of), end_of - begin + 1).await?;
+            for (place, seen) in (at..).zip(seen) {
+                let hidden_before = hidden(entries);
+                for (seq, entry) in seen {
+                    if entries.get(&seq).is_none_or(|known| known.state < entry.state) {
+                        entries.insert(seq, entry);
+                    }
+                }
+                // Who sees what the first one does not at all is the better one to ask next.
+                if hidden(entries).is_empty() && hidden_before.len() as i64 == end - first + 1 {
+                    let worse = std::mem::replace(&mut reading.reader, others[place].clone());
+                    if let Some(others) = &mut reading.others {
+                        others[place] = worse;
+                    }
                 }
             }
-            // Who sees what the first one does not at all is the better one to ask next.
-            if hidden(entries).is_empty() && hidden_before.len() as i64 == end - first + 1 {
-                let worse = std::mem::replace(&mut reading.reader, other);
-                if let Some(others) = &mut reading.others {
-                    others[place] = worse;
-                }
-            }
+            at += asked.len();
         }
         Ok(())
     }
@@ -289,7 +309,7 @@ impl Upstream {
         let is_held = |entry: &&Entry| !terms.may_owe && recalled.is_unanswered(entry, &conversation);
         let held = entries.values().find(is_held).map(|entry| entry.seq);
         let found = Found { there: &whole, entries: &entries, held };
-        let upto = self.settle(reading, end, &found, terms.gaps, &mut step).await?;
+        let upto = self.settle(reading, end, &found, terms, &mut step).await?;
         for (seq, entry) in &entries {
             match entry.state {
                 State::Missing => {}
@@ -318,17 +338,20 @@ impl Upstream {
         let there: Vec<i64> =
             entries.values().filter(|entry| entry.state > State::Missing).map(|entry| entry.seq).collect();
         let found = Found { there: &there, entries: &entries, held: None };
-        let upto = self.settle(reading, end, &found, terms.gaps, &mut step).await?;
+        let upto = self.settle(reading, end, &found, terms, &mut step).await?;
         let told = entries.values().filter(|entry| entry.state > State::Missing);
-        let revokes: Vec<_> = told.filter_map(|entry| Some((entry.revoke()?, &entry.data))).collect();
-        let revokes = revokes.iter().map(|(revoke, data)| {
+        let revokes = told.filter_map(|entry| {
+            let (revoke, data) = (entry.revoke()?, &entry.data);
             let hints = [&revoke.by, &data.send_id, &data.recv_id].map(Clone::clone).to_vec();
-            (revoke, hints)
+            Some(Told { seq: entry.seq, revoke, hints })
         });
-        let (found, notes) = self.revoked(revokes.collect()).await?;
-        step.revocations = found;
-        step.notes.extend(notes);
-        Self::advance(reading, end, upto, &mut step);
+        let revoked = self.revoked(revokes.collect(), terms.until).await?;
+        step.revocations = revoked.found;
+        step.notes.extend(revoked.notes);
+        // What there was no time for is asked for by the next step.
+        let left = revoked.left.map(|seq| seq - 1).filter(|left| *left < upto);
+        Self::advance(reading, end, left.unwrap_or(upto), &mut step);
+        step.done &= left.is_none();
         Ok(step)
     }
 
@@ -338,13 +361,13 @@ impl Upstream {
         reading: &mut Reading,
         end: i64,
         Found { there, entries, held }: &Found<'_>,
-        gaps: Gaps,
+        terms: &Terms,
         step: &mut Step,
     ) -> Result<i64, StepError> {
         let first = reading.from + 1;
         let missing: Vec<i64> = (first..=end).filter(|seq| there.binary_search(seq).is_err()).collect();
         let Some(from) = missing.first().copied() else { return Ok(end) };
-        let mut given_up = match gaps {
+        let mut given_up = match terms.gaps {
             Gaps::Pass => self.sightings.missing(&reading.conversation, from, reading.last),
             Gaps::Leave => 0,
         };
@@ -353,7 +376,7 @@ impl Upstream {
         // What is not answered at all may be there, and not for whoever was asked, or not now.
         let absent = missing.iter().find(|seq| **seq <= given_up && !entries.contains_key(seq)).copied();
         if let Some(absent) = absent
-            && !self.sees_the_end(reading, absent).await?
+            && !self.sees_the_end(reading, absent, terms.until).await?
         {
             given_up = absent - 1;
         }
@@ -380,15 +403,32 @@ impl Upstream {
     }
 
     /// Whether somebody who is asked sees the end of a conversation, so that what they do not see before is not to be had.
-    pub(super) async fn sees_the_end(&self, reading: &Reading, from: i64) -> Result<bool, StepError> {
-        for reader in [&reading.reader].into_iter().chain(reading.others.iter().flatten()) {
-            let range = if reading.is_notices() { (reading.last, reading.last) } else { (from, reading.last) };
-            let seen = self.client.pull(reader, &reading.conversation, range, 1).await?;
-            if seen.contains_key(&reading.last) {
+    pub(super) async fn sees_the_end(&self, reading: &Reading, from: i64, until: Instant) -> Result<bool, StepError> {
+        let readers = [&reading.reader].into_iter().chain(reading.others.iter().flatten());
+        let readers: Vec<_> = readers.cloned().collect();
+        let range = if reading.is_notices() { (reading.last, reading.last) } else { (from, reading.last) };
+        let mut at = 0;
+        while at < readers.len() {
+            let asked = &readers[at..readers.len().min(at + width(until))];
+            let seen = self.pull_as(asked, &reading.conversation, range, 1).await?;
+            if seen.iter().any(|seen| seen.contains_key(&reading.last)) {
                 return Ok(true);
             }
+            at += asked.len();
         }
         Ok(false)
+    }
+
+    /// The same numbers as several people see them, all asked at once.
+    pub(super) async fn pull_as(
+        &self,
+        readers: &[String],
+        conversation: &str,
+        range: (i64, i64),
+        most: i64,
+    ) -> Result<Vec<BTreeMap<i64, Entry>>, CallError> {
+        let asked = readers.iter().map(|reader| self.client.pull(reader, conversation, range, most));
+        futures::future::try_join_all(asked).await
     }
 
     fn advance(reading: &mut Reading, end: i64, upto: i64, step: &mut Step) {

@@ -4,23 +4,46 @@ use super::Upstream;
 use super::client::CallError;
 use super::entry::{Entry, Revoke, State};
 use super::notes::{self, Note};
-use super::reading::{Step, StepError, Terms};
+use super::reading::{BLOCK, Step, StepError, Terms, width};
 use crate::ids;
 use crate::message::MsgData;
 use bytes::Bytes;
 use chrono::DateTime;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use stele_plugin_api::model::{Message, Revocation};
 use stele_plugin_api::ops::{ArchiveFind, FindQuery, MAX_ROWS};
+use stele_plugin_api::{Error, ErrorCode};
+use tokio::time::{Instant, timeout_at};
 
 /// Pages of a search that are looked at for the messages of one day.
 const PAGES: u32 = 50;
 /// Messages of one answer of a search: [`FEWER`] × [`FEWER`].
 const FOUND: u32 = 100;
+/// How long a question that was begun may take, beyond the time of the step.
+const SEARCH_TIME: Duration = Duration::from_secs(15);
 /// So many times fewer are asked for where they are too large.
 const FEWER: u32 = 10;
+
+/// A revoke, as a notice tells it.
+pub struct Told {
+    /// Number of the notice.
+    pub seq: i64,
+    pub revoke: Revoke,
+    /// Who may see the message.
+    pub hints: Vec<String>,
+}
+
+/// What revokes were about.
+#[derive(Default)]
+pub struct Revoked {
+    pub found: Vec<Revocation>,
+    pub notes: Vec<Note>,
+    /// The first notice of what there was no time to look for.
+    pub left: Option<i64>,
+}
 
 /// What the search told of messages that were taken back or deleted.
 #[derive(Default)]
@@ -34,55 +57,92 @@ pub struct Recalled {
 }
 
 impl Upstream {
-    /// Which messages these revokes are about. Beside each is who may see its conversation.
-    pub(super) async fn revoked(
-        &self,
-        revokes: Vec<(&Revoke, Vec<String>)>,
-    ) -> Result<(Vec<Revocation>, Vec<Note>), StepError> {
-        let (mut found, mut notes) = (Vec::new(), Vec::new());
+    /// Which messages these revokes are about. A message that is archived its number tells. Of others the upstream is asked for
+    /// their ids, a block of a conversation at a time, those of the first revoke in any case.
+    pub(super) async fn revoked(&self, revokes: Vec<Told>, until: Instant) -> Result<Revoked, StepError> {
+        let mut revoked = Revoked::default();
+        let mut rows = HashMap::new();
+        let has_place = |told: &Told| told.revoke.seq > 0 && !told.revoke.conversation.is_empty();
+        let revokes: Vec<_> = revokes.into_iter().filter(has_place).collect();
         let mut conversations = BTreeMap::<_, Vec<_>>::new();
-        for (revoke, hints) in revokes {
-            if revoke.seq > 0 && !revoke.conversation.is_empty() {
-                conversations.entry(revoke.conversation.as_str()).or_default().push((revoke, hints));
-            }
+        for Told { revoke, .. } in &revokes {
+            conversations.entry(revoke.conversation.as_str()).or_default().push(revoke.seq);
         }
-        for (conversation, revokes) in conversations {
+        for (conversation, seqs) in conversations {
             let query = FindQuery {
                 conversation: Some(conversation.to_owned()),
-                seqs: revokes.iter().map(|(revoke, _)| revoke.seq).collect(),
+                seqs,
                 limit: MAX_ROWS,
                 ..FindQuery::default()
             };
-            let rows = self.host.call_within::<ArchiveFind>(query, crate::CALL).await.map_err(StepError::Archive)?.rows;
-            for (revoke, hints) in revokes {
-                // After the upstream was wiped a number may be that of two messages.
-                let is_it = |client_id: Option<&str>| {
-                    revoke.client_msg_id.is_empty() || client_id.unwrap_or_default() == revoke.client_msg_id
-                };
-                let row = rows.iter().find(|row| row.seq == revoke.seq && is_it(row.client_id.as_deref()));
-                let native_id = match row {
-                    Some(row) => Some(row.native_id.clone()),
-                    // It may be in a page that is being committed, or come later: the mark waits for it.
-                    None => self.look_up(conversation, revoke.seq, &hints).await?,
-                };
-                match native_id {
-                    Some(native_id) => found.push(revoke.of(native_id)),
-                    None => notes.push(notes::unknown(conversation, revoke.seq)),
+            let found = self.host.call_within::<ArchiveFind>(query, crate::CALL).await.map_err(StepError::Archive)?;
+            rows.insert(conversation, found.rows);
+        }
+        let mut unknown = BTreeMap::<(&str, i64), Vec<&Told>>::new();
+        // Blocks in the order of the notices.
+        let mut blocks = Vec::new();
+        for told in &revokes {
+            let revoke = &told.revoke;
+            // After the upstream was wiped a number may be that of two messages.
+            let is_it = |client_id: Option<&str>| {
+                revoke.client_msg_id.is_empty() || client_id.unwrap_or_default() == revoke.client_msg_id
+            };
+            let mut rows = rows.get(revoke.conversation.as_str()).into_iter().flatten();
+            match rows.find(|row| row.seq == revoke.seq && is_it(row.client_id.as_deref())) {
+                Some(row) => revoked.found.push(revoke.of(row.native_id.clone())),
+                None => {
+                    let block = (revoke.conversation.as_str(), (revoke.seq - 1) / BLOCK);
+                    let unknown = unknown.entry(block).or_default();
+                    if unknown.is_empty() {
+                        blocks.push(block);
+                    }
+                    unknown.push(told);
                 }
             }
         }
-        Ok((found, notes))
-    }
-
-    /// The id of a message, by its number.
-    async fn look_up(&self, conversation: &str, seq: i64, hints: &[String]) -> Result<Option<String>, CallError> {
-        for reader in self.readers(conversation, hints).await? {
-            let seen = self.client.pull(&reader, conversation, (seq, seq), 1).await?;
-            if let Some(entry) = seen.get(&seq).filter(|entry| entry.state > State::Missing) {
-                return Ok(Some(entry.message(conversation).native_id));
+        for (place, block) in blocks.into_iter().enumerate() {
+            let unknown = unknown.remove(&block).unwrap_or_default();
+            if place > 0 && Instant::now() >= until {
+                let first = unknown.iter().map(|told| told.seq).min();
+                revoked.left = [revoked.left, first].into_iter().flatten().min();
+                continue;
+            }
+            // They may be in a page that is being committed, or come later: the marks wait for them.
+            let mut ids = self.look_up(block.0, &unknown, until).await?;
+            for Told { revoke, .. } in unknown {
+                match ids.remove(&revoke.seq) {
+                    Some(native_id) => revoked.found.push(revoke.of(native_id)),
+                    None => revoked.notes.push(notes::unknown(block.0, revoke.seq)),
+                }
             }
         }
-        Ok(None)
+        Ok(revoked)
+    }
+
+    /// The ids of messages of one block, by their numbers.
+    async fn look_up(
+        &self,
+        conversation: &str,
+        revokes: &[&Told],
+        until: Instant,
+    ) -> Result<HashMap<i64, String>, CallError> {
+        let mut wanted: BTreeSet<i64> = revokes.iter().map(|told| told.revoke.seq).collect();
+        let hints: BTreeSet<_> = revokes.iter().flat_map(|told| told.hints.iter().cloned()).collect();
+        let readers = self.readers(conversation, &Vec::from_iter(hints)).await?;
+        let (mut ids, mut at) = (HashMap::new(), 0);
+        while at < readers.len() {
+            let (Some(first), Some(last)) = (wanted.first().copied(), wanted.last().copied()) else { break };
+            let asked = &readers[at..readers.len().min(at + width(until))];
+            for seen in self.pull_as(asked, conversation, (first, last), last - first + 1).await? {
+                for (seq, entry) in seen {
+                    if entry.state > State::Missing && wanted.remove(&seq) {
+                        ids.insert(seq, entry.message(conversation).native_id);
+                    }
+                }
+            }
+            at += asked.len();
+        }
+        Ok(ids)
     }
 
     /// What messages that were taken back or deleted said, as the upstream's search still has it. It is asked for a conversation
@@ -106,8 +166,10 @@ impl Upstream {
             question.1.insert(native_id, entry.seq);
         }
         for (filter, mut left) in questions.into_values() {
-            if !terms.search_fails.load(Ordering::Relaxed) {
-                let asked = self.search_for(conversation, &filter, &mut left, &mut recalled.originals).await;
+            if !terms.search_fails.load(Ordering::Relaxed) && Instant::now() < terms.until {
+                let asked = self.search_for(conversation, &filter, &mut left, &mut recalled.originals);
+                let late = || Err(CallError::Failed(Error::new(ErrorCode::Deadline, "the search takes too long")));
+                let asked = timeout_at(terms.until + SEARCH_TIME, asked).await.unwrap_or_else(|_| late());
                 let Err(error) = asked else { continue };
                 // The other questions can wait until it answers again.
                 terms.search_fails.store(true, Ordering::Relaxed);

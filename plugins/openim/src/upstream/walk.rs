@@ -19,8 +19,8 @@ pub const PARTITION: &str = "conversations";
 pub enum Place {
     /// This page of the groups.
     Groups(u32),
-    /// This page of the people, and of the conversations they have those behind this one.
-    People(u32, String),
+    /// This page of the people, behind so many of them, and of the conversations the next ones have those behind this one.
+    People(u32, usize, String),
     /// So many blocks of what is owed.
     Owed(usize),
 }
@@ -72,7 +72,9 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written() {
         let mut owed = Debts::default();
         owed.add("sg_g", "a", &[3, 4]);
-        for place in [None, Some(Place::Groups(3)), Some(Place::People(7, "si_a_b".to_owned())), Some(Place::Owed(1))] {
+        for place in
+            [None, Some(Place::Groups(3)), Some(Place::People(7, 2, "si_a_b".to_owned())), Some(Place::Owed(1))]
+        {
             let walk = Walk {
                 place,
                 reading: vec![Reading::new("sg_g", "a", 5, 9), Reading::new("n_g", "im", 0, 1)],
