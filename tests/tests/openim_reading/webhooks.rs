@@ -3,12 +3,13 @@
 use super::{Rig, SEND, VERSIONS, chat, has, people, rig::HOOK_SECRET, tell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use stele_plugin_api::ops::HttpReply;
 use stele_tests::{
     daemon::wait_for,
     standin::{
         Reply,
-        openim::{Arrival, Version},
+        openim::{Arrival, Say, Version},
     },
 };
 
@@ -60,10 +61,7 @@ async fn a_webhook_that_comes_before_its_message_waits_for_it() -> Result<()> {
             let rig = Rig::new(version, json!({})).await?;
             people(&rig.standin);
             rig.standin.set(|switches| switches.arrival = arrival);
-            let say = stele_tests::standin::openim::Say {
-                client_msg_id: "c1".into(),
-                ..stele_tests::standin::openim::Say::to("alice", "bob", "x")
-            };
+            let say = Say { client_msg_id: "c1".into(), ..Say::to("alice", "bob", "x") };
             rig.standin.say(say);
             let single = json!({ "sendID": "alice", "recvID": "bob", "sessionType": 1, "clientMsgID": "c1" });
             told(&rig, "callbackAfterSendSingleMsgCommand", single).await?;
@@ -134,6 +132,73 @@ async fn a_flood_of_webhooks_is_read_once_for_each_conversation() -> Result<()> 
     }
     arrived(&rig).await?;
     ensure!(rig.standin.calls(super::PULL) < 300, "{} pulls", rig.standin.calls(super::PULL));
+    Ok(())
+}
+
+/// Far less than the time for which a message that is not there is looked for.
+const SOON: Duration = Duration::from_secs(4);
+
+/// What was told right now arrives, whatever is being looked for.
+async fn arrived_soon(rig: &Rig) -> Result<()> {
+    let begun = Instant::now();
+    arrived(rig).await?;
+    ensure!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_that_are_never_stored_keep_nobody_waiting() -> Result<()> {
+    let rig = Rig::new(Version::Head, json!({})).await?;
+    people(&rig.standin);
+    chat(&rig.standin, "alice", "bob", 1);
+    for content_type in [101, 113, 120] {
+        for number in 0..32 {
+            let (from, id) = (format!("x{number}"), format!("never{content_type}_{number}"));
+            let never = json!({ "sendID": from, "recvID": "bob", "sessionType": 1, "contentType": content_type, "clientMsgID": id });
+            told(&rig, "callbackAfterSendSingleMsgCommand", never).await?;
+        }
+    }
+    let single = json!({ "sendID": "alice", "recvID": "bob", "sessionType": 1, "contentType": 101, "clientMsgID": "" });
+    told(&rig, "callbackAfterSendSingleMsgCommand", single).await?;
+    arrived_soon(&rig).await?;
+    // Among them, in the same conversation, one that comes late.
+    rig.standin.set(|switches| switches.arrival = Arrival::Unreadable);
+    rig.standin.say(Say { client_msg_id: "late".into(), ..Say::to("alice", "bob", "x") });
+    for id in ["never", "late"] {
+        let single =
+            json!({ "sendID": "alice", "recvID": "bob", "sessionType": 1, "contentType": 101, "clientMsgID": id });
+        told(&rig, "callbackAfterSendSingleMsgCommand", single).await?;
+    }
+    let calls = rig.standin.calls(super::LAST);
+    wait_for("two looks", || async {
+        if rig.standin.calls(super::LAST) > calls + 1 { Ok(()) } else { Err("fewer".to_owned()) }
+    })
+    .await?;
+    rig.standin.arrive();
+    arrived_soon(&rig).await
+}
+
+#[tokio::test]
+async fn what_is_relayed_and_not_stored_keeps_nobody_waiting() -> Result<()> {
+    let rig = Rig::new(Version::Head, json!({})).await?;
+    people(&rig.standin);
+    let token = own_token(&rig).await?;
+    let send = async |from: &str, to: &str, is_online_only: bool| {
+        let mut message = message("hello");
+        (message["sendID"], message["recvID"]) = (json!(from), json!(to));
+        message["isOnlineOnly"] = json!(is_online_only);
+        let sent = body(&rig.ask(SEND, &token, message).await?)?;
+        ensure!(sent["errCode"] == 0, "{sent}");
+        Ok(())
+    };
+    for to in ["alice", "bob", "u_1", "u_10", "u"] {
+        for from in ["alice", "张三"] {
+            send(from, to, true).await?;
+        }
+    }
+    send("u", "u_1", false).await?;
+    arrived_soon(&rig).await?;
+    ensure!(rig.kept().messages.len() == 1);
     Ok(())
 }
 

@@ -35,6 +35,7 @@ struct Asked {
     seq: i64,
     #[serde(rename = "userID")]
     user_id: String,
+    is_online_only: bool,
 }
 
 impl Upstream {
@@ -70,6 +71,10 @@ impl Upstream {
         };
         if asked.seq > 0 && !asked.conversation.is_empty() {
             return self.expect_revoked(asked.conversation, asked.seq, asked.user_id);
+        }
+        // It is not stored.
+        if asked.is_online_only {
+            return;
         }
         let session_type = if asked.content_type == NOTICE { ids::NOTIFICATION } else { asked.session_type };
         let Some(id) = answer["data"]["clientMsgID"].as_str() else { return };

@@ -132,7 +132,10 @@ pub(super) fn send(state: &mut Held, question: &Question<'_>) -> Answer {
     row.create_time = now();
     let answer =
         json!({ "serverMsgID": row.server_msg_id, "clientMsgID": row.client_msg_id, "sendTime": row.send_time });
-    if !field::<bool>(&question.body, "isOnlineOnly")? {
+    if field::<bool>(&question.body, "isOnlineOnly")? {
+        // It is told like any other, and not stored.
+        state.news.extend(hook::after_send(&row, question.operation, question.version));
+    } else {
         accept(state, question.version, row, question.operation);
     }
     Ok(answer)
