@@ -61,7 +61,6 @@ async fn what_cannot_be_sent_is_refused() -> Result<()> {
         };
         for (request, code) in [
             (with("contentType", json!(107)), 1001),
-            (with("content", json!("text")), 1001),
             (with("content", json!({})), 1001),
             (with("sessionType", json!(2)), 1001),
             (with("sendID", json!("nobody")), 1004),
@@ -80,6 +79,16 @@ async fn what_cannot_be_sent_is_refused() -> Result<()> {
             let answer = rig.ask(SEND, &request).await?;
             ensure!(answer["errCode"] == code, "{version:?} {request} {answer}");
         }
+        // What cannot be read at all has a status of its own.
+        let (unread, headers) =
+            (with("content", json!("text")), [("operationID", "op"), ("token", rig.token.as_str())]);
+        let answer = rig.raw(SEND, &headers, &unread.to_string()).await?;
+        ensure!(
+            answer.status == 400 && answer.json()?["errCode"] == 1001,
+            "{version:?} {} {}",
+            answer.status,
+            answer.text
+        );
         ensure!(rig.standin.rows().is_empty(), "nothing was stored");
         ensure!(rig.with(&rig.standin.token("alice"), SEND, &text("bob")).await?["errCode"] == 1002, "no admin");
         rig.standin.dismiss("g");

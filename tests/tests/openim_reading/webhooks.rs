@@ -4,7 +4,7 @@ use super::{Rig, SEND, VERSIONS, chat, has, people, rig::HOOK_SECRET, tell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use stele_plugin_api::ops::HttpReply;
+use stele_plugin_api::{Plugin, ops::HttpReply};
 use stele_tests::{
     daemon::wait_for,
     standin::{
@@ -199,6 +199,30 @@ async fn what_is_relayed_and_not_stored_keeps_nobody_waiting() -> Result<()> {
     send("u", "u_1", false).await?;
     arrived_soon(&rig).await?;
     ensure!(rig.kept().messages.len() == 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_there_is_the_affair_of_whoever_asked() -> Result<()> {
+    for version in VERSIONS {
+        let rig = Rig::new(version, json!({})).await?;
+        people(&rig.standin);
+        let token = own_token(&rig).await?;
+        // Read here, and not there.
+        let mut unread = message("hello");
+        unread["senderPlatformID"] = json!("5");
+        let reply = rig.ask(SEND, &token, unread).await?;
+        ensure!((reply.status, body(&reply)?["errCode"].as_i64()) == (400, Some(1001)), "{reply:?} {:?}", reply.body);
+        rig.standin.script.push(SEND, Reply::Errcode(1002), 1);
+        let refused = body(&rig.ask(SEND, &token, message("hello")).await?)?;
+        ensure!(refused["errCode"] == 1002, "{refused}");
+        // One that is no answer of an OpenIM says nothing of what was done.
+        rig.standin.script.push(SEND, Reply::Status(400), 1);
+        let reply = rig.ask(SEND, &token, message("hello")).await?;
+        ensure!((reply.status, body(&reply)?["errCode"].as_i64()) == (200, Some(500)), "{reply:?} {:?}", reply.body);
+        let health = rig.plugin.health().await?;
+        ensure!(health.ok, "{health:?}");
+    }
     Ok(())
 }
 

@@ -130,14 +130,15 @@ impl Client {
         self.answer(path, &reply)
     }
 
-    /// The reply to a request with a token, whatever it says, unless that is about the token.
+    /// The reply to a request with a token, whatever it says, unless that is about the token. What it refuses is the affair of
+    /// whoever made the request.
     pub async fn send(&self, path: &str, body: bytes::Bytes, operation: &str) -> Result<ops::FetchReply, CallError> {
         let mut refused = None;
         for _ in 0..ATTEMPTS {
             let token = self.tokens.other_than(refused.as_deref(), self).await?;
             let reply = self.fetch(path, Some(&token), body.clone(), operation).await?;
-            match self.answer::<Value>(path, &reply) {
-                Err(CallError::Refused(code, _)) if is_of_token(code) => refused = Some(token),
+            match serde_json::from_slice::<Envelope<'_>>(&reply.body) {
+                Ok(said) if is_of_token(said.err_code) => refused = Some(token),
                 _ => return Ok(reply),
             }
         }

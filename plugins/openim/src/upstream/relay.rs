@@ -10,7 +10,7 @@ use crate::answer::{self, Failure};
 use crate::ids;
 use serde::Deserialize;
 use serde_json::Value;
-use stele_plugin_api::ops::{HttpReply, HttpRequest};
+use stele_plugin_api::ops::{FetchReply, HttpReply, HttpRequest};
 use stele_plugin_api::{Error, ErrorCode};
 
 /// What is done there.
@@ -44,9 +44,9 @@ impl Upstream {
         let operation = request.headers.iter().find(|(name, _)| name == "operationid");
         let operation = operation.map(|(_, value)| value.as_str()).unwrap_or_default();
         match self.client.send(&request.path, request.body.clone(), operation).await {
-            Ok(reply) if reply.status == 200 && serde_json::from_slice::<Value>(&reply.body).is_ok() => {
+            Ok(reply) if is_told(&reply) => {
                 self.follow(request, &reply.body);
-                answer::json(reply.body)
+                HttpReply { status: reply.status, ..answer::json(reply.body) }
             }
             Ok(_) => self.not_told(&Error::unavailable("the upstream's answer cannot be read")),
             Err(CallError::Failed(error)) if error.code == ErrorCode::Denied => {
@@ -81,5 +81,15 @@ impl Upstream {
         if let Some(conversation) = ids::conversation(session_type, &asked.send_id, &asked.recv_id, &asked.group_id) {
             self.expect(conversation, [asked.send_id, asked.recv_id], id.to_owned());
         }
+    }
+}
+
+/// Whether the upstream says what became of it. A request that it cannot read it refuses under the status 400.
+fn is_told(reply: &FetchReply) -> bool {
+    let said = serde_json::from_slice::<Value>(&reply.body);
+    match reply.status {
+        200 => said.is_ok(),
+        400 => said.is_ok_and(|said| said["errCode"].as_i64().is_some_and(|code| code != 0)),
+        _ => false,
     }
 }

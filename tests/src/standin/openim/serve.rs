@@ -92,7 +92,7 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: Request) 
         return answered(shared.version, Err(Refused::new(code, "scripted", "")));
     }
     let (status, text) = match truth(&shared, &parts.method, &path, &parts.headers, &body).await {
-        Some(answer) => (StatusCode::OK, rendered(shared.version, answer)),
+        Some(answer) => (status_of(&path, &answer), rendered(shared.version, answer)),
         None => (StatusCode::NOT_FOUND, "404 page not found".to_owned()),
     };
     match scripted {
@@ -135,8 +135,8 @@ async fn truth(shared: &Arc<Shared>, method: &Method, path: &str, headers: &Head
     let body = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Null) => Value::Object(Map::new()),
         Ok(body @ Value::Object(_)) => body,
-        Ok(_) => return Some(Err(Refused::new(1001, "json: cannot unmarshal into Go value", "").local())),
-        Err(error) => return Some(Err(Refused::new(1001, &error.to_string(), "").local())),
+        Ok(_) => return Some(Err(Refused::unread("json: cannot unmarshal into Go value"))),
+        Err(error) => return Some(Err(Refused::unread(&error.to_string()))),
     };
     let operation = headers.get("operationID").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let question = Question { version: shared.version, caller, operation, body };
@@ -149,6 +149,14 @@ async fn truth(shared: &Arc<Shared>, method: &Method, path: &str, headers: &Head
     let answer = serve(state, &question);
     shared.tell(state);
     Some(answer)
+}
+
+/// Sends that cannot be read have a status of their own.
+fn status_of(path: &str, answer: &Answer) -> StatusCode {
+    match answer {
+        Err(refused) if refused.is_unread && path == "/msg/send_msg" => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
 }
 
 fn answered(version: Version, answer: Answer) -> Response {

@@ -19,11 +19,13 @@ pub(super) struct Refused {
     pub detail: String,
     /// It was found before a service was asked.
     pub is_local: bool,
+    /// The request could not be read.
+    pub is_unread: bool,
 }
 
 impl Refused {
     pub fn new(code: i64, name: &str, detail: &str) -> Self {
-        Self { code, name: name.to_owned(), detail: detail.to_owned(), is_local: false }
+        Self { code, name: name.to_owned(), detail: detail.to_owned(), is_local: false, is_unread: false }
     }
 
     pub fn args(detail: &str) -> Self {
@@ -51,8 +53,13 @@ impl Refused {
         Self { is_local: true, ..self }
     }
 
+    /// A request that could not be read.
+    pub fn unread(what: &str) -> Self {
+        Self { is_unread: true, ..Self::new(1001, what, "").local() }
+    }
+
     pub fn envelope(&self, version: Version) -> Value {
-        let Self { code, name, detail, is_local } = self;
+        let Self { code, name, detail, is_local, .. } = self;
         let full = format!("{code} {name} {detail}");
         let full = full.trim_end();
         let (message, detail) = match (version, is_local) {
@@ -79,7 +86,7 @@ pub(super) fn field<T: DeserializeOwned + Default>(object: &Value, name: &str) -
     match fields.rfind(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value) {
         None | Some(Value::Null) => Ok(T::default()),
         Some(value) => serde_json::from_value(value.clone())
-            .map_err(|error| Refused::new(1001, &format!("json: cannot unmarshal {name}: {error}"), "").local()),
+            .map_err(|error| Refused::unread(&format!("json: cannot unmarshal {name}: {error}"))),
     }
 }
 
