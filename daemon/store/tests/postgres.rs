@@ -1,35 +1,10 @@
 //! What is the Postgres backend's own: opening, what an address may be.
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
-use std::str::FromStr;
-use std::sync::LazyLock;
+mod database;
+
+use database::{database, options, tamper};
 use stele_archive::ArchiveError;
-use stele_servers::{Durability, Postgres, skip::skip};
-use stele_store::{PostgresArchive, PostgresOptions, PostgresUrl};
-
-static SERVER: LazyLock<Option<Postgres>> = LazyLock::new(|| match Postgres::start(Durability::None) {
-    Ok(server) => Some(server),
-    Err(error) => {
-        skip("the tests of the Postgres backend", &format!("no server can be started: {error:#}"));
-        None
-    }
-});
-
-/// An empty database, unless there is no server.
-fn database() -> Option<String> {
-    Some(SERVER.as_ref()?.database().expect("a database"))
-}
-
-fn options(url: &str) -> PostgresOptions {
-    PostgresOptions::new(PostgresUrl::new(url))
-}
-
-/// Run statements behind the archive's back.
-async fn tamper(url: &str, sql: &str) {
-    let mut connection = sqlx::postgres::PgConnectOptions::from_str(url).expect(url).connect().await.expect("connects");
-    connection.execute(AssertSqlSafe(sql.to_owned())).await.expect(sql);
-    connection.close().await.expect("closes");
-}
+use stele_store::{PostgresArchive, PostgresUrl};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_open_an_empty_database_at_once() {

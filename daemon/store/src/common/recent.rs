@@ -13,7 +13,7 @@ pub(crate) struct Recent<K, V> {
     half: usize,
 }
 
-impl<K: Hash + Eq, V: Copy> Recent<K, V> {
+impl<K: Hash + Eq, V: Clone> Recent<K, V> {
     /// An empty one of at most `capacity` entries.
     pub fn new(capacity: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), half: capacity.div_ceil(2).max(1) }
@@ -25,10 +25,10 @@ impl<K: Hash + Eq, V: Copy> Recent<K, V> {
         K: Borrow<Q>,
     {
         if let Some(value) = self.young.get(key) {
-            return Some(*value);
+            return Some(value.clone());
         }
         let (key, value) = self.old.remove_entry(key)?;
-        self.insert(key, value);
+        self.insert(key, value.clone());
         Some(value)
     }
 

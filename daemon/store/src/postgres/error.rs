@@ -9,6 +9,8 @@ pub(super) enum Failure {
     Driver(sqlx::Error),
     /// Of the server, because somebody else did the same at the same time.
     Rival(sqlx::Error),
+    /// The connection was lost while a transaction was committed: it was, or it was not.
+    InDoubt(sqlx::Error),
     /// The archive's own.
     Archive(ArchiveError),
 }
@@ -30,19 +32,26 @@ impl From<Failure> for ArchiveError {
         match failure {
             Failure::Driver(error) if is_transient(&error) => Self::Unavailable(Box::new(error)),
             Failure::Driver(error) => Self::Backend(Box::new(error)),
-            Failure::Rival(error) => Self::Unavailable(Box::new(error)),
+            Failure::Rival(error) | Failure::InDoubt(error) => Self::Unavailable(Box::new(error)),
             Failure::Archive(error) => error,
         }
     }
 }
 
 impl Failure {
+    /// What the end of a transaction came to.
+    pub fn of_commit(error: sqlx::Error) -> Self {
+        // 40003: the server itself does not know.
+        let in_doubt = is_lost(&error) || code(&error).as_deref() == Some("40003");
+        if in_doubt { Self::InDoubt(error) } else { Self::Driver(error) }
+    }
+
     /// Whether nothing of the transaction was stored and the same one may succeed: it met a rival, or its connection was lost.
     pub fn may_be_repeated(&self) -> bool {
         match self {
             Self::Driver(error) => is_rivalry(error) || is_lost(error),
             Self::Rival(_) => true,
-            Self::Archive(_) => false,
+            Self::InDoubt(_) | Self::Archive(_) => false,
         }
     }
 }
@@ -50,6 +59,11 @@ impl Failure {
 /// The server's code of an error ("SQLSTATE").
 pub(super) fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+}
+
+/// Whether a unique key refused a row.
+pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }
 
 /// Serialisation failure, deadlock.

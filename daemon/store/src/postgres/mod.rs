@@ -11,27 +11,49 @@
 //! Every key of what belongs to an instance begins with it and every statement names it, so that tables can be distributed or
 //! partitioned by instance.
 //!
+//! # What is remembered is true
+//!
+//! Pages are committed over a connection of their own, and what they teach is remembered with it (`memory`): what another daemon's
+//! commit may have changed is forgotten as soon as there was one, all of it with the connection.
+//!
 //! # Again
 //!
 //! A transaction that met a rival, or lost its connection before it was to be committed, left nothing and is done again, a few times
 //! (`retry`). Was the connection lost while it was committed, nobody knows: only what cannot be done twice is done again.
 
+mod attachments;
+mod commit;
+mod conversations;
 mod error;
 mod feed;
+mod head;
 mod history;
 mod jobs;
+mod keys;
+mod ledger;
 mod lists;
 mod live;
 mod media;
+mod memberships;
+mod memory;
+mod messages;
+mod once;
 mod open;
+mod pages;
+mod parked;
+mod participation;
+mod people;
 mod queries;
 mod ranges;
 mod retry;
+mod revocations;
 mod rows;
 mod runs;
 mod state;
+mod tallies;
 mod text;
 mod transact;
+mod writer;
 
 pub use open::{PostgresOptions, PostgresUrl};
 
@@ -40,6 +62,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use writer::Writer;
 
 /// The archive in a Postgres database. A cheap handle.
 #[derive(Clone)]
@@ -49,6 +73,9 @@ struct Inner {
     /// How a connection is made.
     connecting: PgConnectOptions,
     pool: PgPool,
+    /// What commits pages; none until the first one, and after a connection was lost.
+    writer: tokio::sync::Mutex<Option<Writer>>,
+    commit_timeout: Duration,
 }
 
 /// Begins a snapshot. Each statement is written for the one plan that walks its index, so the planner is to take that: what

@@ -159,13 +159,17 @@ impl PostgresArchive {
                 Box::pin(async move { Ok(lately.idle_for < FRESH || connection.ping().await.is_ok()) })
             })
             .connect_lazy_with(connecting.clone());
-        Ok(Self(Arc::new(Inner { connecting, pool })))
+        let (writer, commit_timeout) = (tokio::sync::Mutex::new(None), options.commit_timeout);
+        Ok(Self(Arc::new(Inner { connecting, pool, writer, commit_timeout })))
     }
 
     /// Close all connections. Calls made later fail as unavailable.
     pub async fn close(&self) -> Result<()> {
         self.0.pool.close().await;
-        Ok(())
+        match self.0.writer.lock().await.take() {
+            Some(writer) => Ok(writer.close().await?),
+            None => Ok(()),
+        }
     }
 }
 

@@ -20,11 +20,16 @@ where
     let mut attempts = 1;
     loop {
         match attempt().await {
-            Err(failure) if failure.may_be_repeated() && attempts < ATTEMPTS => pause(attempts).await,
+            Err(failure) if failure.may_be_repeated() && is_worth(attempts) => pause(attempts).await,
             done => return Ok(done?),
         }
         attempts += 1;
     }
+}
+
+/// Whether another attempt is, after so many.
+pub(super) fn is_worth(attempts: u32) -> bool {
+    attempts < ATTEMPTS
 }
 
 /// Wait before the next attempt: rivals that met once are to meet no more, so nobody waits as long as the other.

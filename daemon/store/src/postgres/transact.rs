@@ -1,21 +1,22 @@
-//! Short transactions that write.
+//! Transactions that write.
 
 use super::PostgresArchive;
-use super::error::{Failure, code};
+use super::error::Failure;
 use sqlx::{Postgres, Transaction};
-use stele_archive::ArchiveError;
+
+/// Begins one. Whoever is frozen, or cut off, amid one is let go of by the server, so that the others can go on; and nobody waits
+/// for a row for ever.
+pub(super) const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+    SET LOCAL idle_in_transaction_session_timeout = '20s'; SET LOCAL lock_timeout = '60s'";
 
 impl PostgresArchive {
     /// Begin a write. Dropped without a commit it is rolled back.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Failure> {
-        Ok(self.0.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?)
+        Ok(self.0.pool.begin_with(WRITE).await?)
     }
 }
 
-/// End it. What met a rival here was not stored; of all else that goes wrong now nobody knows, so it is not done again by itself.
-pub(super) async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), Failure> {
-    transaction.commit().await.map_err(|error| match code(&error).as_deref() {
-        Some("40001" | "40P01") => Failure::Driver(error),
-        _ => Failure::Archive(ArchiveError::Unavailable(Box::new(error))),
-    })
+/// End it.
+pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
+    transaction.commit().await.map_err(Failure::of_commit)
 }

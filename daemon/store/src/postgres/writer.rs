@@ -1,0 +1,107 @@
+//! The connection that commits pages.
+
+use super::commit::{Txn, write};
+use super::error::{Failure, is_duplicate};
+use super::head::Head;
+use super::memory::Memory;
+use super::transact::{self, WRITE};
+use super::{PostgresArchive, keys, retry};
+use crate::common::check::check;
+use bytes::Bytes;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use stele_archive::{ArchiveError, Commit, Committed, Result};
+
+/// The connection, and what is remembered of what it told. It is taken out by whoever commits and put back when it is known to be
+/// at rest: whoever is dropped amid a commit takes it with them.
+pub(super) struct Writer {
+    connection: PgConnection,
+    memory: Memory,
+}
+
+impl Writer {
+    pub async fn close(self) -> Result<(), Failure> {
+        Ok(self.connection.close().await?)
+    }
+}
+
+impl PostgresArchive {
+    /// Commit a page. One is committed at a time, in the order of arrival; those of other daemons come in between.
+    pub(super) async fn store(&self, commit: &Commit<'_>) -> Result<Committed> {
+        check(commit)?;
+        keys::check_page(commit)?;
+        // Whether a stored cursor tells that the page is.
+        let telling = commit.page.cursor.is_some() && commit.page.cursor != commit.from;
+        let mut writer = self.0.writer.lock().await;
+        let mut attempts = 1;
+        loop {
+            let attempt = tokio::time::timeout(self.0.commit_timeout, self.attempt(&mut writer, commit));
+            let Ok(done) = attempt.await else {
+                let limit = self.0.commit_timeout.as_secs();
+                return Err(ArchiveError::Unavailable(format!("a page was not committed within {limit} s").into()));
+            };
+            match done {
+                Err(Failure::InDoubt(_)) if telling && retry::is_worth(attempts) => {}
+                Err(failure) if failure.may_be_repeated() && retry::is_worth(attempts) => {}
+                done => return Ok(done?),
+            }
+            retry::pause(attempts).await;
+            attempts += 1;
+        }
+    }
+
+    async fn attempt(&self, slot: &mut Option<Writer>, commit: &Commit<'_>) -> Result<Committed, Failure> {
+        let mut writer = match slot.take() {
+            Some(writer) => writer,
+            None if self.0.pool.is_closed() => return Err(sqlx::Error::PoolClosed.into()),
+            None => Writer { connection: self.0.connecting.connect().await?, memory: Memory::new() },
+        };
+        let memory = &mut writer.memory;
+        let mut transaction = writer.connection.begin_with(WRITE).await?;
+        let mut trusted = false;
+        let written = async {
+            let head = Head::take(&mut transaction).await?;
+            if commit.page.cursor.is_some() && stored_cursor(&mut transaction, commit).await? != commit.from {
+                return Err(ArchiveError::CursorMoved { partition: commit.partition.to_owned() }.into());
+            }
+            memory.goes_on_from(head.version);
+            trusted = memory.interned(commit.instance.0).novelty.expected();
+            let mut txn = Txn::new(&mut transaction, memory, head, commit);
+            let committed = write(&mut txn, commit, trusted).await?;
+            Ok((committed, txn.head.version, txn.learnt))
+        };
+        let written = written.await;
+        let done = match written {
+            Ok((committed, version, learnt)) => {
+                transact::commit(transaction).await?;
+                memory.learn(commit.instance.0, version, learnt);
+                let known_by_native_id = committed.known > committed.repeated.len() as u64;
+                memory.interned(commit.instance.0).novelty.note(known_by_native_id);
+                Ok(committed)
+            }
+            Err(failure) => {
+                transaction.rollback().await?;
+                match failure {
+                    Failure::Driver(error) if trusted && is_duplicate(&error) => {
+                        // Something was known after all: the next attempt looks it up.
+                        memory.interned(commit.instance.0).novelty.note(true);
+                        Err(Failure::Rival(error))
+                    }
+                    failure => Err(failure),
+                }
+            }
+        };
+        *slot = Some(writer);
+        done
+    }
+}
+
+async fn stored_cursor(connection: &mut PgConnection, commit: &Commit<'_>) -> Result<Option<Bytes>, Failure> {
+    let sql = "SELECT value FROM cursor WHERE instance = $1 AND stream = $2 AND partition = $3";
+    let value: Option<Vec<u8>> = sqlx::query_scalar(sql)
+        .bind(commit.instance.0)
+        .bind(commit.stream.as_str())
+        .bind(super::text::written(commit.partition))
+        .fetch_optional(connection)
+        .await?;
+    Ok(value.map(Bytes::from))
+}
