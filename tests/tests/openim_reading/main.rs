@@ -12,7 +12,10 @@ use anyhow::{Result, ensure};
 use rig::{Rig, VERSIONS};
 use serde_json::json;
 use stele_plugin_api::{ErrorCode, Plugin};
-use stele_tests::standin::openim::{OpenimStandin, Say};
+use stele_tests::standin::{
+    Reply,
+    openim::{OpenimStandin, Say},
+};
 
 const GROUPS: &str = "/group/get_groups";
 const MEMBERS: &str = "/group/get_full_group_member_user_ids";
@@ -170,6 +173,33 @@ async fn a_time_of_any_size_stops_nobody() -> Result<()> {
     ensure!(kept.messages.len() == times.len());
     // The archive has no place for it.
     ensure!(kept.messages.values().all(|message| message.sent_at > i64::MIN));
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_odd_record_hides_no_others() -> Result<()> {
+    let rig = Rig::new(VERSIONS[2], json!({})).await?;
+    people(&rig.standin);
+    rig.standin.add_group("team", "Ops", &["alice", "bob"]);
+    tell(&rig.standin, "bob", "team", 5);
+    chat(&rig.standin, "alice", "bob", 5);
+    let of_team =
+        json!({ "groupInfo": { "groupID": "team", "groupName": 5, "memberCount": -1, "ownerUserID": "alice" } });
+    let groups = json!([null, 7, { "groupInfo": null }, { "groupInfo": { "groupID": {} } }, of_team]);
+    let odd = |name: &str, records: serde_json::Value| {
+        let mut data = serde_json::Map::new();
+        data.insert(name.to_owned(), records);
+        Reply::Body(json!({ "errCode": 0, "errMsg": "", "errDlt": "", "data": data }).to_string())
+    };
+    let users = json!([null, "x", { "userID": 5 }, { "userID": "alice", "nickname": [], "faceURL": null }]);
+    rig.standin.script.push(GROUPS, odd("groups", groups.clone()), 2);
+    rig.standin.script.push(PEOPLE, odd("userIDs", json!([5, null, "alice"])), 1);
+    rig.standin.script.push("/user/get_users", odd("users", users), 1);
+    has(&rig.sync(1000).await?, &[])?;
+    rig.complete()?;
+    rig.directory().await?;
+    ensure!(rig.kept().people["alice"].name.as_deref() == Some("") && rig.kept().people.len() == 1);
+    ensure!(rig.kept().conversations["sg_team"].owner.as_deref() == Some("alice"));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 use super::client::{CallError, Client};
 use super::entry::Entry;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -20,9 +21,9 @@ pub const CONVERSATIONS: usize = 500;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Group {
-    #[serde(rename = "groupInfo", deserialize_with = "or_default")]
+    #[serde(rename = "groupInfo", deserialize_with = "lenient")]
     pub info: GroupInfo,
-    #[serde(rename = "groupOwnerUserID", deserialize_with = "or_default")]
+    #[serde(rename = "groupOwnerUserID", deserialize_with = "lenient")]
     owner: String,
 }
 
@@ -30,17 +31,17 @@ pub struct Group {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct GroupInfo {
-    #[serde(rename = "groupID")]
+    #[serde(rename = "groupID", deserialize_with = "lenient")]
     pub group_id: String,
-    #[serde(rename = "groupName", deserialize_with = "or_default")]
+    #[serde(rename = "groupName", deserialize_with = "lenient")]
     pub name: String,
-    #[serde(rename = "ownerUserID", deserialize_with = "or_default")]
+    #[serde(rename = "ownerUserID", deserialize_with = "lenient")]
     owner: String,
-    #[serde(rename = "faceURL", deserialize_with = "or_default")]
+    #[serde(rename = "faceURL", deserialize_with = "lenient")]
     pub face_url: String,
-    #[serde(rename = "memberCount", deserialize_with = "or_default")]
+    #[serde(rename = "memberCount", deserialize_with = "lenient")]
     pub member_count: u32,
-    #[serde(rename = "groupType", deserialize_with = "or_default")]
+    #[serde(rename = "groupType", deserialize_with = "lenient")]
     pub group_type: i32,
 }
 
@@ -55,11 +56,11 @@ impl Group {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct User {
-    #[serde(rename = "userID")]
+    #[serde(rename = "userID", deserialize_with = "lenient")]
     pub user_id: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "lenient")]
     pub nickname: String,
-    #[serde(rename = "faceURL", deserialize_with = "or_default")]
+    #[serde(rename = "faceURL", deserialize_with = "lenient")]
     pub face_url: String,
 }
 
@@ -72,21 +73,21 @@ pub struct Found {
 #[serde(default)]
 struct Groups {
     #[serde(deserialize_with = "or_default")]
-    groups: Vec<Group>,
+    groups: Vec<Lenient<Group>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Users {
     #[serde(deserialize_with = "or_default")]
-    users: Vec<User>,
+    users: Vec<Lenient<User>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct UserIds {
     #[serde(rename = "userIDs", deserialize_with = "or_default")]
-    ids: Vec<String>,
+    ids: Vec<Lenient<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -138,6 +139,21 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// What has not the shape it should have is the default: one odd record hides no others.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+/// Those of the ids that are some.
+fn known(ids: Vec<Lenient<String>>) -> Vec<String> {
+    ids.into_iter().map(|Lenient(id)| id).filter(|id| !id.is_empty()).collect()
+}
+
+/// The same of an element of a list.
+#[derive(Default, Deserialize)]
+#[serde(bound = "T: DeserializeOwned + Default", transparent)]
+struct Lenient<T>(#[serde(deserialize_with = "lenient")] T);
+
 fn page(number: u32, rows: usize) -> Value {
     json!({ "pageNumber": number, "showNumber": rows })
 }
@@ -154,7 +170,7 @@ impl Client {
         let body = json!({ "pagination": page(number, GROUPS), "groupName": "", "groupID": "" });
         let groups = self.call::<Groups>("/group/get_groups", &body).await?.groups;
         let more = groups.len() >= GROUPS;
-        Ok((groups, more))
+        Ok((groups.into_iter().map(|Lenient(group)| group).collect(), more))
     }
 
     /// A page of the ids of all people, and whether more follow.
@@ -162,7 +178,7 @@ impl Client {
         let body = json!({ "pagination": page(number, USERS) });
         let ids = self.call::<UserIds>("/user/get_all_users_uid", &body).await?.ids;
         let more = ids.len() >= USERS;
-        Ok((ids, more))
+        Ok((known(ids), more))
     }
 
     /// A page of the people, and whether more follow.
@@ -170,7 +186,7 @@ impl Client {
         let body = json!({ "pagination": page(number, rows), "userID": "", "nickName": "" });
         let users = self.call::<Users>("/user/get_users", &body).await?.users;
         let more = users.len() >= rows;
-        Ok((users, more))
+        Ok((users.into_iter().map(|Lenient(user)| user).collect(), more))
     }
 
     /// The conversations somebody has, notices included, and the last number of each.
@@ -193,7 +209,7 @@ impl Client {
     /// Ids of the members of a group.
     pub async fn members(&self, group: &str) -> Result<Vec<String>, CallError> {
         let body = json!({ "groupID": group, "idHash": 0 });
-        Ok(self.call::<UserIds>("/group/get_full_group_member_user_ids", &body).await?.ids)
+        Ok(known(self.call::<UserIds>("/group/get_full_group_member_user_ids", &body).await?.ids))
     }
 
     /// What a conversation has from one number to another, as somebody sees it; nothing where they do not. Not more of it than
