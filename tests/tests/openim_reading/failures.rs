@@ -1,6 +1,6 @@
 //! Failures of every kind at every call: in the end nothing is lost, and nothing is there twice.
 
-use super::{GROUPS, LAST, MEMBERS, NEWEST, PEOPLE, PULL, Rig, SEARCH, VERSIONS, chat, people, tell};
+use super::{GROUPS, INFO, LAST, MEMBERS, NEWEST, PEOPLE, PULL, Rig, SEARCH, VERSIONS, chat, people, tell};
 use anyhow::{Context, Error, Result};
 use futures::{TryStreamExt, stream};
 use serde_json::json;
@@ -52,8 +52,8 @@ async fn failures_at_every_call_pass() -> Result<()> {
         Reply::Errcode(1507),
         Reply::Delay(Duration::from_millis(1100)),
     ];
-    const PATHS: [&str; 9] =
-        ["/auth/user_token", "/auth/get_admin_token", GROUPS, PEOPLE, NEWEST, LAST, PULL, MEMBERS, SEARCH];
+    const PATHS: [&str; 10] =
+        ["/auth/user_token", "/auth/get_admin_token", GROUPS, PEOPLE, INFO, NEWEST, LAST, PULL, MEMBERS, SEARCH];
     // One at a time, or all at once. Only 3.8.0 has the first one.
     let paths = |version| if version == Version::Head { PATHS[1..].chunks(1).collect() } else { vec![&PATHS[..]] };
     let cases = VERSIONS.iter().flat_map(|version| paths(*version).into_iter().map(move |paths| (*version, paths)));

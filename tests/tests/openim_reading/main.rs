@@ -20,6 +20,7 @@ use stele_tests::standin::{
 const GROUPS: &str = "/group/get_groups";
 const MEMBERS: &str = "/group/get_full_group_member_user_ids";
 const PEOPLE: &str = "/user/get_all_users_uid";
+const INFO: &str = "/user/get_users_info";
 const NEWEST: &str = "/msg/newest_seq";
 const LAST: &str = "/msg/get_conversations_has_read_and_max_seq";
 const PULL: &str = "/msg/pull_msg_by_seq";

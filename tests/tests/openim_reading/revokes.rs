@@ -94,6 +94,22 @@ async fn what_cannot_be_found_is_told() -> Result<()> {
 }
 
 #[tokio::test]
+async fn any_admin_the_upstream_knows_may_take_back() -> Result<()> {
+    for version in VERSIONS {
+        let rig = Rig::new(version, json!({})).await?;
+        people(&rig.standin);
+        // Not among those of the instance.
+        rig.standin.add_account("boss", "Boss", 2);
+        let pair = chat(&rig.standin, "alice", "bob", 5);
+        has(&rig.sync(1000).await?, &[])?;
+        rig.standin.revoke(&pair, 3, "boss")?;
+        has(&rig.sync(1000).await?, &[])?;
+        rig.complete()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn many_revokes_cost_few_calls() -> Result<()> {
     for version in VERSIONS {
         let rig = Rig::new(version, json!({ "grace_seconds": 0 })).await?;

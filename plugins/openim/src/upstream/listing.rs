@@ -22,6 +22,8 @@ use tokio::time::Instant;
 
 /// Conversations that are being read at most: they are part of the cursor.
 const MOST: usize = 2000;
+/// Admins the upstream named that are remembered: each costs a channel to ask for with every person.
+const MAX_ADMINS: usize = 100;
 /// Conversations that are remembered since nothing is seen of them.
 const MAX_BARREN: usize = 100_000;
 /// Conversations that are remembered since the upstream had fewer messages of them than are archived.
@@ -34,6 +36,8 @@ const BARREN_TIME: Duration = Duration::from_secs(3600);
 pub struct Listed {
     /// Groups that are listed, with somebody as whom they are read.
     groups: Mutex<HashSet<String>>,
+    /// Admins the upstream named.
+    admins: Mutex<BTreeSet<String>>,
     /// Groups that are not, as whom nothing new was seen of them, and up to which number.
     barren: Mutex<Barren>,
     /// Conversations of which the upstream had fewer messages than are archived: as many are not the same.
@@ -186,7 +190,8 @@ impl Upstream {
             }
         }
         // What an admin takes back between two others is told between the admin and one of them.
-        let with_admins = people.iter().flat_map(|person| self.admins.iter().map(move |admin| (person, admin)));
+        let admins = self.admins(&people).await?;
+        let with_admins = people.iter().flat_map(|person| admins.iter().map(move |admin| (person, admin)));
         let pairs = with_admins.filter_map(|(person, admin)| ids::conversation(ids::SINGLE, admin, person, ""));
         let pairs: BTreeSet<_> = pairs.map(|pair| ids::notices(&pair)).collect();
         let pairs: Vec<_> = pairs.into_iter().collect();
@@ -210,6 +215,15 @@ impl Upstream {
             next = reading.last().map(|last| Place::People(number, known, last.conversation.clone()));
         }
         Ok(Found { reading, next, notes })
+    }
+
+    /// The admins who are known: those of the configuration, and those the upstream has named so far; some of these people may be.
+    async fn admins(&self, people: &[String]) -> Result<BTreeSet<String>, CallError> {
+        let found = if people.is_empty() { Vec::new() } else { self.client.admins_among(people).await? };
+        let mut known = self.listed.admins.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_ADMINS.saturating_sub(known.len());
+        known.extend(found.into_iter().take(room));
+        Ok(known.iter().chain(&self.admins).cloned().collect())
     }
 
     async fn conversations_of(&self, person: &str, until: Instant) -> Result<BTreeMap<String, i64>, CallError> {

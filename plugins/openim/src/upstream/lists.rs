@@ -17,6 +17,9 @@ pub const USERS: usize = 50;
 /// Conversations whose last numbers are asked for at once.
 pub const CONVERSATIONS: usize = 500;
 
+/// `appMangerLevel` of an admin.
+const ADMIN: i32 = 2;
+
 /// A group in the listing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -62,6 +65,8 @@ pub struct User {
     pub nickname: String,
     #[serde(rename = "faceURL", deserialize_with = "lenient")]
     pub face_url: String,
+    #[serde(rename = "appMangerLevel", deserialize_with = "lenient")]
+    level: i32,
 }
 
 /// A message a search found: its chatLog, and whether it was taken back.
@@ -79,7 +84,7 @@ struct Groups {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Users {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "usersInfo")]
     users: Vec<Lenient<User>>,
 }
 
@@ -187,6 +192,16 @@ impl Client {
         let users = self.call::<Users>("/user/get_users", &body).await?.users;
         let more = users.len() >= rows;
         Ok((users.into_iter().map(|Lenient(user)| user).collect(), more))
+    }
+
+    /// Who of these is an admin by the upstream's own records. It does not say whom else its configuration makes one.
+    pub async fn admins_among(&self, people: &[String]) -> Result<Vec<String>, CallError> {
+        let told = match self.call::<Users>("/user/get_users_info", &json!({ "userIDs": people })).await {
+            Err(CallError::Refused(..)) => Users::default(),
+            told => told?,
+        };
+        let admins = told.users.into_iter().filter(|Lenient(user)| user.level == ADMIN);
+        Ok(admins.map(|Lenient(user)| user.user_id).filter(|id| !id.is_empty()).collect())
     }
 
     /// The conversations somebody has, notices included, and the last number of each.
