@@ -201,7 +201,10 @@ impl Upstream {
         let mut listed: Vec<_> = ones.into_values().filter(|one| one.conversation.as_str() > behind).collect();
         {
             let groups = self.listed.groups();
-            listed.retain(|one| ids::group_of(&one.conversation).is_none_or(|group| !groups.contains(group)));
+            listed.retain(|one| {
+                let notices_of = || one.conversation.strip_prefix("n_");
+                ids::group_of(&one.conversation).or_else(notices_of).is_none_or(|group| !groups.contains(group))
+            });
         }
         let mut reading = self.new_ones(listed).await?;
         let known_now = known + people.len();
