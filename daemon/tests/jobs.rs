@@ -188,12 +188,12 @@ impl Bench {
     }
 
     async fn run(&self, jobs: &Jobs, kind: &str) {
-        assert!(jobs.request("hq", kind, None).expect("the job is known").started);
+        assert!(jobs.request("hq", kind, None).await.expect("the job is known").started);
         self.idle(jobs).await;
     }
 
     async fn idle(&self, jobs: &Jobs) {
-        wait_for(|| jobs.overview().iter().all(|job| !job.running)).await;
+        wait_for(|| !jobs.is_busy()).await;
     }
 
     async fn history(&self, kind: &str) -> Vec<RunRecord> {
@@ -219,6 +219,14 @@ impl Bench {
 async fn wait_for(condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "the condition did not come true in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "the condition did not come true in {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -264,7 +272,7 @@ async fn a_refusal_fails_the_run_and_the_next_one_goes_on() {
     let failed = &bench.history("sync").await[0];
     assert_eq!(failed.outcome, Outcome::Failed);
     assert_eq!(failed.report.error.as_deref(), Some("denied: the secret is wrong"));
-    let view = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync").unwrap();
+    let view = jobs.overview().await.into_iter().find(|view| view.record.key.kind == "sync").unwrap();
     assert_eq!(view.record.failures, 1);
     assert_eq!(jobs.findings(), ["job hq sync c: failed: denied: the secret is wrong"]);
     let pause = view.next_due.unwrap() - bench.clock.now();
@@ -282,7 +290,7 @@ async fn an_archive_that_takes_nothing_is_told() {
     assert_eq!(jobs.findings(), [] as [&str; 0]);
     bench.backend.close().await.unwrap();
     bench.run(&jobs, "sync").await;
-    let view = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync").unwrap();
+    let view = jobs.overview().await.into_iter().find(|view| view.record.key.kind == "sync").unwrap();
     let error = view.error.expect("there was no run that could say it");
     assert_eq!(jobs.findings(), [format!("job hq sync c: failed: {error}")]);
     bench.run(&jobs, "sync").await;
@@ -296,11 +304,11 @@ async fn a_request_during_a_run_is_followed_by_another_run() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let source = Script { messages: 10, page: 10, gate: Some(gate.clone()), ..Script::default() };
     bench.add(&jobs, Arc::new(source)).await;
-    let first = jobs.request("hq", "sync", Some("c")).unwrap();
-    let second = jobs.request("hq", "sync", Some("c")).unwrap();
-    let third = jobs.request("hq", "sync", None).unwrap();
+    let first = jobs.request("hq", "sync", Some("c")).await.unwrap();
+    let second = jobs.request("hq", "sync", Some("c")).await.unwrap();
+    let third = jobs.request("hq", "sync", None).await.unwrap();
     assert_eq!((first.started, second.started, second.running, third.running), (true, false, true, true));
-    assert_eq!(jobs.request("hq", "sync", Some("other")), Err(NotStarted::Unknown));
+    assert_eq!(jobs.request("hq", "sync", Some("other")).await, Err(NotStarted::Unknown));
     gate.add_permits(100);
     bench.idle(&jobs).await;
     assert_eq!(bench.history("sync").await.len(), 2, "all requests during a run share the one that follows");
@@ -314,17 +322,64 @@ async fn two_daemons_never_run_a_job_at_once() {
     let source = Arc::new(Script { messages: 50, page: 10, gate: Some(gate.clone()), ..Script::default() });
     bench.add(&one, source.clone()).await;
     bench.add(&two, source.clone()).await;
-    assert!(one.request("hq", "sync", None).unwrap().started);
+    assert!(one.request("hq", "sync", None).await.unwrap().started);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while bench.history("sync").await.is_empty() {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
-    assert!(two.request("hq", "sync", None).unwrap().started);
+    let answer = two.request("hq", "sync", None).await.unwrap();
+    assert!(!answer.started && answer.running, "the same as from the one that runs it: {answer:?}");
     bench.idle(&two).await;
     assert_eq!(bench.history("sync").await.len(), 1, "the second daemon found the lease taken");
+    let views = [one.overview().await, two.overview().await];
+    for view in views.map(|views| views.into_iter().find(|view| view.record.key.kind == "sync").unwrap()) {
+        assert!(view.running && view.report.is_some(), "{view:?}");
+    }
     gate.add_permits(100);
     bench.idle(&one).await;
+    // Somebody asked the second one for a run, so one follows.
+    let _scheduler = two.start().await.unwrap();
+    bench.clock.advance(5_000_000);
+    until(async || bench.history("sync").await.len() == 2).await;
+    bench.idle(&two).await;
+    assert_eq!(bench.stored().await.len(), 50);
+}
+
+#[tokio::test]
+async fn what_is_due_runs_once_however_many_daemons_there_are() {
+    let bench = Bench::new().await;
+    let daemons = ["one", "two", "three"].map(|owner| bench.jobs(owner));
+    let source = Arc::new(Script { messages: 50, page: 10, ..Script::default() });
+    let mut schedulers = Vec::new();
+    for jobs in &daemons {
+        let schedule = Schedule::parse("0 * * * *", "UTC").ok();
+        bench.add_planned(jobs, source.clone(), 1000, schedule).await;
+        schedulers.push(jobs.start().await.unwrap());
+    }
+    for hour in 1..=3 {
+        // All of them have taken note of it once nobody waits for the job any more.
+        let next = bench.clock.now() + 3_600_000_000;
+        let settled = async || {
+            let mut views = Vec::new();
+            for jobs in &daemons {
+                views.extend(jobs.overview().await);
+            }
+            daemons.iter().all(|jobs| !jobs.is_busy())
+                && views.iter().all(|view| view.error.is_none() && view.next_due.is_some_and(|due| due <= next))
+                && bench.history("sync").await.len() == hour
+        };
+        until(async || {
+            // Whoever met another one there looks again after a pause.
+            bench.clock.advance(1_000_000);
+            settled().await
+        })
+        .await;
+        for kind in ["sync", "recover", "media"] {
+            assert_eq!(bench.history(kind).await.len(), hour, "{kind}");
+        }
+        bench.clock.advance(3_600_000_000);
+    }
     assert_eq!(bench.stored().await.len(), 50);
 }
 
@@ -336,7 +391,7 @@ async fn shutdown_stops_at_a_page_and_the_next_daemon_goes_on() {
     let source = Script { messages: 50, page: 10, gate: Some(gate.clone()), ..Script::default() };
     bench.add(&jobs, Arc::new(source)).await;
     let mut events = jobs.subscribe();
-    jobs.request("hq", "sync", None).unwrap();
+    jobs.request("hq", "sync", None).await.unwrap();
     gate.add_permits(2);
     events.recv().await.unwrap();
     let stopping = tokio::spawn({
@@ -364,15 +419,15 @@ async fn what_is_switched_off_is_not_tried_again() {
     let jobs = bench.jobs("one");
     let faults = Mutex::new(VecDeque::from([Error::new(ErrorCode::Denied, "the secret is wrong")]));
     let source = Arc::new(Script { messages: 20, page: 10, faults, ..Script::default() });
-    let retry_at = || {
-        let sync = jobs.overview().into_iter().find(|view| view.record.key.kind == "sync");
+    let retry_at = async || {
+        let sync = jobs.overview().await.into_iter().find(|view| view.record.key.kind == "sync");
         sync.expect("the job is known").record.retry_at
     };
     bench.add_planned(&jobs, source.clone(), 1000, Schedule::parse("0 0 1 1 *", "UTC").ok()).await;
     bench.run(&jobs, "sync").await;
-    assert!(retry_at().is_some());
+    assert!(retry_at().await.is_some());
     bench.add(&jobs, source).await;
-    assert_eq!(retry_at(), None);
+    assert_eq!(retry_at().await, None);
     assert!(bench.archive.jobs().await.unwrap().iter().all(|job| job.retry_at.is_none()));
 }
 
@@ -384,7 +439,7 @@ async fn a_source_that_hangs_does_not_keep_the_daemon_from_ending() {
     let source = Script { messages: 50, page: 10, gate: Some(gate.clone()), ..Script::default() };
     bench.add(&jobs, Arc::new(source)).await;
     let mut events = jobs.subscribe();
-    jobs.request("hq", "sync", None).unwrap();
+    jobs.request("hq", "sync", None).await.unwrap();
     // The first page is here; the second one never comes.
     tokio::time::timeout(PATIENCE, events.recv()).await.expect("progress").unwrap();
     tokio::time::timeout(PATIENCE, jobs.shutdown()).await.expect("nobody waits for the page");
@@ -404,10 +459,10 @@ async fn an_instance_that_hangs_keeps_no_other_waiting() {
     let id = bench.archive.instance("hangs").await.unwrap();
     let (source, media) = (Arc::new(hangs), FetchOptions::default());
     jobs.add_instance(InstanceJobs { name: "hangs".into(), id, source, plans, media }).await;
-    jobs.request("hangs", "sync", None).unwrap();
+    jobs.request("hangs", "sync", None).await.unwrap();
     bench.add(&jobs, Arc::new(Script { messages: 10, page: 10, ..Script::default() })).await;
     let mut events = jobs.subscribe();
-    jobs.request("hq", "sync", None).unwrap();
+    jobs.request("hq", "sync", None).await.unwrap();
     let done = async { while events.recv().await.unwrap().outcome != Outcome::Succeeded {} };
     tokio::time::timeout(PATIENCE, done).await.expect("the other instance has its own turns");
     jobs.shutdown().await;
@@ -421,14 +476,14 @@ async fn an_instance_that_is_replaced_keeps_its_jobs_and_runs_none_twice() {
     let old = Script { messages: 50, page: 10, gate: Some(gate), ..Script::default() };
     bench.add(&jobs, Arc::new(old)).await;
     let mut events = jobs.subscribe();
-    assert!(jobs.request("hq", "sync", None).unwrap().started);
+    assert!(jobs.request("hq", "sync", None).await.unwrap().started);
     tokio::time::timeout(PATIENCE, events.recv()).await.expect("progress").unwrap();
     // The old one is within its second page, which never comes.
     let source = Arc::new(Script { messages: 50, page: 10, ..Script::default() });
     let adding = bench.add(&jobs, source);
     let asking = async {
         loop {
-            jobs.request("hq", "sync", Some("c")).expect("the job is known all the while");
+            jobs.request("hq", "sync", Some("c")).await.expect("the job is known all the while");
             if bench.stored().await.len() == 50 {
                 break;
             }
@@ -447,11 +502,11 @@ async fn an_instance_that_is_replaced_keeps_its_jobs_and_runs_none_twice() {
     let plans = BTreeMap::from([("sync", KindPlan::default())]);
     let (source, media) = (Arc::new(Script::default()), FetchOptions::default());
     jobs.add_instance(InstanceJobs { name: "hq".into(), id: bench.id, source, plans, media }).await;
-    assert_eq!(jobs.overview().len(), 1);
+    assert_eq!(jobs.overview().await.len(), 1);
     jobs.remove_instance("hq").await;
-    assert_eq!(jobs.request("hq", "sync", None), Err(NotStarted::Unknown));
+    assert_eq!(jobs.request("hq", "sync", None).await, Err(NotStarted::Unknown));
     jobs.shutdown().await;
-    assert_eq!(jobs.request("hq", "sync", None), Err(NotStarted::Stopping));
+    assert_eq!(jobs.request("hq", "sync", None).await, Err(NotStarted::Stopping));
 }
 
 #[tokio::test]
@@ -459,7 +514,7 @@ async fn an_instance_without_partitions_is_asked_for_none() {
     let bench = Bench::new().await;
     let jobs = bench.jobs("one");
     bench.add(&jobs, Arc::new(Script { has_none: true, ..Script::default() })).await;
-    let known: Vec<_> = jobs.overview().into_iter().map(|job| job.record.key.kind).collect();
+    let known: Vec<_> = jobs.overview().await.into_iter().map(|job| job.record.key.kind).collect();
     assert_eq!(known, ["media"], "files have no partition");
 }
 
@@ -481,7 +536,7 @@ async fn a_folder_that_cannot_be_written_costs_no_file_an_attempt() {
     assert_eq!((due.len(), due[0].attempts), (1, 0));
     // It is not asked for again before its time.
     jobs.wake("hq", "media");
-    assert!(jobs.overview().iter().all(|job| !job.running));
+    assert!(jobs.overview().await.iter().all(|job| !job.running));
     std::fs::create_dir(&drafts).unwrap();
     bench.run(&jobs, "media").await;
     assert_eq!(bench.archive.media_totals(Some(bench.id)).await.unwrap().stored, 1);
@@ -592,7 +647,7 @@ async fn a_file_is_lost_only_if_the_source_does_not_have_it() {
         bench.clock.advance(3_600_000_000);
         bench.add(&jobs, source(None)).await;
         // It may run already, because there is something to try again.
-        jobs.request("hq", "media", None).expect("the job is known");
+        jobs.request("hq", "media", None).await.expect("the job is known");
         bench.idle(&jobs).await;
         assert_eq!(totals().await.stored == 1, comes_back, "{code}");
     }

@@ -370,7 +370,7 @@ async fn jobs_and_the_end_of_the_daemon_wake_those_who_wait() {
         .jobs
         .add_instance(InstanceJobs { name: "hq".into(), id, source, plans, media: FetchOptions::default() })
         .await;
-    parts.jobs.request("hq", "sync", None).unwrap();
+    parts.jobs.request("hq", "sync", None).await.unwrap();
     let mut rev = 0;
     for _ in 0..WAITING {
         let feed = feeds.join_next().await.unwrap().unwrap().unwrap();

@@ -37,7 +37,7 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"STEL");
 pub const ABI: u16 = 1;
 
 /// Minor of the operations: grows when an operation or a field is added. Told in hello, never a reason to refuse.
-pub const ABI_MINOR: u32 = 3;
+pub const ABI_MINOR: u32 = 4;
 
 /// The only symbol a plugin exports: a function of type [`EntryPoint`].
 pub const SYMBOL: &CStr = c"stele_plugin_v1";

@@ -34,6 +34,10 @@ pub struct Hello {
     /// Host → plugin: the instance has a process of its own, which it may reshape and take down without hurting anybody.
     #[serde(skip_serializing_if = "is_false")]
     pub isolated: bool,
+    /// Host → plugin: number of the daemon, less than 1024, which no other daemon of the same archive has: for ids that are made at
+    /// several places at once. `None` when the daemon does not say (before minor 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<u16>,
     /// Plugin → host: worker threads of its runtime; 0 when it does not say.
     #[serde(skip_serializing_if = "is_zero")]
     pub threads: u32,
@@ -50,6 +54,7 @@ impl Default for Hello {
             config: Config::default(),
             texts: Vec::new(),
             isolated: false,
+            node: None,
             threads: 0,
         }
     }

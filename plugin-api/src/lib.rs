@@ -46,4 +46,4 @@ pub use codec::Encoding;
 pub use error::{Error, ErrorCode, Mistake, Result};
 pub use peer::ItemSink;
 #[cfg(feature = "sdk")]
-pub use sdk::{Host, Plugin, Secret, commit, entry};
+pub use sdk::{Host, Plugin, Secret, Turn, commit, entry};

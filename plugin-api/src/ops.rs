@@ -108,6 +108,8 @@ ops! {
     StateGet = "state.get": StateKey => StateValue;
     /// Plugin → daemon: keep a small value for the instance.
     StatePut = "state.put": StateEntry => Empty;
+    /// Plugin → daemon: hold something of the instance that only one of all daemons holds at a time, or go on holding it.
+    LeaseHold = "lease.hold": HoldRequest => HoldReply;
 }
 
 /// Daemon → plugin: answer a request of the instance's listener. Bodies travel in the frame's body.
@@ -547,4 +549,23 @@ pub struct StateEntry {
     pub key: String,
     /// The value, at most 64 KiB.
     pub value: Option<Bytes>,
+}
+
+/// Ask to hold something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HoldRequest {
+    /// What it is called within the instance; at most 256 bytes.
+    pub key: String,
+    /// For how many seconds from now, at most an hour; 0 gives it back. The daemon gives it back when it stops; one that dies holds
+    /// it until then.
+    pub seconds: u32,
+}
+
+/// Whether it is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HoldReply {
+    /// This daemon holds it. `false`: another one does, or it was given back.
+    pub held: bool,
 }

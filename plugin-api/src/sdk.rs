@@ -8,8 +8,10 @@ mod config;
 pub mod entry;
 mod hook;
 mod secret;
+mod turn;
 
 use crate::error::{Error, Mistake};
+use crate::hello::Hello;
 use crate::model::Page;
 use crate::notify::{self, Level, LogRecord, MetricKind, MetricRecord};
 use crate::ops::{
@@ -24,6 +26,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use secret::Secret;
+pub use turn::Turn;
 
 /// How long a call to the host may take, unless [`Host::call_within`] says otherwise.
 pub const HOST_CALL: Duration = Duration::from_secs(60);
@@ -118,6 +121,7 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 pub struct Host {
     side: Side,
     isolated: bool,
+    node: Option<u16>,
 }
 
 #[derive(Clone)]
@@ -128,15 +132,22 @@ enum Side {
 
 impl Host {
     pub(crate) fn new(peer: Peer) -> Self {
-        Self { side: Side::Peer(peer), isolated: false }
+        Self { side: Side::Peer(peer), isolated: false, node: None }
     }
 
-    pub(crate) fn with_isolation(self, isolated: bool) -> Self {
-        Self { isolated, ..self }
+    /// With what the host's hello says of where this is.
+    pub(crate) fn greeted(self, hello: &Hello) -> Self {
+        Self { isolated: hello.isolated, node: hello.node, ..self }
+    }
+
+    /// The same host of a daemon with this number; for unit tests.
+    #[must_use]
+    pub fn at_node(self, node: u16) -> Self {
+        Self { node: Some(node), ..self }
     }
 
     pub(crate) fn mock(mock: MockHost) -> Self {
-        Self { side: Side::Mock(mock), isolated: false }
+        Self { side: Side::Mock(mock), isolated: false, node: None }
     }
 
     /// Asks the daemon for something, at most for a minute.
@@ -163,6 +174,17 @@ impl Host {
     /// Whether the instance has a process of its own: what it does to its process then hurts nobody else.
     pub fn is_isolated(&self) -> bool {
         self.isolated
+    }
+
+    /// Number of the daemon, less than 1024, which no other daemon of the same archive has; `None` when it does not say.
+    pub fn node(&self) -> Option<u16> {
+        self.node
+    }
+
+    /// A turn at something of this instance that only one of all daemons may do at a time. `key` names it within the instance; at
+    /// most 256 bytes.
+    pub fn turn(&self, key: impl Into<String>) -> Turn {
+        Turn::new(self.clone(), key.into())
     }
 
     /// Writes a line to the daemon's log. No secrets in it.

@@ -386,9 +386,13 @@ fn samples() -> Vec<Sample> {
         ConversationGetMany: ByIds { native_ids: vec![s("a"), s("b")] } => Conversations {
             conversations: vec![conversation()],
         };
+        LeaseHold: HoldRequest { key: s("follow"), seconds: 20 } => HoldReply { held: true };
         PartitionReached: PartitionKeys { partitions: vec![s("2/g"), s("1/b@a")] } => PartitionNumbers { seqs: vec![41, 0] };
     }
     others! {
+        "fields.hello": Kind::Hello, 0, "", Hello = Hello {
+            abi_minor: 0, name: s("steled"), version: s("0.1.0"), instance: s("hq"), node: Some(1023), ..Hello::default()
+        };
         "fields.conversation": Kind::Reply, 7, "", Conversation = Conversation {
             native_id: s("g"), joined: vec![s("zhang")], left: vec![s("li")], archived: Some(true), deleted: Some(false),
             ..Conversation::default()

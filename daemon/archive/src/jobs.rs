@@ -170,6 +170,11 @@ pub trait JobTable: Send + Sync {
     /// All jobs, by name.
     async fn jobs(&self) -> Result<Vec<JobRecord>>;
 
+    /// One job, if it was ever defined.
+    async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
+        Ok(self.jobs().await?.into_iter().find(|record| record.key == *key))
+    }
+
     /// The pattern's run of `due` is being taken care of. [`Invalid`](crate::ArchiveError::Invalid) for a job that was
     /// never defined; so are leases of one.
     async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()>;

@@ -23,6 +23,7 @@
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod daemons;
 mod error;
 mod feed;
 mod ids;
@@ -35,6 +36,7 @@ mod queries;
 mod state;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use daemons::{Daemons, GONE, NODES, Node, free_number};
 pub use error::{ArchiveError, Result};
 pub use feed::{DayCount, Feed, FeedRow};
 pub use ids::{ConversationId, InstanceId, MediaId, MessageId, PersonId, Rev, RunId};
@@ -51,6 +53,6 @@ pub use state::StateTable;
 pub use stele_plugin_api::{model, ops};
 
 /// Everything the daemon needs of a backend.
-pub trait Archive: Pages + Queries + Feed + Live + MediaCatalog + JobTable + StateTable {}
+pub trait Archive: Pages + Queries + Feed + Live + MediaCatalog + JobTable + StateTable + Daemons {}
 
-impl<T: Pages + Queries + Feed + Live + MediaCatalog + JobTable + StateTable> Archive for T {}
+impl<T: Pages + Queries + Feed + Live + MediaCatalog + JobTable + StateTable + Daemons> Archive for T {}

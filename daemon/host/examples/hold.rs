@@ -33,6 +33,7 @@ async fn main() {
         carrier: Carrier::Child,
         config: serde_json::json!({}),
         texts: Vec::new(),
+        node: None,
         host_program: host_program.into(),
         limits: Limits::default(),
     };

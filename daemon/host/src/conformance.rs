@@ -36,6 +36,7 @@ pub async fn conformance(
         carrier,
         config: Value::Null,
         texts: Vec::new(),
+        node: None,
         host_program: host_program.to_owned(),
         // What the session would refuse, the kit wants to see.
         limits: Limits { max_frame_bytes: hello::Limits::MOST.max_frame, ..Limits::default() },

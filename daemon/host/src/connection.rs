@@ -205,6 +205,7 @@ fn hello(spec: &InstanceSpec) -> Hello {
         instance: spec.name.clone(),
         config: Config(spec.config.clone()),
         texts: spec.texts.clone(),
+        node: spec.node,
         isolated: spec.carrier == Carrier::Child,
         ..Hello::default()
     }

@@ -66,6 +66,8 @@ pub struct InstanceSpec {
     pub config: Value,
     /// JSON pointers of its text that may stand for a number or a truth value: what variables and files say.
     pub texts: Vec<String>,
+    /// Number of this daemon, which no other daemon of the archive has: told to the plugin.
+    pub node: Option<u16>,
     /// The program that holds a plugin when run with the argument `plugin-host`: normally the daemon's own executable.
     pub host_program: PathBuf,
     /// Bounds.
@@ -152,6 +154,7 @@ mod tests {
             carrier: Carrier::Child,
             config: serde_json::json!({ "secret": "s3cr3t" }),
             texts: Vec::new(),
+            node: None,
             host_program: "/h".into(),
             limits: Limits::default(),
         };

@@ -135,7 +135,7 @@ impl JobPort {
                 daemon.get(&format!("/jobs?instance={name}&limit=1000")).await
             }
             Self::Here(app) => {
-                let jobs: Vec<_> = app.parts().jobs.overview();
+                let jobs: Vec<_> = app.parts().jobs.overview().await;
                 let runs = app.parts().archive.runs(Some(instance), 1000).await?;
                 Ok(json!({ "jobs": jobs, "runs": runs }))
             }

@@ -3,6 +3,7 @@
 use super::client::{self, Reached};
 use super::table;
 use crate::config::Config;
+use crate::jobs::HOLD;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
         Reached::Here(parts) => {
             let instance = arguments.instance.as_deref();
             let mut jobs = parts.archive.jobs().await?;
-            jobs.retain(|job| instance.is_none_or(|name| job.key.instance == name));
+            jobs.retain(|job| job.key.kind != HOLD && instance.is_none_or(|name| job.key.instance == name));
             let runs = parts.archive.runs(instance, arguments.limit).await?;
             let shown = json!({ "jobs": jobs, "runs": runs });
             parts.close().await;

@@ -8,6 +8,7 @@
 //! again at the next start.
 
 mod due;
+mod holds;
 mod plan;
 mod plugin;
 mod recover;
@@ -16,8 +17,10 @@ mod runner;
 mod schedule;
 mod source;
 mod sync;
+mod view;
 
 pub use due::{Due, due};
+pub use holds::Holds;
 pub use plan::{InstanceJobs, JobOptions, JobView, KindPlan, NotStarted, RunEvent, StartError};
 pub use plugin::PluginSource;
 pub use runner::Jobs;
@@ -32,3 +35,5 @@ pub const DIRECTORY: &str = "directory";
 pub const RECOVER: &str = "recover";
 /// Fetch files of an instance.
 pub const MEDIA: &str = "media";
+/// What is held beside jobs: a turn of a plugin. It never runs, and is in no list of jobs.
+pub const HOLD: &str = "hold";

@@ -11,7 +11,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 /// Settings of the runner.
 #[derive(Clone, Debug)]
 pub struct JobOptions {
-    /// Name of this daemon in leases; the same after a restart.
+    /// Name of this daemon in leases; the same after a restart, and that of no other.
     pub owner: String,
     /// Runs of one instance at the same time, files not counted.
     pub concurrency: usize,
@@ -80,7 +80,7 @@ pub struct JobView {
     /// What the table knows.
     #[serde(flatten)]
     pub record: JobRecord,
-    /// It runs in this daemon now.
+    /// It runs now, in this daemon or another one.
     pub running: bool,
     /// When it is due next.
     pub next_due: Option<Micros>,

@@ -1,14 +1,15 @@
 //! One run: under a lease, from its beginning in the history to its end.
 
+use super::due::set_right;
 use super::plan::RunEvent;
 use super::runner::{Begun, Ended, Jobs, spread};
 use super::sync::{RunError, Work};
-use super::{DIRECTORY, MEDIA, RECOVER, SYNC, recover, sync};
+use super::{DIRECTORY, MEDIA, RECOVER, SYNC, due, recover, sync};
 use crate::media::{Fetcher, MediaSource};
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{ArchiveError, Committed, JobKey, Lease, Outcome, RunId, RunReport, RunStart, Stream};
+use stele_archive::{ArchiveError, Committed, JobKey, JobRecord, Lease, Outcome, RunId, RunReport, RunStart, Stream};
 use tokio_util::sync::CancellationToken;
 
 /// A running job renews its lease this many times before it would expire.
@@ -22,9 +23,9 @@ const MAX_PAUSE: Micros = 86_400_000_000;
 
 impl Jobs {
     /// Runs a job that was marked as running, and unmarks it.
-    pub(super) async fn run(&self, begun: Begun) {
+    pub(super) async fn run(&self, mut begun: Begun) {
         let key = begun.key.clone();
-        let ended = self.run_in_turn(&begun).await;
+        let ended = self.run_in_turn(&mut begun).await;
         let again = {
             let mut table = self.table();
             let Some(entry) = table.jobs.get_mut(&key) else { return };
@@ -42,10 +43,16 @@ impl Jobs {
                 // It is due as it was; who asked for it is not forgotten when its instance was only replaced.
                 Err(NotRun::Stopped) => entry.again |= begun.trigger == "request",
                 Err(NotRun::Elsewhere) => {
+                    entry.asked |= begun.trigger == "request";
                     entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min);
                     entry.error = Some("another daemon runs it".to_owned());
                 }
+                Err(NotRun::Done(ref record)) => {
+                    entry.record = record.clone();
+                    entry.error = None;
+                }
                 Err(NotRun::Failed { ref error, failures, retry_at }) => {
+                    entry.asked |= begun.trigger == "request";
                     entry.record.failures = failures;
                     entry.record.retry_at = Some(retry_at);
                     entry.error = Some(error.to_string());
@@ -63,31 +70,27 @@ impl Jobs {
             Err(NotRun::Failed { error, .. }) => {
                 tracing::error!(instance = key.instance, kind = key.kind, partition = key.partition, %error, "cannot run the job")
             }
-            Err(NotRun::Stopped | NotRun::Elsewhere) => {}
+            Err(NotRun::Stopped | NotRun::Elsewhere | NotRun::Done(_)) => {}
         }
         again.into_iter().for_each(|begun| self.spawn(begun));
     }
 
     /// Waits for its turn and for the lease, and gives the lease back whatever happens.
-    async fn run_in_turn(&self, begun: &Begun) -> Result<Done, NotRun> {
+    async fn run_in_turn(&self, begun: &mut Begun) -> Result<Done, NotRun> {
         let inner = &self.inner;
+        let slots = Arc::clone(&begun.slots);
         let _slot = match begun.key.kind.as_str() {
             // Files never wait for messages, nor messages for files.
             MEDIA => None,
             _ => {
-                let slot = begun.stop.run_until_cancelled(begun.slots.acquire()).await.ok_or(NotRun::Stopped)?;
+                let slot = begun.stop.run_until_cancelled(slots.acquire()).await.ok_or(NotRun::Stopped)?;
                 Some(slot.expect("the semaphore is never closed"))
             }
-        };
-        let failed = |error: ArchiveError| {
-            let error = RunError::from(error);
-            let (failures, retry_at) = self.again_after(begun, &error);
-            NotRun::Failed { error, failures, retry_at }
         };
         // Before the lease is given back or taken: whoever takes it declares unfinished runs lost.
         let unwritten = self.table().jobs.get_mut(&begun.key).and_then(|entry| entry.unwritten.take());
         if let Some(ended) = unwritten {
-            self.write_down(&begun.key, ended).await.map_err(failed)?;
+            self.write_down(&begun.key, ended).await.map_err(|error| self.not_run(begun, error))?;
         }
         let kept = self.table().jobs.get_mut(&begun.key).and_then(|entry| entry.kept.take());
         if let Some(kept) = kept {
@@ -95,17 +98,21 @@ impl Jobs {
                 Ok(()) | Err(ArchiveError::LeaseLost { .. }) => {}
                 Err(error) => {
                     self.keep(kept);
-                    return Err(failed(error));
+                    return Err(self.not_run(begun, error));
                 }
             }
         }
         let now = inner.clock.now();
         let lease = inner.archive.lease_acquire(&begun.key, &inner.options.owner, now, inner.options.lease).await;
-        let lease = lease.map_err(failed)?.ok_or(NotRun::Elsewhere)?;
+        let lease = lease.map_err(|error| self.not_run(begun, error))?.ok_or(NotRun::Elsewhere)?;
         // Also when the run could not be written down: the next attempt must not wait until the lease expires.
-        let ended = self.run_leased(begun, &lease).await.map_err(failed);
+        let ended = match self.catch_up(begun).await {
+            Ok(()) => self.run_leased(begun, &lease).await.map_err(|error| self.not_run(begun, error)),
+            Err(not_run) => Err(not_run),
+        };
         let (failures, retry_at) = match &ended {
             Err(NotRun::Failed { failures, retry_at, .. }) => (*failures, Some(*retry_at)),
+            Err(NotRun::Done(record)) => (record.failures, record.retry_at),
             Ok(done) => (done.failures, done.retry_at),
             Err(NotRun::Stopped | NotRun::Elsewhere) => (begun.failures, None),
         };
@@ -113,9 +120,31 @@ impl Jobs {
             Ok(()) | Err(ArchiveError::LeaseLost { .. }) => ended,
             Err(error) => {
                 self.keep(lease);
-                ended.and(Err(failed(error)))
+                ended.and(Err(self.not_run(begun, error)))
             }
         }
+    }
+
+    fn not_run(&self, begun: &Begun, error: ArchiveError) -> NotRun {
+        let error = RunError::from(error);
+        let (failures, retry_at) = self.again_after(begun, &error);
+        NotRun::Failed { error, failures, retry_at }
+    }
+
+    /// Takes over what the job table says now that nobody else runs the job: another daemon may have run it since it was looked at.
+    /// Then it is [done](NotRun::Done), unless somebody asks for it.
+    async fn catch_up(&self, begun: &mut Begun) -> Result<(), NotRun> {
+        let record = self.inner.archive.job(&begun.key).await.map_err(|error| self.not_run(begun, error))?;
+        let Some(mut record) = record else { return Ok(()) };
+        begun.failures = record.failures;
+        if begun.trigger != "request" {
+            let (now, schedule) = (self.inner.clock.now(), begun.plan.schedule.as_ref());
+            set_right(&mut record, schedule, now);
+            record.lease = None;
+            let due = due(&record, schedule, begun.jitter, now).ok_or(NotRun::Done(record))?;
+            (begun.trigger, begun.due) = (due.trigger, due.at);
+        }
+        Ok(())
     }
 
     /// Remembers a lease that could not be given back, so that the next run does and need not wait until it expires.
@@ -306,6 +335,8 @@ enum NotRun {
     Stopped,
     /// Another daemon runs it.
     Elsewhere,
+    /// Another daemon has run it, and it is not due any more; what the job table says.
+    Done(JobRecord),
     /// The job table does not answer.
     Failed { error: RunError, failures: u32, retry_at: Micros },
 }

@@ -1,7 +1,7 @@
 //! The job runner: which jobs there are, which are due, and what runs.
 
 use super::due::set_right;
-use super::plan::{InstanceJobs, JobOptions, JobView, KindPlan, NotStarted, RunEvent, StartError};
+use super::plan::{InstanceJobs, JobOptions, KindPlan, NotStarted, RunEvent, StartError};
 use super::sync::RunError;
 use super::{Due, MEDIA, RECOVER, due};
 use crate::media::MediaStore;
@@ -23,8 +23,6 @@ const DISCOVER_EVERY: Micros = 600_000_000;
 const DISCOVER_RETRY: Micros = 5_000_000;
 /// Events a slow listener may fall behind.
 const EVENT_BUFFER: usize = 1024;
-/// Failing jobs that are named; more are counted.
-const MAX_FINDINGS: usize = 10;
 
 /// The runner; cheap to clone.
 #[derive(Clone)]
@@ -46,18 +44,18 @@ pub(super) struct Inner {
 
 #[derive(Default)]
 pub(super) struct Table {
-    instances: BTreeMap<String, Registered>,
+    pub(super) instances: BTreeMap<String, Registered>,
     pub(super) jobs: BTreeMap<JobKey, Entry>,
 }
 
-struct Registered {
+pub(super) struct Registered {
     jobs: InstanceJobs,
     /// Turns of its runs. Every instance has its own: one that hangs keeps no other waiting.
     slots: Arc<Semaphore>,
     stop: CancellationToken,
     discover_at: Micros,
     /// Why its jobs could not be defined when it was asked last.
-    error: Option<String>,
+    pub(super) error: Option<String>,
     /// Its partitions were told once.
     defined: bool,
 }
@@ -69,6 +67,8 @@ pub(super) struct Entry {
     pub(super) running: bool,
     /// Somebody asked for a run while one went on: what they are after may have come after the run looked.
     pub(super) again: bool,
+    /// Somebody asked for a run that could not begin, since another daemon runs the job, say: the next attempt is theirs.
+    pub(super) asked: bool,
     /// A lease of ours that could not be given back.
     pub(super) kept: Option<Lease>,
     /// The end of a run that could not be written down.
@@ -92,6 +92,7 @@ pub(super) struct Begun {
     pub(super) key: JobKey,
     pub(super) instance: InstanceJobs,
     pub(super) plan: KindPlan,
+    pub(super) jitter: Micros,
     pub(super) slots: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     pub(super) trigger: &'static str,
@@ -180,15 +181,21 @@ impl Jobs {
         }
     }
 
-    /// Starts a kind of job of an instance, on one partition or on all, unless it runs.
+    /// Starts a kind of job of an instance, on one partition or on all, unless it runs, here or in another daemon. One that does is
+    /// followed by another run.
     ///
     /// # Errors
     ///
     /// When there is no such job, or none begins any more.
-    pub fn request(&self, instance: &str, kind: &str, partition: Option<&str>) -> Result<JobStarted, NotStarted> {
+    pub async fn request(&self, instance: &str, kind: &str, partition: Option<&str>) -> Result<JobStarted, NotStarted> {
+        let keys = self.asked_for(instance, kind, partition)?;
+        // A table that does not answer is told of by the run.
+        let records = self.inner.archive.jobs().await.unwrap_or_default();
+        let runs_elsewhere =
+            |key: &JobKey| records.iter().any(|record| record.key == *key && self.is_elsewhere(record));
         let mut answer = JobStarted::default();
-        for key in &self.asked_for(instance, kind, partition)? {
-            match self.begin(key, "request", None) {
+        for key in &keys {
+            match self.begin(key, "request", None) && !runs_elsewhere(key) {
                 true => answer.started = true,
                 false => answer.running = true,
             }
@@ -225,7 +232,7 @@ impl Jobs {
         if let (MEDIA, Some(id)) = (kind, id) {
             self.inner.archive.media_unpark(id, true).await?;
         }
-        Ok(self.request(instance, kind, partition))
+        Ok(self.request(instance, kind, partition).await)
     }
 
     /// Starts a job that has something to do, unless it failed and its time to be tried again has not come.
@@ -239,49 +246,6 @@ impl Jobs {
             ready.filter(ours).cloned().collect()
         };
         keys.iter().for_each(|key| _ = self.begin(key, "request", None));
-    }
-
-    /// Every job, by name.
-    pub fn overview(&self) -> Vec<JobView> {
-        let now = self.inner.clock.now();
-        self.table()
-            .jobs
-            .values()
-            .map(|entry| {
-                let scheduled =
-                    entry.plan.schedule.as_ref().and_then(|s| s.next_after(entry.record.last_due.unwrap_or(now)));
-                JobView {
-                    record: entry.record.clone(),
-                    running: entry.running,
-                    next_due: entry.record.retry_at.or(scheduled),
-                    report: entry.running.then(|| entry.report.clone()),
-                    error: entry.error.clone(),
-                }
-            })
-            .collect()
-    }
-
-    /// What is not well, one sentence each: instances whose jobs are not known, and jobs that fail.
-    pub fn findings(&self) -> Vec<String> {
-        let table = self.table();
-        let because = |error: &Option<String>| error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        let unknown = table.instances.iter().filter(|(_, registered)| registered.error.is_some());
-        let unknown = unknown
-            .map(|(name, registered)| format!("instance {name}: its jobs are not known{}", because(&registered.error)));
-        let failing = table.jobs.iter().filter(|(_, entry)| entry.record.failures > 0).map(|(key, entry)| {
-            let times = match entry.record.failures {
-                1 => "failed".to_owned(),
-                count => format!("failed {count} times in a row"),
-            };
-            format!("job {key}: {times}{}", because(&entry.error))
-        });
-        let mut findings: Vec<String> = unknown.chain(failing).collect();
-        if findings.len() > MAX_FINDINGS {
-            let more = findings.len() - MAX_FINDINGS;
-            findings.truncate(MAX_FINDINGS);
-            findings.push(format!("{more} more jobs fail"));
-        }
-        findings
     }
 
     /// Hears of every run from now on.
@@ -444,11 +408,13 @@ impl Jobs {
             return None;
         }
         entry.running = true;
+        let trigger = if std::mem::take(&mut entry.asked) { "request" } else { trigger };
         entry.report = RunReport::default();
         Some(Begun {
             key: key.clone(),
             instance: registered.jobs.clone(),
             plan: entry.plan.clone(),
+            jitter: entry.jitter,
             slots: Arc::clone(&registered.slots),
             stop: registered.stop.clone(),
             trigger,
@@ -483,6 +449,7 @@ impl Entry {
             jitter,
             running: false,
             again: false,
+            asked: false,
             kept: None,
             unwritten: None,
             report: RunReport::default(),

@@ -12,11 +12,14 @@ use crate::http::admin::{Admin, AdminHandler, Overview, Readiness};
 use crate::http::{Listener, Running};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stele_plugin_api::{Error, ErrorCode};
 use tokio_cron_scheduler::JobScheduler;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How often the archive is told that this daemon is still there.
+const SEEN_EVERY: Duration = Duration::from_secs(3600);
 
 /// How much of the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +95,17 @@ impl App {
                 None
             }
         };
-        let (archive, overview, until) = (Arc::clone(&parts.archive), Arc::clone(&instances), stop.clone());
-        let media = parts.media.clone();
+        let (renewed, overview, until) = (Arc::clone(&parts), Arc::clone(&instances), stop.clone());
         background.spawn(async move {
             let upkeep = async {
+                let mut seen = Instant::now();
                 loop {
                     // The store keeps what it finds wrong, for the readiness.
-                    _ = tokio::join!(metrics::renew(&*archive), media.upkeep());
+                    _ = tokio::join!(metrics::renew(&*renewed.archive), renewed.media.upkeep());
+                    if seen.elapsed() >= SEEN_EVERY {
+                        seen = Instant::now();
+                        renewed.is_seen().await;
+                    }
                     overview.readiness();
                     recorder.run_upkeep();
                     tokio::time::sleep(metrics::UPKEEP).await;
@@ -204,6 +211,7 @@ impl App {
         self.parts.jobs.shutdown().await;
         self.parts.live.stop().await;
         self.instances.stop(Duration::from_secs(self.config.plugins.stop_timeout_seconds)).await;
+        self.parts.services.give_back().await;
         if let Some(admin) = self.admin {
             admin.stop(Duration::from_secs(1)).await;
         }

@@ -1,5 +1,6 @@
 //! Why the daemon does not start.
 
+use super::identity::IdentityError;
 use super::lock::LockError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,9 @@ pub enum StartError {
     /// The data folder is in use or cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// It is not known which daemon this is.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The archive cannot be opened.
     #[error("the archive {} cannot be opened: {source}", path.display())]
     Archive {

@@ -25,7 +25,7 @@ pub struct Examined {
 ///
 /// Why the plugin does not start; `invalid` when it is its configuration that it refuses.
 pub async fn examine(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<Examined, Error> {
-    let spec = spec(instance, config, plugin).map_err(Error::internal)?;
+    let spec = spec(instance, config, plugin, None).map_err(Error::internal)?;
     let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
     let plugin = Instance::start(spec, Arc::new(Nobody));
     let examined = examined(&plugin, timeout).await;

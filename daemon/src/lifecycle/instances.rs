@@ -85,7 +85,7 @@ impl Instances {
         self.table.write().expect("no panic happens while the table is locked").config = Arc::clone(&config);
         let handing_over = join_all(differing.iter().map(async |(old, wanted)| {
             let successor = Arc::new(Managed::new((*wanted).clone()));
-            let handed_over = old.hand_over(&successor, &config).await;
+            let handed_over = old.hand_over(&successor, &config, &self.parts).await;
             old.keep(handed_over.as_ref().err().cloned());
             match handed_over {
                 Ok(()) => Ok((old, successor)),

@@ -1,10 +1,11 @@
 //! The parts that do not depend on instances: lock, archive, index, tailer, jobs, services, live delivery.
 
 use super::error::StartError;
+use super::identity;
 use super::lock::DataLock;
 use crate::config::{self, Config, ContentStore, Durability};
 use crate::http::admin::Reindexing;
-use crate::jobs::{JobOptions, Jobs};
+use crate::jobs::{Holds, JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
 use crate::media::{Links, MediaStore, S3Options};
 use crate::services::{Commits, DaemonServices, FetchLimits, HttpClient};
@@ -23,8 +24,6 @@ const INDEX: &str = "index";
 const MEDIA: &str = "media";
 /// Name of the key that signs links, among the daemon's own values.
 const LINK_KEY: &str = "link_key";
-/// The daemon's own values have no instance.
-const OWN: InstanceId = InstanceId(0);
 /// Length of a key made here, in bytes.
 const LINK_KEY_BYTES: usize = 32;
 /// Time the index gets for what is left when the daemon stops; what it does not take in then is taken in at the next start.
@@ -58,6 +57,8 @@ pub struct Parts {
     pub media: MediaStore,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Number of this daemon, which no other one of the archive has.
+    pub node: u16,
     owner: String,
     store: SqliteArchive,
     lock: DataLock,
@@ -72,6 +73,7 @@ impl Parts {
     /// Opens all of them in the data folder.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let lock = DataLock::acquire(&config.data_dir)?;
+        let owner = identity::of(&config.data_dir)?;
         let path = Self::archive_file(config);
         let store = SqliteArchive::open(&path, &store_options(config))
             .await
@@ -96,8 +98,9 @@ impl Parts {
         }));
         let told = Arc::clone(&commits);
         let on_commit = move |instance: InstanceId| told.tell(instance);
-        let options = job_options(config);
-        let owner = options.owner.clone();
+        let node = archive.node(&owner, clock.now()).await?;
+        let holds = Holds::new(Arc::clone(&archive), Arc::clone(&clock), &owner);
+        let options = job_options(config, &owner);
         let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, on_commit);
         let client = HttpClient::new(FetchLimits::default()).map_err(|error| StartError::Client(error.into()))?;
         let services = Arc::new(DaemonServices::new(
@@ -108,6 +111,7 @@ impl Parts {
             links.clone(),
             client,
             commits,
+            holds,
         ));
         let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
         Ok(Self {
@@ -122,6 +126,7 @@ impl Parts {
             links,
             media,
             clock,
+            node,
             owner,
             store,
             lock,
@@ -132,6 +137,13 @@ impl Parts {
     pub fn write_down(&mut self, admin: std::net::SocketAddr) {
         if let Err(error) = self.lock.write_down(Some(admin)) {
             tracing::warn!(%error, "the lock file cannot be written");
+        }
+    }
+
+    /// Tells the archive that this daemon is still there, so that its number stays its own.
+    pub async fn is_seen(&self) {
+        if let Err(error) = self.archive.node(&self.owner, self.clock.now()).await {
+            tracing::warn!(%error, "the archive was not told that this daemon is still there; it is later");
         }
     }
 
@@ -225,27 +237,23 @@ fn tailer_options(config: &Config) -> TailerOptions {
     }
 }
 
-fn job_options(config: &Config) -> JobOptions {
+fn job_options(config: &Config, owner: &str) -> JobOptions {
     let micros = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000) * 1_000_000;
     JobOptions {
+        owner: owner.to_owned(),
         concurrency: config.jobs.concurrency,
         lease: micros(config.jobs.lease_seconds),
         retry_min: micros(config.jobs.retry_min_seconds),
         retry_max: micros(config.jobs.retry_max_seconds),
-        ..JobOptions::default()
     }
 }
 
-/// The configured key, or the one of the archive, made at the first start.
+/// The configured key, or the one of the archive, made at the first start of its first daemon.
 async fn link_key(config: &Config, archive: &dyn Archive) -> Result<Vec<u8>, StartError> {
     if let Some(key) = &config.media.link_key {
         return Ok(key.expose().as_bytes().to_vec());
     }
-    if let Some(key) = archive.state_get(OWN, LINK_KEY).await? {
-        return Ok(key.to_vec());
-    }
     let mut key = vec![0; LINK_KEY_BYTES];
     getrandom::fill(&mut key).map_err(|error| StartError::Randomness(error.into()))?;
-    archive.state_put(OWN, LINK_KEY, Some(&key)).await?;
-    Ok(key)
+    Ok(archive.agree(LINK_KEY, &key).await?.to_vec())
 }

@@ -77,8 +77,13 @@ impl Renderer for PluginRenderer {
     }
 }
 
-/// How its plugin is started.
-pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<InstanceSpec, String> {
+/// How its plugin is started, by the daemon of this number; by whoever only looks at it, without one.
+pub(super) fn spec(
+    instance: &config::Instance,
+    config: &Config,
+    plugin: PathBuf,
+    node: Option<u16>,
+) -> Result<InstanceSpec, String> {
     let host_program =
         std::env::current_exe().map_err(|error| format!("the daemon's program is not known: {error}"))?;
     Ok(InstanceSpec {
@@ -90,6 +95,7 @@ pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf
         },
         config: instance.config.value().clone(),
         texts: instance.config.texts(),
+        node,
         host_program,
         limits: Limits {
             max_frame_bytes: config.plugins.max_frame_mib << 20,

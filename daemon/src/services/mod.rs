@@ -10,7 +10,7 @@ mod views;
 pub use feed::Commits;
 pub use fetch::{FetchLimits, HttpClient};
 
-use crate::jobs::{Jobs, NotStarted};
+use crate::jobs::{Holds, Jobs, NotStarted};
 use crate::media::Links;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -24,8 +24,10 @@ use views::Views;
 
 /// Largest value a plugin may keep, in bytes.
 const MAX_STATE: usize = 64 * 1024;
-/// Longest name of such a value, in bytes.
+/// Longest name of such a value, or of what is held, in bytes.
 const MAX_STATE_KEY: usize = 256;
+/// Longest time something is held without being asked for again, in seconds.
+const MAX_HOLD: u32 = 3600;
 
 /// The daemon's side of the operations.
 pub struct DaemonServices {
@@ -36,6 +38,7 @@ pub struct DaemonServices {
     views: Views,
     http: HttpClient,
     commits: Arc<Commits>,
+    holds: Holds,
     instances: RwLock<BTreeMap<String, InstanceId>>,
     lines: observe::Lines,
     series: observe::Series,
@@ -57,6 +60,7 @@ impl DaemonServices {
         links: Links,
         http: HttpClient,
         commits: Arc<Commits>,
+        holds: Holds,
     ) -> Self {
         let views = Views::new(links, Arc::clone(&clock));
         Self {
@@ -67,6 +71,7 @@ impl DaemonServices {
             views,
             http,
             commits,
+            holds,
             instances: RwLock::default(),
             lines: Default::default(),
             series: Default::default(),
@@ -81,6 +86,11 @@ impl DaemonServices {
     /// The daemon stops: no plugin waits for a commit any more.
     pub fn stopping(&self) {
         self.commits.close();
+    }
+
+    /// Gives back what plugins hold, none of which is there any more.
+    pub async fn give_back(&self) {
+        self.holds.give_back_all().await;
     }
 
     /// Messages as plugins see them.
@@ -163,14 +173,29 @@ impl DaemonServices {
         Ok(ops::AppendReport { stored, known, repeated })
     }
 
-    fn job_start(&self, instance: &str, request: &ops::JobRequest) -> Result<ops::JobStarted, Error> {
-        self.jobs.request(instance, &request.kind, request.partition.as_deref()).map_err(|reason| match reason {
+    async fn job_start(&self, instance: &str, request: &ops::JobRequest) -> Result<ops::JobStarted, Error> {
+        let started = self.jobs.request(instance, &request.kind, request.partition.as_deref()).await;
+        started.map_err(|reason| match reason {
             NotStarted::Unknown => {
                 let partition = request.partition.as_deref().unwrap_or("any partition");
                 Error::new(ErrorCode::NotFound, format!("no {} job for {partition}", request.kind))
             }
             NotStarted::Stopping => Error::new(ErrorCode::Unavailable, reason.to_string()),
         })
+    }
+
+    async fn hold(&self, instance: &str, request: &ops::HoldRequest) -> Result<ops::HoldReply, Error> {
+        let ops::HoldRequest { key, seconds } = request;
+        if key.len() > MAX_STATE_KEY || *seconds > MAX_HOLD {
+            let bounds =
+                format!("a name has at most {MAX_STATE_KEY} bytes, and is held for at most {MAX_HOLD} seconds");
+            return Err(Error::new(ErrorCode::TooLarge, bounds));
+        }
+        let held = match seconds {
+            0 => self.holds.give_back(instance, key).await.map(|()| false),
+            _ => self.holds.hold(instance, key, i64::from(*seconds) * 1_000_000).await,
+        };
+        Ok(ops::HoldReply { held: held.map_err(archive_error)? })
     }
 
     async fn state_put(&self, id: InstanceId, entry: ops::StateEntry) -> Result<Empty, Error> {
@@ -253,12 +278,13 @@ impl Services for DaemonServices {
                 let seqs = self.archive.reached(id, &keys.partitions).await.map_err(archive_error)?;
                 ops::PartitionNumbers { seqs }
             }),
-            ops::JobStart::NAME => answer!(ops::JobStart, |request| self.job_start(instance, &request)?),
+            ops::JobStart::NAME => answer!(ops::JobStart, |request| self.job_start(instance, &request).await?),
             ops::HttpFetch::NAME => answer!(ops::HttpFetch, |request| self.http.fetch(request).await?),
             ops::StateGet::NAME => answer!(ops::StateGet, |key| {
                 ops::StateValue { value: self.archive.state_get(id, &key.key).await.map_err(archive_error)? }
             }),
             ops::StatePut::NAME => answer!(ops::StatePut, |entry| self.state_put(id, entry).await?),
+            ops::LeaseHold::NAME => answer!(ops::LeaseHold, |request| self.hold(instance, &request).await?),
             _ => return Err(call.unsupported()),
         })
     }

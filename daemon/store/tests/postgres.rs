@@ -3,7 +3,7 @@
 mod database;
 
 use database::{database, options, tamper};
-use stele_archive::ArchiveError;
+use stele_archive::{ArchiveError, Daemons};
 use stele_store::{PostgresArchive, PostgresUrl};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,4 +67,30 @@ async fn an_address_shows_nothing_of_itself() {
     let url = PostgresUrl::new("postgres://a:hidden@127.0.0.1:1/c?statement-cache-capacity=0&sslmode=disable");
     url.check().expect("is one");
     assert_eq!(format!("{url:?}"), "***");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_that_start_at_once_agree_and_have_numbers_of_their_own() {
+    let Some(url) = database() else { return };
+    let starting: Vec<_> = (0..8_u8)
+        .map(|who| {
+            let options = options(&url);
+            tokio::spawn(async move {
+                let archive = PostgresArchive::open(&options).await.expect("opens");
+                let agreed = archive.agree("key", &[who]).await.expect("agrees");
+                let daemon = format!("daemon-{who}");
+                let number = archive.node(&daemon, 1).await.expect("has a number");
+                assert_eq!(archive.node(&daemon, 2).await.expect("has a number"), number);
+                archive.close().await.expect("closes");
+                (number, agreed)
+            })
+        })
+        .collect();
+    let mut found = Vec::new();
+    for started in starting {
+        found.push(started.await.expect("no panic"));
+    }
+    found.sort_unstable();
+    assert_eq!(found.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+    assert!(found.iter().all(|(_, agreed)| *agreed == found[0].1), "{found:?}");
 }

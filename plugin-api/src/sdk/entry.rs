@@ -167,7 +167,7 @@ impl<P> Default for Served<P> {
 impl<P: Plugin> Handler for Served<P> {
     fn hello(&self, peer: &Peer, hello: &Hello) {
         let (slot, peer) = (self.0.clone(), peer.clone());
-        let host = Host::new(peer.clone()).with_isolation(hello.isolated);
+        let host = Host::new(peer.clone()).greeted(hello);
         let (Config(config), texts) = (hello.config.clone(), hello.texts.clone());
         let opened = peer.clone();
         opened.spawn(async move {

@@ -13,9 +13,10 @@ pub struct Config {
     /// What callers have to send; without one nobody is asked for anything.
     #[serde(default)]
     pub token: Option<Secret>,
-    /// What tells the message ids of this instance from those of others that make some at the same time.
-    #[serde(default = "first_node", deserialize_with = "node")]
-    pub node_id: u16,
+    /// What tells the message ids of this instance from those of others that make some at the same time. Unset: the daemon's own
+    /// number.
+    #[serde(default, deserialize_with = "node")]
+    pub node_id: Option<u16>,
     /// What `pull_mode` of `/channel/messagesync` means.
     #[serde(default)]
     pub pull_mode: PullMode,
@@ -30,13 +31,12 @@ pub struct Config {
     pub upstream: Option<UpstreamConfig>,
 }
 
-fn first_node() -> u16 {
-    1
-}
+/// The node that is shown where none is configured: a daemon like any other answers for all of them.
+const ONLY_NODE: u16 = 1;
 
 /// Any whole number: what is no node's is told by [`Config::mistakes`].
-fn node<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    Ok(u16::try_from(i64::deserialize(deserializer)?).unwrap_or(u16::MAX))
+fn node<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    Ok(Some(u16::try_from(i64::deserialize(deserializer)?).unwrap_or(u16::MAX)))
 }
 
 /// Why nobody could ever send this token.
@@ -73,11 +73,21 @@ pub enum MessagesForm {
 }
 
 impl Config {
+    /// The node others are told of, whichever daemon tells them.
+    pub fn shown_node(&self) -> u16 {
+        self.node_id.unwrap_or(ONLY_NODE)
+    }
+
+    /// The node of the ids made here, by a daemon of this number.
+    pub fn node_of_ids(&self, daemon: Option<u16>) -> u16 {
+        self.node_id.or(daemon).unwrap_or(ONLY_NODE)
+    }
+
     /// Everything that is wrong beside its shape. No secret appears in it.
     pub fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         mistakes.extend(self.token.as_ref().and_then(mistake_of_token).map(|said| Mistake::new("token", said)));
-        if self.node_id > id::MAX_NODE {
+        if self.node_id.is_some_and(|node| node > id::MAX_NODE) {
             mistakes.push(Mistake::new("node_id", format!("must be 0 to {}", id::MAX_NODE)));
         }
         mistakes.extend(self.webhook.iter().flat_map(WebhookConfig::mistakes));
@@ -99,7 +109,8 @@ mod tests {
     fn nothing_has_to_be_said() {
         let config = config(json!({}));
         assert_eq!(config.mistakes(), []);
-        assert_eq!((config.token, config.node_id), (None, 1));
+        assert_eq!((config.shown_node(), config.node_of_ids(None), config.node_of_ids(Some(7))), (1, 1, 7));
+        assert_eq!((config.token, config.node_id), (None, None));
         assert_eq!((config.pull_mode, config.messages_form), (PullMode::Contract, MessagesForm::Array));
     }
 

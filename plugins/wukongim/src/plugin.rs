@@ -31,7 +31,7 @@ pub struct Wukongim {
 impl Wukongim {
     /// An instance with another clock than the machine's; [`Plugin::open`] takes that one. Needs a runtime.
     pub fn with_clock(config: Config, host: Host, clock: Clock) -> Self {
-        let numbering = Numbering::new(config.node_id, clock.clone());
+        let numbering = Numbering::new(config.node_of_ids(host.node()), clock.clone());
         let (findings, upstream) = (findings(&config), Upstream::of(&config, &host, &clock, &numbering));
         let webhooks = Webhooks::start(&config, &host, &clock).map(Arc::new);
         let api = Api::new(host, config, (clock, numbering), upstream.clone(), webhooks.clone());

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stele_plugin_api::model::Micros;
 use stele_plugin_api::ops::{
-    ArchiveFeed, Empty, Feed, FeedQuery, FetchReply, FetchRequest, HttpFetch, HttpRequest, MessageView, StateGet,
-    StatePut, StateValue,
+    ArchiveFeed, Empty, Feed, FeedQuery, FetchReply, FetchRequest, HoldReply, HttpFetch, HttpRequest, LeaseHold,
+    MessageView, StateGet, StatePut, StateValue,
 };
 use stele_plugin_api::testing::MockHost;
 use stele_plugin_api::{Error, Plugin};
@@ -194,6 +194,31 @@ async fn stored_messages_are_told_in_batches_from_the_first_one_on() {
     }
     rig.is_told_nothing().await;
     assert_eq!((rig.place("msg.notify"), rig.counted("told")), (json!(253), 250.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_daemons_one_tells() {
+    let rig = Rig::new();
+    let is_ours = Arc::new(AtomicBool::new(true));
+    let held = Arc::clone(&is_ours);
+    let rig = Rig {
+        mock: rig.mock.on::<LeaseHold>(move |request| {
+            assert_eq!(request.key, "webhook/msg.notify");
+            Ok(HoldReply { held: held.load(Ordering::Relaxed) })
+        }),
+        ..rig
+    };
+    let _plugin = rig.start(&notify_only(&json!({}))).await;
+    rig.say([1], "2/team", NOW);
+    assert_eq!(rig.push().await.ids(), [1]);
+    is_ours.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    rig.say([2, 3], "2/team", NOW);
+    rig.is_told_nothing().await;
+    // What another one has told by then.
+    rig.kept.lock().unwrap().insert("webhook/msg.notify".into(), json!({ "rev": 2, "level_at": NOW }));
+    is_ours.store(true, Ordering::Relaxed);
+    assert_eq!(rig.push().await.ids(), [3]);
 }
 
 #[tokio::test(start_paused = true)]

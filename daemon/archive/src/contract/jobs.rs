@@ -35,6 +35,8 @@ pub(super) async fn leases_exclude_and_fence(backend: &mut dyn Backend) {
     archive.lease_renew(&lease, 200, TTL).await.unwrap();
     assert_eq!(archive.lease_acquire(&job, "two", 200 + TTL - 1, TTL).await.unwrap(), None);
     assert_eq!(archive.jobs().await.unwrap()[0].lease, Some(("one".to_owned(), 200 + TTL)));
+    assert_eq!(archive.job(&job).await.unwrap().as_ref(), archive.jobs().await.unwrap().first());
+    assert_eq!(archive.job(&key("hq", "nobody's")).await.unwrap(), None);
     let run = archive.run_begin(&lease, &start(250)).await.unwrap();
 
     backend.restart().await;

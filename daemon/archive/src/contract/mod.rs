@@ -13,6 +13,7 @@
 //! histories; it needs a runtime of its own per case, so it is a separate call.
 
 mod concurrency;
+mod daemons;
 mod directory;
 mod expiry;
 mod feed;
@@ -94,5 +95,6 @@ suite! {
     media: files_go_their_way, contents_are_stored_once, due_files_are_ordered;
     jobs: leases_exclude_and_fence, runs_are_kept_and_bounded, a_sweep_marks_what_was_lost, definitions_keep_history;
     state: values_come_and_go;
+    daemons: whoever_comes_first_is_agreed_with, every_daemon_has_a_number_of_its_own;
     concurrency: one_of_two_rivals_wins, one_of_many_repeats_is_stored, readers_see_whole_pages;
 }

@@ -112,6 +112,7 @@ pub fn spec(name: &str, plugin: &Path, carrier: Carrier) -> InstanceSpec {
         carrier,
         config: serde_json::json!({ "secret": SECRET }),
         texts: Vec::new(),
+        node: None,
         host_program: host_program(),
         limits: Limits {
             wait_for_start: PATIENCE,

@@ -27,7 +27,7 @@ pub async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(query) = query.map_err(|error| Failure::bad(error.body_text()))?;
-    let mut jobs = admin.jobs.overview();
+    let mut jobs = admin.jobs.overview().await;
     if let Some(instance) = &query.instance {
         jobs.retain(|job| job.record.key.instance == *instance);
     }

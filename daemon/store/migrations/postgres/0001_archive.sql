@@ -322,3 +322,10 @@ CREATE TABLE ledger (
     hash      bytea  NOT NULL,
     PRIMARY KEY (instance, id)
 );
+
+-- Daemons, and the number each has: less than 1024.
+CREATE TABLE node (
+    daemon  text    COLLATE "C" PRIMARY KEY,
+    number  integer NOT NULL UNIQUE,
+    seen_at bigint  NOT NULL
+);

@@ -24,6 +24,7 @@
 mod attachments;
 mod commit;
 mod conversations;
+mod daemons;
 mod error;
 mod feed;
 mod head;

@@ -44,6 +44,20 @@ impl JobTable for SqliteArchive {
         Ok(rows.iter().map(record).collect())
     }
 
+    async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
+        let row = sqlx::query(
+            "SELECT instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until \
+             FROM job WHERE instance = ? AND kind = ? AND partition = ?",
+        )
+        .bind(&key.instance)
+        .bind(&key.kind)
+        .bind(&key.partition)
+        .fetch_optional(&self.0.readers)
+        .await
+        .map_err(Failure)?;
+        Ok(row.as_ref().map(record))
+    }
+
     async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()> {
         let mut writer = self.writer().await?;
         let changed = sqlx::query("UPDATE job SET last_due = ? WHERE instance = ? AND kind = ? AND partition = ?")

@@ -21,6 +21,7 @@ mod attachments;
 mod bulk;
 mod commit;
 mod conversations;
+mod daemons;
 mod error;
 mod feed;
 mod history;

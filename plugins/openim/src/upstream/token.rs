@@ -2,7 +2,7 @@
 //!
 //! A new one ends the admin's others some minutes later (reference/openim.md §3.5), so none is asked for that is not needed: it is
 //! kept across restarts, and asked for again when the upstream does not take it any more, or shortly before its end; once for
-//! all who need it, and not at any rate.
+//! all who need it, and not at any rate. Where it is kept another daemon may have put one meanwhile, which has ended this one's.
 
 use super::client::{CallError, Client};
 use crate::Clock;
@@ -59,8 +59,6 @@ pub struct Tokens {
 #[derive(Default)]
 struct Held {
     token: Option<Token>,
-    /// What was kept has been looked at.
-    loaded: bool,
     /// When tokens were asked for.
     asked: VecDeque<Instant>,
 }
@@ -93,13 +91,12 @@ impl Tokens {
     /// A token that is good as far as is known, and not this one.
     pub async fn other_than(&self, refused: Option<&str>, client: &Client) -> Result<String, CallError> {
         let mut held = self.held.lock().await;
-        if !held.loaded {
-            held.token = self.kept().await;
-            held.loaded = true;
-        }
         let now = (self.clock)();
-        let good = held.token.as_ref().filter(|held| refused != Some(held.token.as_str()) && now < held.until);
-        if let Some(good) = good {
+        let is_good = |held: &&Token| refused != Some(held.token.as_str()) && now < held.until;
+        if held.token.as_ref().filter(is_good).is_none() {
+            held.token = self.kept().await.or(held.token.take());
+        }
+        if let Some(good) = held.token.as_ref().filter(is_good) {
             return Ok(good.token.clone());
         }
         while held.asked.front().is_some_and(|asked| asked.elapsed() > WHILE) {

@@ -41,10 +41,9 @@ impl Api {
     pub(super) async fn cluster_messages(&self, request: &HttpRequest) -> Result<HttpReply, ApiError> {
         let fields = Fields::of_query(request);
         let node = fields.number("node_id", u64::MAX)?.unwrap_or_default();
-        if node != 0 && node != u64::from(self.config.node_id) {
-            return Err(
-                fields.wrong("node_id", &format!("must be 0 or {}: there is no other node", self.config.node_id))
-            );
+        let shown = self.config.shown_node();
+        if node != 0 && node != u64::from(shown) {
+            return Err(fields.wrong("node_id", &format!("must be 0 or {shown}: there is no other node")));
         }
         let wanted = self.wanted(&fields).await?;
         let limit = fields.number("limit", u64::MAX)?.filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT);

@@ -4,6 +4,8 @@
 //! (`state.put`), so that a restart goes on where it was. What was told, but not passed yet, is told again then; receivers know
 //! messages by their ids.
 //!
+//! Of several daemons one follows for an event, as long as it has the [turn](Host::turn); another one goes on where it was.
+//!
 //! What was sent more than an hour before it came is history, of an upstream, say, and is not told. When a message came nobody
 //! knows; but it was after the follower last stood level with the archive. So nothing is taken for history that came in time, however
 //! long the receiver kept the follower waiting or the daemon was away.
@@ -55,10 +57,24 @@ struct Place {
 }
 
 impl Follower {
-    /// Follows for ever. Counts up `begun` once it has a place to begin at, or could not get one yet.
+    /// Follows for ever, whenever it is its turn. Counts up `begun` once it has a place to begin at, could not get one yet, or it is
+    /// the turn of another daemon, which has one.
     pub async fn run(self, begun: watch::Sender<usize>) {
+        let mut turn = self.host.turn(self.key());
+        let mut beginning = Some(|| begun.send_modify(|begun| *begun += 1));
+        let mut begun = || _ = beginning.take().map(|count| count());
+        if !matches!(turn.take().await, Ok(true)) {
+            begun();
+        }
+        loop {
+            turn.wait().await;
+            turn.during(self.follow(&mut begun)).await;
+        }
+    }
+
+    async fn follow(&self, begun: &mut (impl FnMut() + Send)) {
         let mut beginning = self.begin().await;
-        begun.send_modify(|begun| *begun += 1);
+        begun();
         let mut pause = PAUSES[0];
         let mut kept = loop {
             match beginning {

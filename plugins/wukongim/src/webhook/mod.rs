@@ -61,7 +61,7 @@ impl Passing {
 impl Webhooks {
     /// The webhooks of an instance, if it has some. Starts the tasks that tell, on the current runtime.
     pub fn start(config: &Config, host: &Host, clock: &Clock) -> Option<Self> {
-        let (node, config) = (config.node_id, config.webhook.as_ref()?);
+        let (node, config) = (config.shown_node(), config.webhook.as_ref()?);
         let receiver = Arc::new(Receiver::new(host.clone(), clock.clone(), config.address().ok()?, config));
         let (begun, beginning) = watch::channel(0);
         let mut tasks = JoinSet::new();
