@@ -4,6 +4,7 @@
 //! `[[instance]]`, their listeners ([`http`]) and jobs. [`config`] is where the parts get their figures from; [`cli`] is
 //! the face for people.
 
+pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod http;

@@ -129,7 +129,7 @@ impl Site {
         let (instance, partition, now) = (self.instance, "", SystemClock.now());
         let commit = Commit { instance, partition, stream: Stream::Messages, from: None, page: &page, now };
         let last = self.archive.commit(commit).await.unwrap().last_rev;
-        self.hubs.committed(self.instance);
+        self.hubs.committed(Some(self.instance));
         last
     }
 

@@ -15,11 +15,12 @@
 //!
 //! # Secrets
 //!
-//! In `[instance.config]`, `admin.api_keys`, `media.link_key` and the keys of `[media.s3]` a table `{ file = "path" }` stands for the content of
+//! In `[instance.config]`, `admin.api_keys`, `media.link_key`, the keys of `[media.s3]` and what NATS is shown in `[cluster]` a table `{ file = "path" }` stands for the content of
 //! that file and `{ env = "NAME" }` for that variable. What is secret is masked in `Debug` and in [`Config::to_toml`].
 
 #[macro_use]
 mod reader;
+mod cluster;
 mod environment;
 mod instance;
 mod media;
@@ -31,6 +32,7 @@ mod secret;
 mod sections;
 mod values;
 
+pub use cluster::Cluster;
 pub use environment::{PREFIX, ReadFile, Surroundings};
 pub use instance::{Carrier, Instance, InstanceDirectory, InstanceMedia, InstanceSync, Tls};
 pub use media::{ContentStore, Media, S3};
@@ -76,6 +78,8 @@ pub struct Config {
     pub media: Media,
     /// `[live]`
     pub live: Live,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[plugins]`
     pub plugins: Plugins,
     /// `[[instance]]`
@@ -95,6 +99,7 @@ impl Default for Config {
             jobs: Jobs::default(),
             media: Media::default(),
             live: Live::default(),
+            cluster: Cluster::default(),
             plugins: Plugins::default(),
             instances: Vec::new(),
         }
@@ -103,8 +108,10 @@ impl Default for Config {
 
 impl Config {
     /// Keys of the top level.
-    pub const KEYS: &'static [&'static str] =
-        &["data_dir", "log", "admin", "http", "archive", "search", "jobs", "media", "live", "plugins", "instance"];
+    pub const KEYS: &'static [&'static str] = &[
+        "data_dir", "log", "admin", "http", "archive", "search", "jobs", "media", "live", "cluster", "plugins",
+        "instance",
+    ];
 
     /// The configuration of this file (defaults alone when `None`) under the variables of the process.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigErrors> {
@@ -139,6 +146,7 @@ impl Config {
         let config = Self::read(&dict, &mut reader);
         instance::cross_check(&config, &mut reader);
         media::cross_check(&config, &mut reader);
+        cluster::cross_check(&config, &mut reader);
         reader.finish(config)
     }
 
@@ -153,6 +161,7 @@ impl Config {
         reader.field(dict, "jobs", &mut config.jobs, &[]);
         reader.field(dict, "media", &mut config.media, &[]);
         reader.field(dict, "live", &mut config.live, &[]);
+        reader.field(dict, "cluster", &mut config.cluster, &[]);
         reader.field(dict, "plugins", &mut config.plugins, &[]);
         if let Some(Value::Dict(..)) = dict.get("instance") {
             reader.problem_at("instance", "expected an array of tables: write [[instance]]");

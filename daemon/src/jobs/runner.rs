@@ -3,7 +3,7 @@
 use super::due::set_right;
 use super::plan::{InstanceJobs, JobOptions, KindPlan, NotStarted, RunEvent, StartError};
 use super::sync::RunError;
-use super::{Due, MEDIA, RECOVER, due};
+use super::{Due, Holds, MEDIA, RECOVER, due};
 use crate::media::MediaStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -35,6 +35,7 @@ pub(super) struct Inner {
     pub(super) store: MediaStore,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: JobOptions,
+    holds: Holds,
     pub(super) on_commit: Box<dyn Fn(InstanceId) + Send + Sync>,
     pub(super) table: Mutex<Table>,
     pub(super) stop: CancellationToken,
@@ -110,7 +111,9 @@ impl Jobs {
         options: JobOptions,
         on_commit: impl Fn(InstanceId) + Send + Sync + 'static,
     ) -> Self {
+        let holds = Holds::new(Arc::clone(&archive), Arc::clone(&clock), &options.owner);
         let inner = Inner {
+            holds,
             archive,
             store,
             clock,
@@ -122,6 +125,11 @@ impl Jobs {
             events: broadcast::channel(EVENT_BUFFER).0,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// What this daemon holds beside the jobs it runs.
+    pub fn holds(&self) -> &Holds {
+        &self.inner.holds
     }
 
     /// Gives back what an earlier process of this daemon held, and begins to tick. The scheduler is returned so that its

@@ -73,6 +73,8 @@ impl App {
         let tailer = Arc::clone(&parts.tailer);
         let until = stop.clone();
         background.spawn(async move { tailer.run(until).await });
+        let (bus, until) = (parts.bus.clone(), stop.clone());
+        background.spawn(async move { bus.run(until).await });
         let admin = bound.map(|listener| {
             let admin = Admin {
                 archive: Arc::clone(&parts.archive),
@@ -187,6 +189,7 @@ impl App {
             ("jobs", old.jobs == new.jobs),
             ("media", old.media == new.media),
             ("live", old.live == new.live),
+            ("cluster", old.cluster == new.cluster),
             ("plugins", old.plugins == new.plugins),
             ("log.format", old.log.format == new.log.format),
         ];

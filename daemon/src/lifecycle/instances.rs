@@ -200,6 +200,7 @@ impl Overview for Instances {
         let indexing = self.parts.tailer.status().last_error;
         findings.extend(indexing.map(|error| format!("the search index does not take in what is new: {error}")));
         findings.extend(self.parts.media.finding());
+        findings.extend(self.parts.bus.finding());
         let status = match (self.stopping.load(Ordering::SeqCst), self.started.load(Ordering::SeqCst)) {
             (true, _) => "stopping",
             (false, false) => "starting",

@@ -10,6 +10,7 @@
 //! | `stele_job_runs_total{kind,outcome}` | runs that ended |
 //! | `stele_media_bytes_total`, `stele_media_failures_total{code}` | the media job |
 //! | `stele_search_watermark`, `_behind`, `_days_differing`, `_seconds{outcome}` | the index and searches |
+//! | `stele_bus_connected`, `_said_total`, `_heard_total` | the bus between daemons: 1 while it is there; words |
 //! | `stele_http_requests_total{instance,status}`, `stele_http_request_seconds{instance}`, `stele_http_requests_in_flight{instance}`, `stele_http_rate_limited_total{instance}` | listeners |
 //! | `stele_live_sessions{instance,carrier}` | who listens |
 //! | `stele_live_delivered_total{instance}`, `stele_live_delay_seconds{instance}` | events taken by connections; time from a commit to their queues |

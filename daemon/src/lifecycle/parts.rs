@@ -3,9 +3,10 @@
 use super::error::StartError;
 use super::identity;
 use super::lock::DataLock;
+use crate::bus::{Bus, Carrier};
 use crate::config::{self, Config, ContentStore, Durability};
 use crate::http::admin::Reindexing;
-use crate::jobs::{Holds, JobOptions, Jobs};
+use crate::jobs::{JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
 use crate::media::{Links, MediaStore, S3Options};
 use crate::services::{Commits, DaemonServices, FetchLimits, HttpClient};
@@ -26,6 +27,9 @@ const MEDIA: &str = "media";
 const LINK_KEY: &str = "link_key";
 /// Length of a key made here, in bytes.
 const LINK_KEY_BYTES: usize = 32;
+/// Name of the archive's id, among the daemons' own values, and its length in bytes.
+const ARCHIVE_ID: &str = "archive_id";
+const ARCHIVE_ID_BYTES: usize = 16;
 /// Time the index gets for what is left when the daemon stops; what it does not take in then is taken in at the next start.
 const FINAL_COMMIT: Duration = Duration::from_secs(10);
 
@@ -57,8 +61,12 @@ pub struct Parts {
     pub media: MediaStore,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Tells other daemons of commits, and hears of theirs.
+    pub bus: Bus,
     /// Number of this daemon, which no other one of the archive has.
     pub node: u16,
+    id: String,
+    /// What it is called in leases.
     owner: String,
     store: SqliteArchive,
     lock: DataLock,
@@ -73,7 +81,11 @@ impl Parts {
     /// Opens all of them in the data folder.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let lock = DataLock::acquire(&config.data_dir)?;
-        let owner = identity::of(&config.data_dir)?;
+        let id = identity::of(&config.data_dir)?;
+        let owner = match config.cluster.name.as_str() {
+            "" => id.clone(),
+            name => format!("{name}-{id}"),
+        };
         let path = Self::archive_file(config);
         let store = SqliteArchive::open(&path, &store_options(config))
             .await
@@ -91,15 +103,19 @@ impl Parts {
         // Weak: whoever still holds a job or a service after the end must not keep the index open.
         let commits = Arc::new(Commits::new({
             let (tailer, live) = (Arc::downgrade(&tailer), Arc::downgrade(&live));
-            move |instance: InstanceId| {
+            move |instance: Option<InstanceId>| {
                 _ = tailer.upgrade().map(|tailer| tailer.wake());
                 _ = live.upgrade().map(|live| live.committed(instance));
             }
         }));
+        let carrier = config.cluster.access(&owner).map_or(Carrier::None, Carrier::Nats);
+        let heard = Arc::downgrade(&commits);
+        let heard = move |instance| _ = heard.upgrade().map(|commits| commits.heard(instance));
+        let bus = Bus::new(carrier, archive_id(&*archive).await?, Arc::new(heard));
+        commits.tell_others(bus.clone());
         let told = Arc::clone(&commits);
         let on_commit = move |instance: InstanceId| told.tell(instance);
-        let node = archive.node(&owner, clock.now()).await?;
-        let holds = Holds::new(Arc::clone(&archive), Arc::clone(&clock), &owner);
+        let node = archive.node(&id, clock.now()).await?;
         let options = job_options(config, &owner);
         let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, on_commit);
         let client = HttpClient::new(FetchLimits::default()).map_err(|error| StartError::Client(error.into()))?;
@@ -111,7 +127,6 @@ impl Parts {
             links.clone(),
             client,
             commits,
-            holds,
         ));
         let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
         Ok(Self {
@@ -126,7 +141,9 @@ impl Parts {
             links,
             media,
             clock,
+            bus,
             node,
+            id,
             owner,
             store,
             lock,
@@ -142,7 +159,7 @@ impl Parts {
 
     /// Tells the archive that this daemon is still there, so that its number stays its own.
     pub async fn is_seen(&self) {
-        if let Err(error) = self.archive.node(&self.owner, self.clock.now()).await {
+        if let Err(error) = self.archive.node(&self.id, self.clock.now()).await {
             tracing::warn!(%error, "the archive was not told that this daemon is still there; it is later");
         }
     }
@@ -253,7 +270,16 @@ async fn link_key(config: &Config, archive: &dyn Archive) -> Result<Vec<u8>, Sta
     if let Some(key) = &config.media.link_key {
         return Ok(key.expose().as_bytes().to_vec());
     }
-    let mut key = vec![0; LINK_KEY_BYTES];
-    getrandom::fill(&mut key).map_err(|error| StartError::Randomness(error.into()))?;
-    Ok(archive.agree(LINK_KEY, &key).await?.to_vec())
+    Ok(archive.agree(LINK_KEY, &random::<LINK_KEY_BYTES>()?).await?.to_vec())
+}
+
+/// By what the archive is told from others, made at the first start of its first daemon.
+async fn archive_id(archive: &dyn Archive) -> Result<String, StartError> {
+    Ok(hex::encode(archive.agree(ARCHIVE_ID, &random::<ARCHIVE_ID_BYTES>()?).await?))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut random = [0; N];
+    getrandom::fill(&mut random).map_err(|error| StartError::Randomness(error.into()))?;
+    Ok(random)
 }

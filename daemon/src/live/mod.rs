@@ -161,10 +161,12 @@ impl Hubs {
         Arc::clone(hub)
     }
 
-    /// Something was committed.
-    pub fn committed(&self, instance: InstanceId) {
+    /// Something was committed to this instance; `None`: to whichever.
+    pub fn committed(&self, instance: Option<InstanceId>) {
         let hubs = self.hubs.read().expect("no panic happens while the hubs are locked");
-        hubs.values().filter(|hub| hub.instance() == instance).for_each(|hub| hub.wake());
+        hubs.values()
+            .filter(|hub| instance.is_none_or(|instance| hub.instance() == instance))
+            .for_each(|hub| hub.wake());
     }
 
     /// Ends what listens to an instance that is gone.

@@ -4,8 +4,9 @@
 //! nobody waits any more.
 
 use super::archive_error;
+use crate::bus::Bus;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use stele_archive::{Archive, InstanceId, News, Portion, Rev};
 use stele_plugin_api::ops::{FeedQuery, MAX_ROWS};
@@ -20,12 +21,15 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 const MAX_WAITING: usize = 16;
 /// Texts and bodies of one answer, in bytes; a message that is longer comes alone.
 const MAX_BYTES: usize = 8 << 20;
+/// How often a feed that waits looks by itself: so late, at most, it tells what another daemon committed of which nobody told this one.
+const LOOK: Duration = Duration::from_secs(5);
 /// When to come back if too many wait.
 const COME_BACK: Duration = Duration::from_secs(1);
 
 /// Whoever is told of commits: the daemon's own parts, and the feeds that wait.
 pub struct Commits {
-    parts: Box<dyn Fn(InstanceId) + Send + Sync>,
+    parts: Box<dyn Fn(Option<InstanceId>) + Send + Sync>,
+    others: OnceLock<Bus>,
     lines: Mutex<BTreeMap<InstanceId, Arc<Line>>>,
     stop: CancellationToken,
 }
@@ -38,15 +42,31 @@ struct Line {
 
 impl Commits {
     /// Commits of which `parts` tells the daemon's own parts.
-    pub fn new(parts: impl Fn(InstanceId) + Send + Sync + 'static) -> Self {
-        Self { parts: Box::new(parts), lines: Mutex::default(), stop: CancellationToken::new() }
+    pub fn new(parts: impl Fn(Option<InstanceId>) + Send + Sync + 'static) -> Self {
+        let (others, lines) = (OnceLock::new(), Mutex::default());
+        Self { parts: Box::new(parts), others, lines, stop: CancellationToken::new() }
     }
 
-    /// Something was committed.
+    /// From now on other daemons are told as well.
+    pub fn tell_others(&self, bus: Bus) {
+        _ = self.others.set(bus);
+    }
+
+    /// Something was committed here.
     pub fn tell(&self, instance: InstanceId) {
+        self.heard(Some(instance));
+        _ = self.others.get().map(|bus| bus.tell(instance));
+    }
+
+    /// Something was committed, here or by another daemon; `None`: whose it is nobody knows.
+    pub fn heard(&self, instance: Option<InstanceId>) {
         (self.parts)(instance);
-        let line = self.lines.lock().expect("no panic happens while the lines are locked").get(&instance).cloned();
-        _ = line.map(|line| line.told.send_replace(()));
+        let lines: Vec<Arc<Line>> = {
+            let lines = self.lines.lock().expect("no panic happens while the lines are locked");
+            let is_meant = |of: &InstanceId| instance.is_none_or(|instance| instance == *of);
+            lines.iter().filter(|(of, _)| is_meant(of)).map(|(_, line)| Arc::clone(line)).collect()
+        };
+        lines.iter().for_each(|line| line.told.send_replace(()));
     }
 
     /// No feed waits any more.
@@ -92,6 +112,7 @@ pub(super) async fn feed(
         tokio::select! {
             () = commits.stop.cancelled() => return Err(Error::new(ErrorCode::Unavailable, "the daemon stops")),
             () = tokio::time::sleep_until(deadline) => return Ok(News { upto, ..News::default() }),
+            () = tokio::time::sleep(LOOK) => {}
             changed = told.changed() => changed.expect("the line outlives those who wait"),
         }
         let news = look(archive, instance, upto, portion).await?;

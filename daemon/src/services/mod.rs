@@ -10,7 +10,7 @@ mod views;
 pub use feed::Commits;
 pub use fetch::{FetchLimits, HttpClient};
 
-use crate::jobs::{Holds, Jobs, NotStarted};
+use crate::jobs::{Jobs, NotStarted};
 use crate::media::Links;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -38,7 +38,6 @@ pub struct DaemonServices {
     views: Views,
     http: HttpClient,
     commits: Arc<Commits>,
-    holds: Holds,
     instances: RwLock<BTreeMap<String, InstanceId>>,
     lines: observe::Lines,
     series: observe::Series,
@@ -60,7 +59,6 @@ impl DaemonServices {
         links: Links,
         http: HttpClient,
         commits: Arc<Commits>,
-        holds: Holds,
     ) -> Self {
         let views = Views::new(links, Arc::clone(&clock));
         Self {
@@ -71,7 +69,6 @@ impl DaemonServices {
             views,
             http,
             commits,
-            holds,
             instances: RwLock::default(),
             lines: Default::default(),
             series: Default::default(),
@@ -90,7 +87,7 @@ impl DaemonServices {
 
     /// Gives back what plugins hold, none of which is there any more.
     pub async fn give_back(&self) {
-        self.holds.give_back_all().await;
+        self.jobs.holds().give_back_all().await;
     }
 
     /// Messages as plugins see them.
@@ -192,8 +189,8 @@ impl DaemonServices {
             return Err(Error::new(ErrorCode::TooLarge, bounds));
         }
         let held = match seconds {
-            0 => self.holds.give_back(instance, key).await.map(|()| false),
-            _ => self.holds.hold(instance, key, i64::from(*seconds) * 1_000_000).await,
+            0 => self.jobs.holds().give_back(instance, key).await.map(|()| false),
+            _ => self.jobs.holds().hold(instance, key, i64::from(*seconds) * 1_000_000).await,
         };
         Ok(ops::HoldReply { held: held.map_err(archive_error)? })
     }

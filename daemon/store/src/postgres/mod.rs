@@ -38,6 +38,7 @@ mod media;
 mod memberships;
 mod memory;
 mod messages;
+mod notify;
 mod once;
 mod open;
 mod pages;
@@ -56,6 +57,7 @@ mod text;
 mod transact;
 mod writer;
 
+pub use notify::Notifications;
 pub use open::{PostgresOptions, PostgresUrl};
 
 use error::Failure;

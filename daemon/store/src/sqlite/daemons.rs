@@ -39,8 +39,9 @@ impl Daemons for SqliteArchive {
         let number = match seen {
             Some(number) => number,
             None => {
-                let nodes =
-                    sqlx::query("SELECT daemon, number, seen_at FROM node").map(|row| node(&row)).fetch_all(&mut *transaction);
+                let nodes = sqlx::query("SELECT daemon, number, seen_at FROM node")
+                    .map(|row| node(&row))
+                    .fetch_all(&mut *transaction);
                 let nodes = nodes.await.map_err(Failure)?;
                 let (number, before) = free_number(&nodes, now)?;
                 if let Some(before) = before {
