@@ -18,10 +18,10 @@ const NEVER: Micros = Micros::MAX;
 /// The counters of the states 0, 1 and 2.
 const COUNTERS: [&str; 3] = ["media_pending", "media_stored", "media_parked"];
 
-/// Files that are due, in order. Parameters: instance, time, limit.
+/// Files that are due, in order: read in that order, and not looked up by the time. Parameters: instance, time, limit.
 pub(super) fn due_sql() -> String {
     format!(
-        "SELECT {TASK} FROM media WHERE instance = $1 AND state = 0 AND retry_at <= $2 ORDER BY deadline, id LIMIT $3"
+        "SELECT {TASK} FROM media WHERE instance = $1 AND state = 0 AND retry_at + 0 <= $2 ORDER BY deadline, id LIMIT $3"
     )
 }
 

@@ -108,3 +108,6 @@ impl fmt::Debug for PostgresArchive {
         f.debug_tuple("PostgresArchive").field(&self.place()).finish()
     }
 }
+
+#[cfg(test)]
+mod plans;

@@ -6,7 +6,9 @@
 //! after and before, 6 the limit, 7 the offset, 8 and 9 the numbers from and up to, 10 the moment by which something has
 //! expired, 11 the instance, and from 12 on the kinds, or 12 an array of them.
 //!
-//! Ranges are subqueries with a limit: the planner takes those as they are and merges them in their order.
+//! Ranges are subqueries with a limit: the planner takes those as they are and merges them in their order. A column that stands
+//! behind a range in the index is named as `column + 0`: what is in the index is filtered by it all the same, but nothing is
+//! looked up by it, as Postgres 18 would do for every value before it.
 
 use super::error::Failure;
 use crate::common::source::{Given, Shape, Walk};
@@ -51,7 +53,7 @@ pub(super) fn page_sql(walk: Walk, shape: Shape, kinds: usize) -> String {
         MessageOrder::Id => ("r.id".to_owned(), format!("ORDER BY r.id {direction}")),
         _ => (format!("r.id, r.{column}"), format!("ORDER BY r.{column} {direction}, r.id {direction}")),
     };
-    let mut filter = filter_sql(shape);
+    let mut filter = filter_sql(shape, column);
     if shape.unexpired {
         filter.push_str(match walk.order {
             MessageOrder::Seq => {
@@ -137,7 +139,7 @@ pub(super) const KINDS: &str = "WITH RECURSIVE held (kind) AS ( \
 
 /// The statement that counts a part of a day.
 pub(super) fn count_sql() -> String {
-    let filter = filter_sql(Shape { since: true, until: true, ..Shape::default() });
+    let filter = filter_sql(Shape { since: true, until: true, ..Shape::default() }, "sent_at");
     format!(
         "SELECT count(*) FROM message AS r WHERE r.instance = $11 AND r.conversation = $1 \
          AND r.kind = ANY ($12::bigint[]){filter}"
@@ -148,17 +150,17 @@ pub(super) fn count_sql() -> String {
 /// for time are the day and its first moment.
 pub(super) const EXPIRED: &str = "SELECT ( \
          SELECT coalesce(sum(n), 0)::bigint FROM expiring WHERE instance = $11 AND conversation = $1 AND day < $2 \
-         AND kind = ANY ($12::bigint[]) \
+         AND kind + 0 = ANY ($12::bigint[]) \
      ) + ( \
          SELECT count(*) FROM message WHERE instance = $11 AND conversation = $1 \
-         AND expires_at >= $3 AND expires_at <= $10 AND kind = ANY ($12::bigint[]))";
+         AND expires_at >= $3 AND expires_at <= $10 AND kind + 0 = ANY ($12::bigint[]))";
 
 /// The statement that counts one by one what has expired of a time it was sent in.
 pub(super) fn expired_sql(since: bool, until: bool) -> String {
-    let filter = filter_sql(Shape { since, until, ..Shape::default() });
+    let filter = filter_sql(Shape { since, until, ..Shape::default() }, "expires_at");
     format!(
         "SELECT count(*) FROM message AS r WHERE r.instance = $11 AND r.conversation = $1 AND r.expires_at <= $10 \
-         AND r.kind = ANY ($12::bigint[]){filter}"
+         AND r.kind + 0 = ANY ($12::bigint[]){filter}"
     )
 }
 
@@ -187,17 +189,22 @@ pub(super) fn day_sql(descending: bool, kinds: bool) -> String {
 }
 
 fn among(kinds: bool) -> &'static str {
-    if kinds { " AND kind = ANY ($12::bigint[])" } else { "" }
+    if kinds { " AND kind + 0 = ANY ($12::bigint[])" } else { "" }
 }
 
-fn filter_sql(shape: Shape) -> String {
+/// What is filtered by, in an index in the order of a column.
+fn filter_sql(shape: Shape, order: &str) -> String {
     let parts = [
-        (shape.since, " AND r.sent_at >= $2"),
-        (shape.until, " AND r.sent_at < $3"),
-        (shape.after, " AND r.id > $4"),
-        (shape.before, " AND r.id < $5"),
-        (shape.from_seq, " AND r.seq >= $8"),
-        (shape.to_seq, " AND r.seq <= $9"),
+        (shape.since, "sent_at", ">= $2"),
+        (shape.until, "sent_at", "< $3"),
+        (shape.after, "id", "> $4"),
+        (shape.before, "id", "< $5"),
+        (shape.from_seq, "seq", ">= $8"),
+        (shape.to_seq, "seq", "<= $9"),
     ];
-    parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, sql)| sql).collect()
+    let part = |(_, column, bound): (bool, &str, &str)| {
+        let zero = if column == order { "" } else { " + 0" };
+        format!(" AND r.{column}{zero} {bound}")
+    };
+    parts.into_iter().filter(|(wanted, ..)| *wanted).map(part).collect()
 }
