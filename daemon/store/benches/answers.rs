@@ -1,13 +1,15 @@
 //! How long answers take, at ten thousand messages and at a hundred times as many (`STELE_BENCH_MESSAGES` sets the
-//! larger number): the median and the 99th percentile of each kind of query, asked one after the other.
+//! larger number): the median and the 99th percentile of each kind of query, asked one after the other, of SQLite and, where
+//! a server can be started, of Postgres, which holds the same and was vacuumed as its own daemon does now and then.
 
 mod support;
 
 use std::time::{Duration, Instant};
 use stele_archive::model::{Message, Page};
 use stele_archive::ops::{ConversationQuery, MessageOrder, MessageQuery};
-use stele_archive::{Commit, InstanceId, Pages, Queries, Stream};
-use stele_store::{Durability, Options, SqliteArchive};
+use stele_archive::{Archive, Commit, InstanceId, MessageId, Rev, Stream};
+use stele_servers::{Postgres, skip::skip};
+use stele_store::{Durability, Options, PostgresArchive, PostgresOptions, PostgresUrl, SqliteArchive};
 use support::{Random, conversation, message, person};
 
 /// Answers measured per kind of query.
@@ -20,32 +22,71 @@ const RARE: u64 = 7;
 /// Conversations a machine writes in on one day.
 const BUSY: u64 = 5_000;
 const DAY: i64 = 86_400_000_000;
+const INSTANCE: &str = "bench";
 
 type Shape = Box<dyn Fn(MessageQuery, &mut Random) -> MessageQuery>;
+
+/// What was measured, and how long each answer took.
+type Measured = Vec<(&'static str, Vec<Duration>)>;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let many = std::env::var("STELE_BENCH_MESSAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000_u64);
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options { durability: Durability::Normal, ..Options::default() };
-    let archive = SqliteArchive::open(&folder.path().join("archive.db"), &options).await.expect("opens");
-    let instance = archive.instance("bench").await.expect("an instance");
-    put(&archive, instance, &support::directory()).await;
-    let mut stored = 0;
-    for goal in [10_000, many] {
-        while stored < goal {
-            let messages = (stored..stored + PAGE).map(said).collect();
-            put(&archive, instance, &Page { messages, ..Page::default() }).await;
-            stored += PAGE;
+    let sqlite = SqliteArchive::open(&folder.path().join("archive.db"), &options).await.expect("opens");
+    let mut archives: Vec<(&str, &dyn Archive)> = vec![("SQLite", &sqlite)];
+    let server = Postgres::start(stele_servers::Durability::None);
+    let postgres = match &server {
+        Ok(server) => {
+            let url = server.database().expect("a database");
+            let options = PostgresOptions::new(PostgresUrl::new(&*url));
+            Some((server, url, PostgresArchive::open(&options).await.expect("opens")))
         }
-        put(&archive, instance, &busy(stored)).await;
+        Err(error) => {
+            skip("the answers of Postgres", &format!("no server can be started: {error:#}"));
+            None
+        }
+    };
+    archives.extend(postgres.as_ref().map(|(.., archive)| ("Postgres", archive as &dyn Archive)));
+    let mut stored = 0;
+    for goal in [0, 10_000, many] {
+        let pages = (stored..goal)
+            .step_by(PAGE as usize)
+            .map(|from| Page { messages: (from..from + PAGE).map(said).collect(), ..Page::default() });
+        let first = (goal == 0).then(support::directory);
+        let last = (goal > 0).then(|| busy(goal));
+        for page in first.into_iter().chain(pages).chain(last) {
+            for (_, archive) in &archives {
+                put(*archive, &page).await;
+            }
+        }
+        stored = goal;
+        if goal == 0 {
+            continue;
+        }
+        if let Some((server, url, _)) = &postgres {
+            server.psql(url, "VACUUM ANALYZE").expect("is vacuumed");
+        }
         println!("{stored} messages");
-        measure(&archive, instance, stored).await;
+        let mut measured = Vec::new();
+        for (_, archive) in &archives {
+            let instance = archive.instance(INSTANCE).await.expect("an instance");
+            measured.push(measure(*archive, instance, stored).await);
+        }
+        for row in 0..measured[0].len() {
+            print!("  {:<26}", measured[0][row].0);
+            for ((backend, _), measured) in archives.iter().zip(&mut measured) {
+                report(backend, &mut measured[row].1);
+            }
+            println!();
+        }
     }
-    archive.close().await.expect("closes");
+    sqlite.close().await.expect("closes");
 }
 
-async fn put(archive: &SqliteArchive, instance: InstanceId, page: &Page) {
+async fn put(archive: &dyn Archive, page: &Page) {
+    let instance = archive.instance(INSTANCE).await.expect("an instance");
     let commit = Commit { instance, partition: "corp", stream: Stream::Messages, from: None, page, now: 0 };
     archive.commit(commit).await.expect("stored");
 }
@@ -74,7 +115,8 @@ fn busy(stored: u64) -> Page {
     Page { messages, ..Page::default() }
 }
 
-async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
+async fn measure(archive: &dyn Archive, instance: InstanceId, stored: u64) -> Measured {
+    let mut measured = Measured::new();
     type ListShape = fn(ConversationQuery, &mut Random) -> ConversationQuery;
     let lists: [(&str, ListShape); 4] = [
         ("conversations", |query, _| query),
@@ -96,7 +138,7 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
             archive.conversations(instance, &query).await.expect("answers");
             times.push(start.elapsed());
         }
-        report(name, times);
+        measured.push((name, times));
     }
     let mut times = Vec::with_capacity(ASKED);
     for at in 0..ASKED {
@@ -106,7 +148,7 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
         archive.conversations(instance, &query).await.expect("answers");
         times.push(start.elapsed());
     }
-    report("conversations, busy day", times);
+    measured.push(("conversations, busy day", times));
     let newest = (support::NEW_YEAR + stored as i64 * 500_000) / DAY * DAY;
     let messages: Vec<(&str, Shape)> = vec![
         ("messages", Box::new(|query, _| query)),
@@ -126,7 +168,7 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
     ];
     for (name, shape) in messages {
         let place = |random: &mut Random| conversation(random.skewed(support::CONVERSATIONS));
-        report(name, ask(archive, instance, place, shape).await);
+        measured.push((name, ask(archive, instance, place, shape).await));
     }
     // Every second message is in the hall.
     let hall = stored / 2 - 20;
@@ -149,13 +191,26 @@ async fn measure(archive: &SqliteArchive, instance: InstanceId, stored: u64) {
         ),
     ];
     for (name, shape) in deep {
-        report(name, ask(archive, instance, |_| HALL.to_owned(), shape).await);
+        measured.push((name, ask(archive, instance, |_| HALL.to_owned(), shape).await));
     }
+    let (mut rows, mut feed) = (Vec::with_capacity(ASKED), Vec::with_capacity(ASKED));
+    let mut random = Random(7);
+    for _ in 0..ASKED {
+        let ids: Vec<MessageId> = (0..20).map(|_| MessageId((random.next() % stored) as i64 + 1)).collect();
+        let start = Instant::now();
+        archive.messages_by_id(&ids).await.expect("answers");
+        rows.push(start.elapsed());
+        let start = Instant::now();
+        archive.feed(Rev(ids[0].0), 20).await.expect("answers");
+        feed.push(start.elapsed());
+    }
+    measured.extend([("rows of a search", rows), ("feed", feed)]);
+    measured
 }
 
 /// How long each of many answers took.
 async fn ask(
-    archive: &SqliteArchive,
+    archive: &dyn Archive,
     instance: InstanceId,
     place: impl Fn(&mut Random) -> String,
     shape: Shape,
@@ -173,8 +228,8 @@ async fn ask(
     times
 }
 
-fn report(name: &str, mut times: Vec<Duration>) {
+fn report(backend: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    println!("  {name:<26} p50 {:>7.3} ms   p99 {:>7.3} ms   worst {:>7.3} ms", at(0.5), at(0.99), at(1.0));
+    print!("   {backend} p50 {:>7.3} ms   p99 {:>7.3} ms   worst {:>7.3} ms", at(0.5), at(0.99), at(1.0));
 }
