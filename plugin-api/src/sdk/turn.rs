@@ -63,6 +63,14 @@ impl Turn {
         .await
     }
 
+    /// Ends it, so that nobody waits for it any more. One that cannot be given back ends by itself.
+    pub async fn give_back(mut self) {
+        if self.until.take().is_some() {
+            let request = HoldRequest { key: self.key.clone(), seconds: 0 };
+            _ = self.host.call_within::<LeaseHold>(request, beat()).await;
+        }
+    }
+
     /// Renews it until that cannot be done in time.
     async fn keep(&mut self) {
         while let Some(until) = self.until {
@@ -130,6 +138,18 @@ mod tests {
         let mut turn = host(vec![Ok(true), Err(ErrorCode::Unavailable), Ok(true)]).host().turn("follow");
         turn.wait().await;
         assert_eq!(turn.during(sleep(Duration::from_secs(300))).await, Some(()), "one answer was missing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_had_is_given_back() {
+        let mock = MockHost::new().on::<LeaseHold>(|request| Ok(HoldReply { held: request.seconds > 0 }));
+        let mut turn = mock.host().turn("follow");
+        turn.wait().await;
+        turn.give_back().await;
+        let seconds: Vec<_> = mock.requests::<LeaseHold>().iter().map(|request| request.seconds).collect();
+        assert_eq!(seconds, [TURN_SECONDS, 0]);
+        mock.host().turn("never had").give_back().await;
+        assert_eq!(mock.requests::<LeaseHold>().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

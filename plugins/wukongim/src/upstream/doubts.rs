@@ -2,7 +2,8 @@
 //! killed meanwhile leaves it (`state.put`), and is no more once its outcome is known.
 //!
 //! What is noted at once is written at once, by whoever is first. During a reload two processes of the plugin are there; each
-//! writes a place of its own, and begins with what both of them hold.
+//! writes a place of its own, and begins with what both of them hold. So does each daemon, and looks at what the others have noted
+//! after it has noted a send itself: of two that send the same at once one at least knows of the other.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -16,8 +17,10 @@ use crate::CALL;
 
 /// Most sends that are remembered: the oldest are given up first. Their names have 32 KiB together, of the 64 KiB of a value.
 const MAX: usize = 4096;
-/// Where they are kept.
-const PLACES: [&str; 2] = ["relay/0", "relay/1"];
+/// The daemon whose places have no number in their names: the first one of an archive.
+const FIRST: u16 = 1;
+/// Where the numbers of all daemons that ever noted something are kept: two bytes each.
+const DAEMONS: &str = "relay/daemons";
 /// Bytes of a name.
 const NAME: usize = 8;
 
@@ -41,7 +44,7 @@ struct Held {
 #[derive(Default)]
 struct Writing {
     /// Where this process writes, once it has read what was left.
-    place: Option<&'static str>,
+    place: Option<String>,
     /// How many of those ever noted are written.
     written: u64,
 }
@@ -73,14 +76,65 @@ impl Doubts {
                 let held = self.held();
                 (written(self.process, &held.order), held.noted)
             };
-            let entry = StateEntry { key: place.to_owned(), value: Some(value) };
+            let entry = StateEntry { key: place, value: Some(value) };
             if let Err(error) = self.host.call_within::<StatePut>(entry, CALL).await {
                 self.settle(key);
                 return Err(error);
             }
             writing.written = upto;
         }
+        drop(writing);
+        let is_elsewhere = self.is_noted_elsewhere(name).await;
+        if is_elsewhere.is_err() {
+            self.settle(key);
+        }
+        is_elsewhere
+    }
+
+    /// Whether another daemon has noted this.
+    async fn is_noted_elsewhere(&self, name: u64) -> Result<bool, Error> {
+        for daemon in self.daemons().await?.into_iter().filter(|daemon| *daemon != self.daemon()) {
+            for place in places(daemon) {
+                if read(&self.kept(place).await?).1.contains(&name) {
+                    return Ok(true);
+                }
+            }
+        }
         Ok(false)
+    }
+
+    fn daemon(&self) -> u16 {
+        self.host.node().unwrap_or(FIRST)
+    }
+
+    /// All daemons that ever noted something.
+    async fn daemons(&self) -> Result<Vec<u16>, Error> {
+        let kept = self.kept(DAEMONS.to_owned()).await?;
+        Ok(kept.as_chunks::<2>().0.iter().map(|daemon| u16::from_le_bytes(*daemon)).collect())
+    }
+
+    /// Makes this daemon known to the others.
+    async fn join(&self) -> Result<(), Error> {
+        if self.daemons().await?.contains(&self.daemon()) {
+            return Ok(());
+        }
+        // One after the other: nobody is to be forgotten.
+        let mut turn = self.host.turn(DAEMONS);
+        turn.wait().await;
+        let joined = async {
+            let mut daemons = self.daemons().await?;
+            daemons.push(self.daemon());
+            let value = daemons.into_iter().flat_map(u16::to_le_bytes).collect();
+            let entry = StateEntry { key: DAEMONS.to_owned(), value: Some(value) };
+            self.host.call_within::<StatePut>(entry, CALL).await.map(drop)
+        };
+        let joined = joined.await;
+        turn.give_back().await;
+        joined
+    }
+
+    async fn kept(&self, key: String) -> Result<Bytes, Error> {
+        Ok(self.host.call_within::<StateGet>(StateKey { key }, CALL).await?.value.unwrap_or_default())
     }
 
     /// The outcome is known. That is written with whatever is noted next: until then a send that comes again is looked for once
@@ -93,21 +147,21 @@ impl Doubts {
     }
 
     /// Where this process writes: not where the one before it does, which may still be there.
-    async fn place(&self) -> Result<&'static str, Error> {
+    async fn place(&self) -> Result<String, Error> {
         let mut writing = self.writing.lock().await;
-        if let Some(place) = writing.place {
-            return Ok(place);
+        if let Some(place) = &writing.place {
+            return Ok(place.clone());
         }
-        let mut left = Vec::with_capacity(PLACES.len());
-        for place in PLACES {
-            let found = self.host.call_within::<StateGet>(StateKey { key: place.to_owned() }, CALL).await?;
-            left.push((read(&found.value.unwrap_or_default()), place));
+        self.join().await?;
+        let mut left = Vec::new();
+        for place in places(self.daemon()) {
+            left.push((read(&self.kept(place.clone()).await?), place));
         }
         left.sort_by_key(|((process, _), _)| *process);
         let held = &mut *self.held();
         left.iter().flat_map(|((_, names), _)| names).for_each(|name| _ = held.add(*name));
-        let place = left[0].1;
-        writing.place = Some(place);
+        let (_, place) = left.swap_remove(0);
+        writing.place = Some(place.clone());
         Ok(place)
     }
 
@@ -131,6 +185,11 @@ impl Held {
         }
         true
     }
+}
+
+/// Where a daemon keeps them.
+fn places(daemon: u16) -> [String; 2] {
+    [0, 1].map(|place| if daemon == FIRST { format!("relay/{place}") } else { format!("relay/{daemon}/{place}") })
 }
 
 /// Two sends of one name cost a look that is not needed.
@@ -187,7 +246,7 @@ mod tests {
         for (key, is_known) in [("a", true), ("b", true), ("c", true), ("d", true), ("e", false)] {
             assert_eq!(third.note(key).await.unwrap(), is_known, "{key}");
         }
-        assert_eq!(state.lock().unwrap().0.len(), 2);
+        assert_eq!(state.lock().unwrap().0.keys().collect::<Vec<_>>(), ["relay/0", "relay/1", DAEMONS]);
     }
 
     #[tokio::test]
@@ -202,5 +261,23 @@ mod tests {
         let (values, writes) = &*state.lock().unwrap();
         assert!(*writes < keys.len() / 10, "{writes}");
         assert_eq!(values.values().next().unwrap().len(), NAME * (MAX + 1));
+    }
+
+    #[tokio::test]
+    async fn what_one_daemon_noted_another_knows() {
+        let state = State::default();
+        let mock = host(&state);
+        let one = Doubts::new(mock.host().at_node(1), 1);
+        let two = Doubts::new(mock.host().at_node(2), 2);
+        assert!(!one.note("a").await.unwrap() && !two.note("b").await.unwrap());
+        assert!(two.note("a").await.unwrap() && one.note("b").await.unwrap());
+        // Each writes where no other one does, so neither forgets what the other noted.
+        for daemon in [1, 2] {
+            let again = Doubts::new(mock.host().at_node(daemon), 3);
+            for key in ["a", "b"] {
+                assert!(again.note(key).await.unwrap(), "{daemon} {key}");
+            }
+        }
+        assert!(!Doubts::new(mock.host().at_node(3), 4).note("c").await.unwrap());
     }
 }
