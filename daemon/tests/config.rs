@@ -109,7 +109,26 @@ fn each_mistake_names_its_place() {
             "media.store = 's3'\nmedia.s3 = { endpoint = 'https://[::1]', bucket = 'abc', access_key = 'a', secret_key = 'b', path_style = false }",
             &["F:2:107: media.s3.path_style: the bucket can stand in the name of a host only where endpoint has one"],
         ),
-        ("[search]\nengine = 'meili'", &["F:2:10: search.engine: expected \"embedded\", found \"meili\""]),
+        (
+            "[search]\nengine = 'meili'",
+            &["F:2:10: search.engine: expected \"embedded\" or \"meilisearch\", found \"meili\""],
+        ),
+        (
+            "[search]\nengine = 'meilisearch'",
+            &["F:1:1: search.url: is missing: the engine \"meilisearch\" is a server"],
+        ),
+        (
+            "[search]\nurl = 'localhost:7700'\nindex = 'a b'\nkey = { file = 'gone' }",
+            &[
+                "F:2:7: search.url: expected an address such as \"http://127.0.0.1:7700\", found \"localhost:7700\"",
+                "F:3:9: search.index: must be 1 to 200 of a-z, A-Z, 0-9, - and _, is \"a b\"",
+                "F:4:7: search.key: file /etc/stele/gone cannot be read: no such file",
+            ],
+        ),
+        (
+            "[search]\nurl = 'http://me:secret@localhost:7700'",
+            &["F:2:7: search.url: must not hold a secret, since it is logged: write it as search.key"],
+        ),
         ("[instance]\nname = 'hq'", &["F:1:1: instance: expected an array of tables: write [[instance]]"]),
         ("\n[[instance]]\nname = 'hq'", &["F:2:1: instance[0].plugin: is missing"]),
         (

@@ -18,6 +18,9 @@ pub enum IndexError {
     /// The engine does not answer now; trying again can help.
     #[error("the search engine is unavailable: {0}")]
     Unavailable(#[source] Source),
+    /// It would cost more than a search may, and cannot be answered with less; a narrower one can.
+    #[error("{0}; narrow the search")]
+    TooMany(String),
     /// A rebuild is running already.
     #[error("the index is being rebuilt already")]
     Rebuilding,

@@ -128,6 +128,8 @@ pub struct IndexHealth {
     pub documents: u64,
     /// Parts it consists of; many of them make searches slow.
     pub segments: u64,
+    /// Messages it could not take in, by a fault of theirs: they are not found.
+    pub parked: u64,
 }
 
 /// A search engine.

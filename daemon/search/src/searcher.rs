@@ -281,6 +281,9 @@ impl<A: Feed + Queries + ?Sized> Searcher<A> {
     }
 
     fn unavailable(&self, error: &IndexError) -> SearchError {
+        if let IndexError::TooMany(_) = error {
+            return SearchError::Invalid(error.to_string());
+        }
         tracing::warn!(%error, engine = self.index.engine(), "the search engine failed");
         if let IndexError::Corrupt(reason) = error {
             self.index.condemn(reason);
@@ -326,7 +329,7 @@ fn checked(request: &SearchRequest) -> Result<IndexQuery, SearchError> {
 }
 
 /// The page out of the hits of the index from `first` on and all waiting hits, both in order.
-fn cut(indexed: &[Rank], waiting: &[Rank], first: usize, query: &IndexQuery) -> Vec<Rank> {
+pub(crate) fn cut(indexed: &[Rank], waiting: &[Rank], first: usize, query: &IndexQuery) -> Vec<Rank> {
     let (mut indexed, mut waiting) = (indexed.iter().peekable(), waiting.iter().peekable());
     std::iter::from_fn(|| match (indexed.peek(), waiting.peek()) {
         (Some(a), Some(b)) if query.sort.compare(b, a).is_lt() => waiting.next(),

@@ -4,6 +4,7 @@ use super::Config;
 use super::plugin::PluginConfig;
 use super::reader::Reader;
 use super::schedule::{Cron, Zone};
+use super::sections::Engine;
 use super::values::{not_empty, unset_or_within, within, words};
 use figment::value::{Dict, Value};
 use std::collections::BTreeMap;
@@ -157,6 +158,12 @@ fn merge(under: &mut Value, over: &Value) {
 pub(super) fn cross_check(config: &Config, reader: &mut Reader<'_>) {
     if config.jobs.retry_min_seconds > config.jobs.retry_max_seconds {
         reader.problem_at("jobs.retry_min_seconds", "must not be greater than jobs.retry_max_seconds");
+    }
+    if config.search.engine == Engine::Meilisearch
+        && config.search.url.is_none()
+        && !reader.has_problem_at("search.url")
+    {
+        reader.problem_at("search.url", "is missing: the engine \"meilisearch\" is a server");
     }
     let admin = &config.admin;
     if admin.enabled && !admin.listen.ip().is_loopback() && admin.api_keys.is_empty() {

@@ -15,7 +15,8 @@
 //!
 //! # Secrets
 //!
-//! In `[instance.config]`, `admin.api_keys`, `media.link_key`, the keys of `[media.s3]` and what NATS is shown in `[cluster]` a table `{ file = "path" }` stands for the content of
+//! In `[instance.config]`, `admin.api_keys`, `search.key`, `media.link_key`, the keys of `[media.s3]` and what NATS is shown in
+//! `[cluster]` a table `{ file = "path" }` stands for the content of
 //! that file and `{ env = "NAME" }` for that variable. What is secret is masked in `Debug` and in [`Config::to_toml`].
 
 #[macro_use]

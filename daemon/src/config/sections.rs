@@ -29,6 +29,8 @@ words! {
     pub enum Engine {
         /// tantivy, in the data folder.
         Embedded = "embedded",
+        /// An index on a Meilisearch.
+        Meilisearch = "meilisearch",
     }
 }
 
@@ -122,8 +124,16 @@ section! {
     pub struct Search {
         /// Which engine.
         pub engine: Engine = Engine::Embedded;
-        /// Messages of a commit at most.
-        pub commit_messages: usize = 100_000, within(1..=10_000_000);
+        /// Address of the Meilisearch, if that is the engine.
+        pub url: Option<String> = None, address_of_a_server;
+        /// Its key; it needs documents, indexes, search, settings, stats and tasks.
+        pub key: Option<Secret> = None;
+        /// Name of the index on it.
+        pub index: String = "stele".into(), name_of_an_index;
+        /// Seconds it may take for an answer.
+        pub timeout_seconds: u64 = 10, within(1..=300);
+        /// Messages of a commit at most. Unset: 100,000; of Meilisearch 10,000.
+        pub commit_messages: Option<usize> = None, unset_or_within(1..=10_000_000);
         /// Milliseconds messages may wait for others to be committed with. They are found all the same meanwhile.
         pub commit_milliseconds: u64 = 1000, within(0..=60_000);
         /// Threads that build the index.
@@ -194,6 +204,32 @@ impl Plugins {
         let beside = program.as_deref().and_then(std::path::Path::parent);
         beside.map(|folder| vec![folder.to_owned(), folder.join("../lib/stele/plugins")]).unwrap_or_default()
     }
+}
+
+fn address_of_a_server(url: &Option<String>) -> Result<(), String> {
+    let Some(url) = url else { return Ok(()) };
+    match url::Url::parse(url) {
+        Ok(read) if !matches!(read.scheme(), "http" | "https") || read.host_str().is_none_or(str::is_empty) => {
+            Err(format!("expected an address such as \"http://127.0.0.1:7700\", found {url:?}"))
+        }
+        Ok(read) if !read.username().is_empty() || read.password().is_some() => {
+            Err("must not hold a secret, since it is logged: write it as search.key".into())
+        }
+        Ok(read) if read.query().is_some() || read.fragment().is_some() => {
+            Err(format!("must not hold a query or fragment, is {url:?}"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("expected an address such as \"http://127.0.0.1:7700\", found {url:?}")),
+    }
+}
+
+/// The engine uses the name with `-new` behind as well; the server takes 400 bytes.
+fn name_of_an_index(name: &String) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=200).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(format!("must be 1 to 200 of a-z, A-Z, 0-9, - and _, is {name:?}"))
 }
 
 fn filter_is_valid(level: &str) -> Result<(), String> {

@@ -201,6 +201,11 @@ impl Overview for Instances {
         findings.extend(indexing.map(|error| format!("the search index does not take in what is new: {error}")));
         findings.extend(self.parts.media.finding());
         findings.extend(self.parts.bus.finding());
+        let health = self.parts.index.health();
+        findings.extend(health.problem.map(|problem| format!("search: {problem}")));
+        if health.parked > 0 {
+            findings.push(format!("search: {} messages are refused by the engine and not found", health.parked));
+        }
         let status = match (self.stopping.load(Ordering::SeqCst), self.started.load(Ordering::SeqCst)) {
             (true, _) => "stopping",
             (false, false) => "starting",

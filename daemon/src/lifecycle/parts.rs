@@ -4,7 +4,7 @@ use super::error::StartError;
 use super::identity;
 use super::lock::DataLock;
 use crate::bus::{Bus, Carrier};
-use crate::config::{self, Config, ContentStore, Durability};
+use crate::config::{self, Config, ContentStore, Durability, Engine};
 use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stele_archive::{Archive, Clock, InstanceId, SystemClock};
-use stele_search::{EmbeddedIndex, EmbeddedOptions, IndexError, SearchIndex, Searcher, Tailer, TailerOptions};
+use stele_search::{
+    EmbeddedIndex, EmbeddedOptions, IndexError, MeiliIndex, MeiliOptions, SearchIndex, Searcher, Tailer, TailerOptions,
+};
 use stele_store::{Options, SqliteArchive};
 
 /// Name of the archive in the data folder.
@@ -199,6 +201,23 @@ fn store_options(config: &Config) -> Options {
 }
 
 async fn open_index(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError> {
+    match config.search.engine {
+        Engine::Embedded => open_embedded(config).await,
+        Engine::Meilisearch => {
+            let search = &config.search;
+            let options = MeiliOptions {
+                url: search.url.clone().unwrap_or_default(),
+                key: search.key.as_ref().map(|key| key.expose().to_owned()),
+                index: search.index.clone(),
+                timeout: Duration::from_secs(search.timeout_seconds),
+                ..MeiliOptions::default()
+            };
+            Ok(Arc::new(MeiliIndex::open(options).await?))
+        }
+    }
+}
+
+async fn open_embedded(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError> {
     let options = EmbeddedOptions {
         threads: config.search.threads,
         memory_per_thread: config.search.memory_mib << 20,
@@ -246,11 +265,15 @@ fn s3_options(s3: &config::S3) -> Option<S3Options> {
 }
 
 fn tailer_options(config: &Config) -> TailerOptions {
+    let usual = match config.search.engine {
+        Engine::Embedded => TailerOptions::default(),
+        Engine::Meilisearch => MeiliIndex::tailer_options(),
+    };
     TailerOptions {
-        batch_rows: config.search.commit_messages,
+        batch_rows: config.search.commit_messages.unwrap_or(usual.batch_rows),
         linger: Duration::from_millis(config.search.commit_milliseconds),
         reconcile: Duration::from_secs(config.search.reconcile_hours * 3600),
-        ..TailerOptions::default()
+        ..usual
     }
 }
 

@@ -286,6 +286,7 @@ impl SearchIndex for EmbeddedIndex {
             condemned: notes.condemned.clone(),
             documents: view.searcher.num_docs(),
             segments: view.searcher.segment_readers().len() as u64,
+            parked: 0,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the tests of this crate share. Not every one of them uses all of it.
 #![allow(dead_code)]
 
+pub mod meili;
+pub mod standin;
+
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::path::Path;

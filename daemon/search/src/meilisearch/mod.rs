@@ -1,0 +1,599 @@
+//! The Meilisearch engine: an index on a server that may be shared, may be down, and works off what it is told later.
+//!
+//! # Exact answers
+//!
+//! What a text becomes, and why every answer is exact, is argued in [`grams`]; the documents are listed in [`document`].
+//! A search is one request in which the server answers three questions, one after the other: who must be looked at, who is a hit
+//! without that, and how far the index has come. The hits that were looked at and those that were not are merged like any other two
+//! lists. What must be looked at is bounded ([`MAX_LOOKED_AT`]); beyond that a search is refused, never answered wrong.
+//!
+//! # Watermark
+//!
+//! The watermark is a document ([`Mark`]) that is sent in the same task as the rows it covers, and a task is one transaction of the
+//! server. So documents and watermark cannot come apart. Where rows do not fit into one task, or one of them is
+//! refused, some tasks go ahead: a search asks only for rows up to the watermark it reports.
+//!
+//! Each life of an index has its own name in its mark. Within a life nothing is ever taken away, so whoever has seen a watermark may
+//! rely on it, whatever other daemons feed at the same time: rows that are sent twice replace themselves, and a watermark that
+//! goes back makes somebody send rows again, no more. A search whose answer comes from another life than it began in starts over.
+//!
+//! # Failures
+//!
+//! Requests end in time and are repeated where that may help ([`http`]). A task that was canceled or forgotten is sent again. One
+//! that fails is cut in two, until the message is alone that the server refuses: it is *parked*, named in the log and
+//! in the mark, and the others are taken in ([`feeding`]). At most one task waits at the server: one that takes long is waited
+//! for, not sent again. While the server is down everything says so, and what was committed meanwhile is taken in afterwards.
+
+mod document;
+mod feeding;
+mod grams;
+mod http;
+mod query;
+mod rebuild;
+mod server;
+mod settings;
+
+use crate::error::IndexError;
+use crate::fold::fold;
+use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Sort, Watermark};
+use crate::tailer::TailerOptions;
+use async_trait::async_trait;
+use document::{FORMAT, Mark};
+use meilisearch_sdk::errors::{Error, ErrorCode, ErrorType};
+use meilisearch_sdk::indexes::Index;
+use meilisearch_sdk::search::{MatchingStrategies, SearchQuery, SearchResults, Selectors};
+use query::{Found, Looked, PLACE, Pages, Plan, TEXT};
+use serde::Deserialize;
+use server::Server;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+use stele_archive::{DayCount, FeedRow, Rev};
+use tokio::sync::{Semaphore, watch};
+
+/// Most documents a search looks at one by one.
+const MAX_LOOKED_AT: usize = 50_000;
+
+/// Documents that are fetched at once to be looked at; a long text's part has some 30 kB.
+const LOOKED_AT_ONCE: usize = 500;
+
+/// Searches that run at once; others wait for their turn.
+const CONCURRENT_SEARCHES: usize = 32;
+
+/// How often a search starts over because the index began anew under it.
+const ATTEMPTS: usize = 3;
+
+/// How old what is known of the watermark may be. This often it is looked at when nobody asks, too: other daemons may feed the index.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The same while the server is down.
+const DOWN: Duration = Duration::from_secs(5);
+
+/// How long whoever opens the index waits for the server; it is asked again afterwards.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the server is, and how it is used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MeiliOptions {
+    /// Address, such as `http://127.0.0.1:7700`.
+    pub url: String,
+    /// Key, if one is needed; it is shown nowhere.
+    pub key: Option<String>,
+    /// Name of the index on the server. Another one, its name with `-new` behind, exists while it is rebuilt.
+    pub index: String,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// An index in the making nothing has happened to for this long is a leftover.
+    pub leftover_age: Duration,
+}
+
+impl Default for MeiliOptions {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:7700".into(),
+            key: None,
+            index: "stele".into(),
+            timeout: Duration::from_secs(10),
+            leftover_age: Duration::from_secs(1_800),
+        }
+    }
+}
+
+impl fmt::Debug for MeiliOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, key, index, timeout, leftover_age } = self;
+        let key = key.as_ref().map(|_| "***");
+        f.debug_struct("MeiliOptions")
+            .field("url", url)
+            .field("key", &key)
+            .field("index", index)
+            .field("timeout", timeout)
+            .field("leftover_age", leftover_age)
+            .finish()
+    }
+}
+
+/// The Meilisearch engine. Cheap to clone.
+#[derive(Clone)]
+pub struct MeiliIndex {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    server: Server,
+    options: MeiliOptions,
+    /// The mark as it was last seen, and when; `None` before the server first answered.
+    known: Mutex<Option<(Mark, Instant)>>,
+    /// Whether the index was found to be as it must be.
+    prepared: AtomicBool,
+    /// Held while it is looked at whether it is.
+    preparing: tokio::sync::Mutex<()>,
+    /// Held while the index in use is written to.
+    feeding: tokio::sync::Mutex<feeding::Queue>,
+    rebuilding: AtomicBool,
+    /// Deletes what a rebuild that was given up has left.
+    tidying: Mutex<rebuild::Tidying>,
+    notes: Mutex<Notes>,
+    progress: watch::Sender<Rev>,
+    searches: Semaphore,
+}
+
+#[derive(Default)]
+struct Notes {
+    /// What the latest question failed with.
+    unanswered: Option<String>,
+    /// What the latest rows failed with.
+    refused: Option<String>,
+    condemned: Option<String>,
+    /// The life that is fed: rows that were read for one do not go into another.
+    fed: Option<String>,
+}
+
+/// A document that says how far the index is, or any other.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Hit {
+    Mark(Mark),
+    Found(Found),
+}
+
+impl MeiliIndex {
+    /// Uses the index on this server, and begins it where there is none. The server may be down: then this is done as soon as it is up,
+    /// and [`health`](SearchIndex::health) tells.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Unavailable`] when the key can be no key.
+    pub async fn open(options: MeiliOptions) -> Result<Self, IndexError> {
+        let server = Server::new(&options.url, options.key.as_deref(), options.timeout)?;
+        let (progress, _) = watch::channel(Rev(0));
+        let inner = Arc::new(Inner {
+            server,
+            options,
+            known: Mutex::default(),
+            prepared: AtomicBool::new(false),
+            preparing: tokio::sync::Mutex::default(),
+            feeding: tokio::sync::Mutex::default(),
+            rebuilding: AtomicBool::new(false),
+            tidying: Mutex::default(),
+            notes: Mutex::default(),
+            progress,
+            searches: Semaphore::new(CONCURRENT_SEARCHES),
+        });
+        let late = |_| Err(IndexError::unavailable("it has not answered yet"));
+        let first = tokio::time::timeout(FIRST_PATIENCE, inner.look()).await.unwrap_or_else(late);
+        if let Err(error) = inner.noted(first) {
+            tracing::warn!(%error, url = inner.options.url, "the search engine does not answer yet");
+        }
+        tokio::spawn(keep_looking(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// How a tailer suits it: a task costs 0.4 s whatever its size, and the documents of a message are some twenty times its text.
+    pub fn tailer_options() -> TailerOptions {
+        TailerOptions { batch_rows: 10_000, batch_bytes: 4 << 20, ..TailerOptions::default() }
+    }
+}
+
+/// Looks at the watermark now and then: somebody may wait for it to move, and another daemon may move it.
+async fn keep_looking(index: Weak<Inner>) {
+    let mut pause = FRESH;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(inner) = index.upgrade() else { return };
+        pause = FRESH;
+        if inner.fresh().is_none() {
+            let seen = inner.look().await;
+            pause = if inner.noted(seen).is_ok() { FRESH } else { DOWN };
+        }
+    }
+}
+
+impl Inner {
+    fn uid(&self) -> &str {
+        &self.options.index
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<(Mark, Instant)>> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// What is known, if it was seen just now.
+    fn fresh(&self) -> Option<Mark> {
+        self.known().as_ref().filter(|(_, seen)| seen.elapsed() < FRESH).map(|(mark, _)| mark.clone())
+    }
+
+    /// Keeps what was seen; returns what is known now. Within a life the furthest that was ever seen is true.
+    fn see(&self, mark: Mark) -> Mark {
+        let mut known = self.known();
+        let best = match known.take() {
+            Some((before, _)) if before.life == mark.life && before.at > mark.at => before,
+            _ => mark,
+        };
+        *known = Some((best.clone(), Instant::now()));
+        drop(known);
+        self.notes().fed.get_or_insert_with(|| best.life.clone());
+        let rev = Rev(best.at);
+        self.progress.send_if_modified(|seen| std::mem::replace(seen, rev) != rev);
+        best
+    }
+
+    /// Another index has taken the place of the one before.
+    fn install(&self, mark: Mark) {
+        *self.notes() = Notes::default();
+        self.see(mark);
+        self.prepared.store(true, Ordering::Release);
+    }
+
+    /// Forgets what is known, so that it is looked at again.
+    fn forget(&self) {
+        self.prepared.store(false, Ordering::Release);
+        *self.known() = None;
+    }
+
+    /// Asks the server how far the index is; begins it where there is none.
+    async fn look(&self) -> Result<Mark, IndexError> {
+        let mark = match self.prepared.load(Ordering::Acquire) {
+            true => self.server.mark(self.uid()).await?,
+            false => None,
+        };
+        let mark = match mark {
+            Some(mark) => mark,
+            None => self.prepare().await?,
+        };
+        if mark.format != FORMAT {
+            return Err(IndexError::Corrupt(format!("its format is {}, not {FORMAT}", mark.format)));
+        }
+        Ok(self.see(mark))
+    }
+
+    /// Makes the index what it must be, whatever there is.
+    async fn prepare(&self) -> Result<Mark, IndexError> {
+        let _one_at_a_time = self.preparing.lock().await;
+        let uid = self.uid();
+        let present = self.server.settings(uid).await?;
+        let mark = if present.is_some() { self.server.mark(uid).await? } else { None };
+        let mark = match (present, mark) {
+            (_, Some(mark)) if mark.format != FORMAT => return Ok(mark),
+            (_, Some(mark)) => {
+                self.server.prepare(uid).await?;
+                mark
+            }
+            (None, None) => {
+                self.server.prepare(uid).await?;
+                self.begin(uid).await?
+            }
+            (Some(settings), None) => {
+                let is_empty = self.documents(uid).await? == 0;
+                if !is_empty && settings["searchableAttributes"] != settings::wanted()["searchableAttributes"] {
+                    return Err(IndexError::unavailable(format!(
+                        "the index {uid:?} of the server belongs to somebody else: choose another name"
+                    )));
+                }
+                if is_empty {
+                    self.server.prepare(uid).await?;
+                    self.begin(uid).await?
+                } else {
+                    self.replaced().await?
+                }
+            }
+        };
+        self.prepared.store(true, Ordering::Release);
+        Ok(mark)
+    }
+
+    async fn documents(&self, uid: &str) -> Result<usize, IndexError> {
+        Ok(self.server.index(uid).get_stats().await.map_err(server::unavailable)?.number_of_documents)
+    }
+
+    /// Gives an empty index its mark.
+    async fn begin(&self, uid: &str) -> Result<Mark, IndexError> {
+        let mark = Mark::begin(uuid::Uuid::now_v7().simple().to_string());
+        feeding::Feeding { server: &self.server, uid, queue: &mut feeding::Queue::default() }
+            .take_in(Vec::new(), mark)
+            .await
+    }
+
+    /// Remembers what went wrong with a question, or that nothing did.
+    fn noted<T>(&self, result: Result<T, IndexError>) -> Result<T, IndexError> {
+        match &result {
+            Ok(_) => self.notes().unanswered = None,
+            Err(IndexError::Rebuilding | IndexError::TooMany(_)) => {}
+            Err(error) => self.notes().unanswered = Some(error.to_string()),
+        }
+        result
+    }
+
+    /// What a request failed with; where the index is not what it must be, it is prepared before the next one.
+    fn failed(&self, error: Error) -> IndexError {
+        let is_invalid = matches!(&error, Error::Meilisearch(error) if error.error_type == ErrorType::InvalidRequest);
+        if is_invalid || server::is(&error, &ErrorCode::IndexNotFound) {
+            self.forget();
+        }
+        server::unavailable(error)
+    }
+
+    /// Asks several questions, and then how far the index is. `None` when it is another one than it was.
+    async fn ask(
+        &self,
+        questions: Vec<SearchQuery<'_, http::Wire>>,
+        index: &Index<http::Wire>,
+        life: &str,
+    ) -> Result<Option<Vec<SearchResults<Hit>>>, IndexError> {
+        let mut mark = SearchQuery::new(index);
+        mark.with_filter("w = 1").with_hits_per_page(1);
+        let mut all = self.server.client.multi_search();
+        for question in questions.into_iter().chain([mark]) {
+            all.with_search_query(question);
+        }
+        let mut answers = all.execute::<Hit>().await.map_err(|error| self.failed(error))?.results;
+        let mark = answers.pop().and_then(|answer| answer.hits.into_iter().next()).map(|hit| hit.result);
+        match mark {
+            Some(Hit::Mark(mark)) if mark.format == FORMAT => {
+                let is_same = mark.life == life;
+                self.see(mark);
+                Ok(is_same.then_some(answers))
+            }
+            _ => {
+                self.forget();
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is known of the index, or what it is when nothing is.
+    async fn present(&self) -> Result<Mark, IndexError> {
+        let known = self.known().as_ref().map(|(mark, _)| mark.clone());
+        match known {
+            Some(mark) => Ok(mark),
+            None => self.look().await,
+        }
+    }
+
+    async fn find(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
+        for _ in 0..ATTEMPTS {
+            let mark = self.present().await?;
+            if let Some(page) = self.find_in(query, &mark).await? {
+                return Ok(page);
+            }
+        }
+        Err(IndexError::unavailable("the index keeps beginning anew"))
+    }
+
+    /// `None` when the index began anew meanwhile.
+    async fn find_in(&self, query: &IndexQuery, mark: &Mark) -> Result<Option<IndexPage>, IndexError> {
+        let upto = Rev(mark.at);
+        let plan = Plan::of(query, upto);
+        let (doubtful, sure, beyond) = (plan.doubtful(), plan.sure(), plan.sure_beyond());
+        let phrase = plan.words.as_ref().map(|words| words.phrase.as_str());
+        let index = self.server.index(self.uid());
+        let ask_for = |pages: Pages| {
+            let filter = beyond.as_deref().or(sure.as_deref());
+            let numbers = (pages.first..).take(if filter.is_some() { pages.count } else { 0 });
+            let mut questions = Vec::new();
+            for page in numbers {
+                let mut question = question(&index, phrase, filter.unwrap_or_default(), (page, pages.length), PLACE);
+                question.with_sort(plan.sort);
+                questions.push(question);
+            }
+            questions
+        };
+        // As if there were nobody to be looked at: that is so more often than not.
+        let mut pages = Pages::holding(query.offset, query.limit);
+        let mut questions = Vec::new();
+        questions.extend(doubtful.iter().map(|filter| question(&index, phrase, filter, (1, LOOKED_AT_ONCE), TEXT)));
+        if beyond.is_some() {
+            questions.extend(sure.iter().map(|filter| question(&index, phrase, filter, (1, 0), PLACE)));
+        }
+        questions.extend(ask_for(pages));
+        let Some(answers) = self.ask(questions, &index, &mark.life).await? else { return Ok(None) };
+        let mut answers = answers.into_iter();
+
+        let mut looked = Looked::default();
+        if let Some(filter) = &doubtful
+            && let Some(mut answer) = answers.next()
+        {
+            let many = answer.total_hits.unwrap_or_default();
+            if many > MAX_LOOKED_AT {
+                return Err(IndexError::TooMany(format!(
+                    "{many} messages would have to be compared with the text one by one, at most {MAX_LOOKED_AT} are"
+                )));
+            }
+            for page in 2.. {
+                found(answer).for_each(|found| looked.look(&found, &query.phrase));
+                if (page - 1) * LOOKED_AT_ONCE >= many {
+                    break;
+                }
+                let next = vec![question(&index, phrase, filter, (page, LOOKED_AT_ONCE), TEXT)];
+                match self.ask(next, &index, &mark.life).await?.and_then(|mut answers| answers.pop()) {
+                    Some(next) => answer = next,
+                    None => return Ok(None),
+                }
+            }
+        }
+        let (looked, others) = looked.hits(query);
+
+        let counted = answers.as_slice().first().and_then(|answer| answer.total_hits).unwrap_or_default() as u64;
+        let mut answers: Vec<_> = answers.skip(usize::from(beyond.is_some())).collect();
+        let first = query.offset.saturating_sub(looked.len());
+        if first < query.offset && query.limit > 0 && sure.is_some() {
+            pages = Pages::holding(first, query.offset - first + query.limit);
+            match self.ask(ask_for(pages), &index, &mark.life).await? {
+                Some(again) => answers = again,
+                None => return Ok(None),
+            }
+        }
+        let is_ranked = query.sort == Sort::Relevance && phrase.is_some();
+        let sure = answers.into_iter().flat_map(found).map(|found| found.rank(is_ranked)).skip(pages.skipped);
+        let sure: Vec<_> = sure.take(query.offset - first + query.limit).collect();
+        let hits = crate::searcher::cut(&sure, &looked, first, query);
+        Ok(Some(IndexPage { hits, total: others + counted, watermark: upto }))
+    }
+
+    async fn count_days(&self) -> Result<(Rev, Vec<DayCount>), IndexError> {
+        for _ in 0..ATTEMPTS {
+            let mark = self.present().await?;
+            let index = self.server.index(self.uid());
+            let filter = format!("rev <= {}", mark.at);
+            let mut question = SearchQuery::new(&index);
+            question.with_filter(&filter).with_hits_per_page(0).with_facets(Selectors::Some(&["day"]));
+            let Some(answers) = self.ask(vec![question], &index, &mark.life).await? else { continue };
+            let mut days: BTreeMap<i64, u64> = BTreeMap::new();
+            let counts = answers.into_iter().next().and_then(|answer| answer.facet_distribution);
+            for (day, count) in counts.into_iter().flat_map(|mut all| all.remove("day").unwrap_or_default()) {
+                let day = day.parse::<f64>().map_err(IndexError::unavailable)?;
+                *days.entry(day as i64).or_default() += count as u64;
+            }
+            for day in mark.parked.iter().filter_map(|parked| parked.day) {
+                *days.entry(day).or_default() += 1;
+            }
+            let days = days.into_iter().map(|(day, messages)| DayCount { day, messages }).collect();
+            return Ok((Rev(mark.at), days));
+        }
+        Err(IndexError::unavailable("the index keeps beginning anew"))
+    }
+
+    async fn take_in(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError> {
+        let mut queue = self.feeding.lock().await;
+        let present = self.look().await?;
+        if self.notes().fed.replace(present.life.clone()).is_some_and(|life| life != present.life) {
+            return Err(IndexError::unavailable("the index began anew: its watermark is another one"));
+        }
+        if upto.rev.0 <= present.at {
+            return Ok(());
+        }
+        let rows: Vec<FeedRow> = rows.into_iter().filter(|row| row.rev.0 > present.at).collect();
+        let mark = present.moved(upto, rows.len() as u64);
+        let mark =
+            feeding::Feeding { server: &self.server, uid: self.uid(), queue: &mut queue }.take_in(rows, mark).await?;
+        self.see(mark);
+        Ok(())
+    }
+}
+
+/// A page of the documents that have these words and pass a filter.
+fn question<'q>(
+    index: &'q Index<http::Wire>,
+    phrase: Option<&'q str>,
+    filter: &'q str,
+    (page, length): (usize, usize),
+    fields: &'static [&'static str],
+) -> SearchQuery<'q, http::Wire> {
+    let mut question = SearchQuery::new(index);
+    question.query = phrase;
+    question.with_filter(filter).with_page(page).with_hits_per_page(length);
+    question.with_attributes_to_retrieve(Selectors::Some(fields)).with_matching_strategy(MatchingStrategies::ALL);
+    question
+}
+
+fn found(answer: SearchResults<Hit>) -> impl Iterator<Item = Found> {
+    answer.hits.into_iter().filter_map(|hit| match hit.result {
+        Hit::Found(found) => Some(found),
+        Hit::Mark(_) => None,
+    })
+}
+
+#[async_trait]
+impl SearchIndex for MeiliIndex {
+    fn engine(&self) -> &'static str {
+        "meilisearch"
+    }
+
+    async fn watermark(&self) -> Result<Watermark, IndexError> {
+        let mark = match self.inner.fresh() {
+            Some(mark) => mark,
+            None => {
+                let seen = self.inner.look().await;
+                self.inner.noted(seen)?
+            }
+        };
+        Ok(mark.watermark())
+    }
+
+    fn progress(&self) -> watch::Receiver<Rev> {
+        self.inner.progress.subscribe()
+    }
+
+    async fn apply(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError> {
+        let taken_in = self.inner.take_in(rows, upto).await;
+        self.inner.notes().refused = taken_in.as_ref().err().map(ToString::to_string);
+        taken_in
+    }
+
+    async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
+        debug_assert_eq!(fold(&query.phrase), query.phrase);
+        let _permit = self.inner.searches.acquire().await.map_err(IndexError::unavailable)?;
+        let found = self.inner.find(query).await;
+        self.inner.noted(found)
+    }
+
+    async fn day_counts(&self) -> Result<(Rev, Vec<DayCount>), IndexError> {
+        let counted = self.inner.count_days().await;
+        self.inner.noted(counted)
+    }
+
+    async fn clear(&self, reason: &str) -> Result<(), IndexError> {
+        tracing::warn!(reason, "the search index begins anew");
+        let cleared = self.inner.replace().await;
+        self.inner.noted(cleared)
+    }
+
+    async fn rebuild(&self) -> Result<Box<dyn Rebuild>, IndexError> {
+        let begun = rebuild::begin(self.inner.clone()).await;
+        self.inner.noted(begun)
+    }
+
+    /// Compares the settings with what they must be. The server keeps no checksums that could be asked for.
+    async fn verify(&self) -> Result<(), IndexError> {
+        self.inner.prepared.store(false, Ordering::Release);
+        let seen = self.inner.look().await;
+        self.inner.noted(seen).map(drop)
+    }
+
+    async fn settle(&self) -> Result<(), IndexError> {
+        self.inner.tidy().await
+    }
+
+    fn condemn(&self, reason: &str) {
+        self.inner.notes().condemned.get_or_insert_with(|| reason.to_owned());
+    }
+
+    fn health(&self) -> IndexHealth {
+        let (documents, parked) =
+            self.inner.known().as_ref().map_or((0, 0), |(mark, _)| (mark.documents, mark.parked.len() as u64));
+        let notes = self.inner.notes();
+        IndexHealth {
+            problem: notes.unanswered.clone().or_else(|| notes.refused.clone()),
+            condemned: notes.condemned.clone(),
+            documents: documents - parked,
+            segments: 1,
+            parked,
+        }
+    }
+}

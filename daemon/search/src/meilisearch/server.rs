@@ -1,0 +1,229 @@
+//! What is asked of the server, and what its answers mean.
+
+use super::document::{Mark, Unit};
+use super::http::Wire;
+use super::settings;
+use crate::error::IndexError;
+use futures::io::Cursor;
+use meilisearch_sdk::client::{Client, SwapIndexes};
+use meilisearch_sdk::errors::{Error, ErrorCode, ErrorType};
+use meilisearch_sdk::indexes::Index;
+use meilisearch_sdk::request::{HttpClient, Method};
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// First and longest pause between two looks at a task.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(250);
+
+/// How long a task is waited for in one go. It goes on afterwards, and is waited for again.
+const TASK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Name of the field a document is known by.
+const PRIMARY_KEY: &str = "id";
+
+/// The server, as one index uses it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub client: Client<Wire>,
+    wire: Wire,
+    host: String,
+}
+
+/// A task, as much of it as is needed; its type may be any, its status too.
+#[derive(Debug, Deserialize)]
+struct Task {
+    status: String,
+    error: Option<TaskError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TaskError {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+/// What has become of a task.
+#[derive(Debug)]
+pub enum Outcome {
+    Done,
+    /// It will fail again.
+    Refused(String),
+    /// It was not done, for no fault of its own: canceled, or forgotten by the server.
+    Lost(String),
+    /// The server cannot do it now.
+    Failed(String),
+}
+
+impl Server {
+    /// The server at this address.
+    pub fn new(url: &str, key: Option<&str>, timeout: Duration) -> Result<Self, IndexError> {
+        let wire = Wire::new(key, timeout).map_err(unavailable)?;
+        let host = url.trim_end_matches('/').to_owned();
+        // The key is the wire's affair: the client would show it.
+        let client = Client::new_with_client(host.clone(), None::<String>, wire.clone());
+        Ok(Self { client, wire, host })
+    }
+
+    pub fn index(&self, uid: &str) -> Index<Wire> {
+        self.client.index(uid)
+    }
+
+    /// The document that says what is in an index; `None` where there is none.
+    pub async fn mark(&self, uid: &str) -> Result<Option<Mark>, IndexError> {
+        match self.index(uid).get_document::<Mark>(Mark::ID).await {
+            Ok(mark) => Ok(Some(mark)),
+            Err(error) if is(&error, &ErrorCode::DocumentNotFound) || is(&error, &ErrorCode::IndexNotFound) => Ok(None),
+            // It is there and says something else: that of another version.
+            Err(Error::ParseError(error)) => Err(IndexError::Corrupt(format!("its watermark cannot be read: {error}"))),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Settings of an index; `None` where there is none.
+    pub async fn settings(&self, uid: &str) -> Result<Option<Value>, IndexError> {
+        let url = format!("{}/indexes/{uid}/settings", self.host);
+        match self.wire.request::<(), (), Value>(&url, Method::Get { query: () }, 200).await {
+            Ok(settings) => Ok(Some(settings)),
+            Err(error) if is(&error, &ErrorCode::IndexNotFound) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Makes an index, if there is none, and gives it the settings it must have, where they differ.
+    pub async fn prepare(&self, uid: &str) -> Result<(), IndexError> {
+        match self.settings(uid).await? {
+            None => self.create(uid).await,
+            Some(present) => self.change(uid, settings::differing(&settings::wanted(), &present)).await,
+        }
+    }
+
+    /// Makes an index, after whatever was asked of the server before.
+    pub async fn create(&self, uid: &str) -> Result<(), IndexError> {
+        let task = self.client.create_index(uid, Some(PRIMARY_KEY)).await.map_err(unavailable)?;
+        // Another daemon may have been faster: then this is refused and does no harm.
+        if let Outcome::Failed(reason) | Outcome::Lost(reason) = self.outcome(task.task_uid).await? {
+            return Err(IndexError::unavailable(reason));
+        }
+        self.change(uid, settings::wanted()).await
+    }
+
+    async fn change(&self, uid: &str, settings: Value) -> Result<(), IndexError> {
+        if settings.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Ok(());
+        }
+        let url = format!("{}/indexes/{uid}/settings", self.host);
+        let method = Method::Patch { query: (), body: settings };
+        let task: Accepted = self.wire.request(&url, method, 202).await.map_err(unavailable)?;
+        self.done(task.task_uid).await
+    }
+
+    /// Documents and, when it is given, the mark, in one task; its number.
+    pub async fn add(&self, uid: &str, units: &[Unit], mark: Option<&Mark>) -> Result<Result<u32, String>, IndexError> {
+        let mark = mark.map(Mark::line);
+        let mut body = String::with_capacity(units.iter().map(|unit| unit.line.len() + 1).sum::<usize>() + 512);
+        for line in units.iter().map(|unit| &unit.line).chain(&mark) {
+            body += line;
+            body.push('\n');
+        }
+        match self.index(uid).add_documents_ndjson(Cursor::new(body.into_bytes()), Some(PRIMARY_KEY)).await {
+            Ok(task) => Ok(Ok(task.task_uid)),
+            Err(Error::MeilisearchCommunication(error)) if error.status_code == 413 => Ok(Err(error.to_string())),
+            Err(Error::Meilisearch(error)) if error.error_type == ErrorType::InvalidRequest => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Each of the two takes the other's place.
+    pub async fn swap(&self, one: &str, other: &str) -> Result<(), IndexError> {
+        let swap = SwapIndexes { indexes: (one.to_owned(), other.to_owned()), rename: None };
+        let task = self.client.swap_indexes([&swap]).await.map_err(unavailable)?;
+        self.done(task.task_uid).await
+    }
+
+    /// Deletes an index, if there is one. Returns when that is certain to happen before anything that is asked later.
+    pub async fn delete(&self, uid: &str) -> Result<(), IndexError> {
+        match self.client.delete_index(uid).await {
+            Ok(_) => Ok(()),
+            Err(error) if is(&error, &ErrorCode::IndexNotFound) => Ok(()),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// How long ago something last happened to an index; `None` where there is none.
+    pub async fn idle(&self, uid: &str) -> Result<Option<Duration>, IndexError> {
+        match self.client.get_index(uid).await {
+            Ok(index) => Ok(index.updated_at.map(|at| SystemTime::from(at).elapsed().unwrap_or_default())),
+            Err(error) if is(&error, &ErrorCode::IndexNotFound) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn done(&self, task: u32) -> Result<(), IndexError> {
+        match self.outcome(task).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(reason) | Outcome::Lost(reason) | Outcome::Failed(reason) => {
+                Err(IndexError::unavailable(reason))
+            }
+        }
+    }
+
+    /// Waits for the end of a task.
+    pub async fn outcome(&self, number: u32) -> Result<Outcome, IndexError> {
+        let url = format!("{}/tasks/{number}", self.host);
+        let deadline = Instant::now() + TASK_PATIENCE;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let task: Task = match self.wire.request(&url, Method::<(), ()>::Get { query: () }, 200).await {
+                Ok(task) => task,
+                Err(error) if is(&error, &ErrorCode::TaskNotFound) => {
+                    return Ok(Outcome::Lost(format!("the server does not know task {number} any more")));
+                }
+                Err(error) => return Err(unavailable(error)),
+            };
+            match (task.status.as_str(), task.error) {
+                ("succeeded", _) => return Ok(Outcome::Done),
+                ("failed", Some(error)) if error.kind == "invalid_request" || error.code == "internal" => {
+                    return Ok(Outcome::Refused(format!("task {number} failed: {} ({})", error.message, error.code)));
+                }
+                ("failed", error) => {
+                    let reason =
+                        error.map_or_else(String::new, |error| format!(": {} ({})", error.message, error.code));
+                    return Ok(Outcome::Failed(format!("task {number} failed{reason}")));
+                }
+                ("canceled", _) => return Ok(Outcome::Lost(format!("task {number} was canceled"))),
+                (status, _) if Instant::now() >= deadline => {
+                    return Err(IndexError::unavailable(format!(
+                        "the server is still busy: task {number} is {status}"
+                    )));
+                }
+                _ => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+}
+
+/// What the server says of something it will do.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    task_uid: u32,
+}
+
+pub fn is(error: &Error, code: &ErrorCode) -> bool {
+    matches!(error, Error::Meilisearch(error) if error.error_code == *code)
+}
+
+pub fn unavailable(error: Error) -> IndexError {
+    IndexError::unavailable(error)
+}

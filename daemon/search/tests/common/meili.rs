@@ -1,0 +1,48 @@
+//! A Meilisearch to test with: a real one where there is one, else the stand-in.
+
+use super::standin::Standin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use stele_search::MeiliOptions;
+use stele_servers::{Meili, skip::skip};
+
+/// The real server all tests of this binary share, if there is one. Says once which it is.
+fn real() -> Option<&'static Meili> {
+    static SERVER: OnceLock<Option<Meili>> = OnceLock::new();
+    let found = SERVER.get_or_init(|| {
+        let found = Meili::find().expect("a Meilisearch that is there starts");
+        if found.is_none() {
+            skip(
+                "a real Meilisearch",
+                "neither MEILI_URL nor a `meilisearch` on the PATH; these tests run on the stand-in",
+            );
+        }
+        found
+    });
+    found.as_ref()
+}
+
+/// A server and an index on it that nobody else uses.
+pub struct Place {
+    pub options: MeiliOptions,
+    /// Where there is no real server.
+    _standin: Option<Standin>,
+}
+
+impl Place {
+    pub async fn new() -> Self {
+        static NAMES: AtomicU64 = AtomicU64::new(0);
+        let index = format!("stele-{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed));
+        let options = MeiliOptions { index, ..MeiliOptions::default() };
+        match real() {
+            Some(server) => {
+                let key = Some(server.key().to_owned()).filter(|key| !key.is_empty());
+                Self { options: MeiliOptions { url: server.url().to_owned(), key, ..options }, _standin: None }
+            }
+            None => {
+                let standin = Standin::start().await;
+                Self { options: MeiliOptions { url: standin.url.clone(), ..options }, _standin: Some(standin) }
+            }
+        }
+    }
+}
