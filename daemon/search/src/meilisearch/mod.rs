@@ -290,7 +290,7 @@ impl Inner {
                 self.begin(uid).await?
             }
             (Some(settings), None) => {
-                let is_empty = self.documents(uid).await? == 0;
+                let is_empty = self.server.documents(uid).await? == 0;
                 if !is_empty && settings["searchableAttributes"] != settings::wanted()["searchableAttributes"] {
                     return Err(IndexError::unavailable(format!(
                         "the index {uid:?} of the server belongs to somebody else: choose another name"
@@ -306,10 +306,6 @@ impl Inner {
         };
         self.prepared.store(true, Ordering::Release);
         Ok(mark)
-    }
-
-    async fn documents(&self, uid: &str) -> Result<usize, IndexError> {
-        Ok(self.server.index(uid).get_stats().await.map_err(server::unavailable)?.number_of_documents)
     }
 
     /// Gives an empty index its mark.

@@ -54,6 +54,15 @@ impl Inner {
         Ok(())
     }
 
+    /// Deletes the index beside, unless it is another one than ours.
+    async fn give_up(&self, life: &str) -> Result<(), IndexError> {
+        let uid = self.new_uid();
+        match self.server.mark(&uid).await? {
+            Some(mark) if mark.life == life => self.server.delete(&uid).await,
+            _ => Ok(()),
+        }
+    }
+
     /// An empty index takes the place of the one in use; its mark.
     pub(super) async fn replaced(&self) -> Result<Mark, IndexError> {
         let mark = self.create().await?;
@@ -149,10 +158,11 @@ impl Drop for MeiliRebuild {
         }
         let inner = self.busy.0.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let life = self.state.get_mut().0.life.clone();
         let deleting = runtime.spawn({
             let inner = inner.clone();
             async move {
-                if let Err(error) = inner.server.delete(&inner.new_uid()).await {
+                if let Err(error) = inner.give_up(&life).await {
                     tracing::warn!(%error, "an unfinished search index could not be deleted; that is tried again later");
                 }
             }

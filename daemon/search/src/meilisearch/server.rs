@@ -77,13 +77,24 @@ impl Server {
 
     /// The document that says what is in an index; `None` where there is none.
     pub async fn mark(&self, uid: &str) -> Result<Option<Mark>, IndexError> {
-        match self.index(uid).get_document::<Mark>(Mark::ID).await {
-            Ok(mark) => Ok(Some(mark)),
-            Err(error) if is(&error, &ErrorCode::DocumentNotFound) || is(&error, &ErrorCode::IndexNotFound) => Ok(None),
-            // It is there and says something else: that of another version.
-            Err(Error::ParseError(error)) => Err(IndexError::Corrupt(format!("its watermark cannot be read: {error}"))),
-            Err(error) => Err(unavailable(error)),
-        }
+        let found = match self.index(uid).get_document::<Value>(Mark::ID).await {
+            Ok(found) => found,
+            Err(error) if is(&error, &ErrorCode::DocumentNotFound) || is(&error, &ErrorCode::IndexNotFound) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(unavailable(error)),
+        };
+        // Another version may say something else there.
+        let unknown = |error| IndexError::Corrupt(format!("its watermark cannot be read: {error}"));
+        serde_json::from_value(found).map(Some).map_err(unknown)
+    }
+
+    /// How many documents an index has.
+    pub async fn documents(&self, uid: &str) -> Result<u64, IndexError> {
+        let url = format!("{}/indexes/{uid}/stats", self.host);
+        let stats: Stats =
+            self.wire.request(&url, Method::<(), ()>::Get { query: () }, 200).await.map_err(unavailable)?;
+        Ok(stats.number_of_documents)
     }
 
     /// Settings of an index; `None` where there is none.
@@ -211,6 +222,13 @@ impl Server {
             pause = (pause * 2).min(LAST_LOOK);
         }
     }
+}
+
+/// How large an index is; what else is said of it depends on the server's version.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    number_of_documents: u64,
 }
 
 /// What the server says of something it will do.

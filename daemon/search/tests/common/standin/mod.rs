@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 /// What an answer is instead of the right one.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// None: this request is answered as it should be.
+    Pass,
     /// This status, and seconds to come again after, and nothing done.
     Status(u16, Option<u32>),
     /// No answer.
@@ -80,8 +82,12 @@ pub struct Standin {
 
 impl Standin {
     pub async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub async fn start_at(address: &str) -> Self {
         let server: Arc<Mutex<Server>> = Arc::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(server.clone());
         let listening = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -90,6 +96,15 @@ impl Standin {
 
     pub fn server(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Another version wrote this into the watermark of the index `stele`.
+    pub fn change_mark(&self, change: &Value) {
+        let mut server = self.server();
+        let mark = server.indexes.get_mut("stele").unwrap().documents.get_mut("watermark").unwrap();
+        for (key, value) in change.as_object().unwrap() {
+            mark[key] = value.clone();
+        }
     }
 
     /// What is stuck ends well.

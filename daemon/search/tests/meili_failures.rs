@@ -1,0 +1,330 @@
+//! What a Meilisearch does when it does not do what it should, on the stand-in.
+
+mod common;
+
+use common::standin::{End, Fault, Standin};
+use common::{PATIENCE, add, ids, request, tailer, until};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stele_archive::Rev;
+use stele_search::contract::{MemoryArchive, day_counts};
+use stele_search::{
+    IndexError, MeiliIndex, MeiliOptions, SearchError, SearchIndex, SearchRequest, Searcher, TailError, Tailer,
+    Watermark,
+};
+
+struct World {
+    standin: Standin,
+    archive: Arc<MemoryArchive>,
+    index: Arc<dyn SearchIndex>,
+    tailer: Tailer,
+}
+
+fn options(standin: &Standin) -> MeiliOptions {
+    MeiliOptions { url: standin.url.clone(), timeout: Duration::from_millis(500), ..MeiliOptions::default() }
+}
+
+async fn open(standin: &Standin) -> Arc<dyn SearchIndex> {
+    Arc::new(MeiliIndex::open(options(standin)).await.expect("the index opens"))
+}
+
+async fn world(texts: &[&str]) -> World {
+    let standin = Standin::start().await;
+    let archive: Arc<MemoryArchive> = Arc::default();
+    add(&archive, texts);
+    let index = open(&standin).await;
+    let tailer = tailer(&archive, &index);
+    World { standin, archive, index, tailer }
+}
+
+impl World {
+    async fn found(&self, text: &str) -> Vec<i64> {
+        ids(&Searcher::new(self.archive.clone(), self.index.clone()).search(&request(text)).await.unwrap())
+    }
+
+    fn asked(&self, what: &str) -> usize {
+        self.standin.server().requests.iter().filter(|request| request.starts_with(what)).count()
+    }
+
+    fn end_with(&self, ends: impl IntoIterator<Item = End>) {
+        self.standin.server().ends.extend(ends);
+    }
+
+    fn fail_with(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.standin.server().faults.extend(faults);
+    }
+}
+
+fn is_unavailable(result: &Result<(), TailError>) -> bool {
+    matches!(result, Err(TailError::Index(IndexError::Unavailable(_))))
+}
+
+#[tokio::test]
+async fn the_one_message_that_is_refused_is_parked() {
+    for bad in 0..9 {
+        let mut texts = ["好的"; 9];
+        texts[bad] = "坏的";
+        let mut world = world(&texts).await;
+        world.standin.server().refused = Some("坏".into());
+        world.tailer.catch_up().await.unwrap();
+        assert_eq!(world.index.watermark().await.unwrap(), Watermark::at(&world.archive.rows()[8]));
+        let others: Vec<i64> = (1..=9).rev().filter(|id| *id != bad as i64 + 1).collect();
+        // It is remembered across a restart, and nothing is built anew for it.
+        for _ in 0..2 {
+            assert_eq!(world.found("的").await, others);
+            let health = world.index.health();
+            assert_eq!((health.parked, health.documents, health.problem), (1, 8, None));
+            assert_eq!(world.index.day_counts().await.unwrap(), (Rev(9), day_counts(&world.archive.rows())));
+            assert!(world.tailer.reconcile().await.unwrap().agrees());
+            world.index = open(&world.standin).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_server_is_no_fault_of_a_message() {
+    let world = world(&["甲", "乙"]).await;
+    for (code, kind) in [("no_space_left_on_device", "system"), ("io_error", "system")] {
+        world.end_with([End::Failed(code, kind)]);
+        assert!(is_unavailable(&world.tailer.catch_up().await));
+        assert!(world.index.health().problem.is_some_and(|problem| problem.contains(code)));
+    }
+    // Everything fails as if it were the messages' fault: then nothing is parked either.
+    world.end_with(vec![End::Failed("internal", "internal"); 3]);
+    assert!(is_unavailable(&world.tailer.catch_up().await));
+    world.standin.server().ends.clear();
+    world.tailer.catch_up().await.unwrap();
+    let health = world.index.health();
+    assert_eq!((health.parked, health.problem, health.documents), (0, None, 2));
+}
+
+#[tokio::test]
+async fn tasks_that_are_canceled_or_forgotten_are_sent_again() {
+    let world = world(&["甲", "乙"]).await;
+    world.end_with([End::Canceled, End::Canceled]);
+    world.tailer.catch_up().await.unwrap();
+    assert_eq!(world.found("乙").await, [2]);
+    add(&world.archive, &["丙"]);
+    world.end_with([End::Forgotten]);
+    world.tailer.catch_up().await.unwrap();
+    add(&world.archive, &["丁"]);
+    world.end_with(vec![End::Canceled; 3]);
+    assert!(is_unavailable(&world.tailer.catch_up().await));
+    world.tailer.catch_up().await.unwrap();
+    assert_eq!((world.index.watermark().await.unwrap().rev, world.index.health().documents), (Rev(4), 4));
+}
+
+#[tokio::test]
+async fn a_newer_server_has_other_tasks() {
+    let world = world(&["甲"]).await;
+    world.standin.server().newer = true;
+    world.tailer.catch_up().await.unwrap();
+    world.tailer.reindex(|_| {}).await.unwrap();
+    assert_eq!(world.found("甲").await, [1]);
+}
+
+#[tokio::test]
+async fn a_task_that_takes_long_is_waited_for_and_not_sent_again() {
+    let world = world(&["甲", "乙"]).await;
+    let sent = world.asked("POST /indexes/stele/documents");
+    world.end_with([End::Stuck]);
+    for _ in 0..3 {
+        assert!(tokio::time::timeout(Duration::from_millis(100), world.tailer.catch_up()).await.is_err());
+    }
+    assert_eq!(world.asked("POST /indexes/stele/documents"), sent + 1);
+    world.standin.go_on();
+    world.tailer.catch_up().await.unwrap();
+    assert_eq!(world.found("乙").await, [2]);
+    assert_eq!(world.index.health().documents, 2);
+}
+
+#[tokio::test]
+async fn what_may_pass_is_asked_again() {
+    let world = world(&["甲"]).await;
+    world.tailer.catch_up().await.unwrap();
+    for status in [408, 429, 502, 503, 504] {
+        world.fail_with([Fault::Status(status, None), Fault::Status(status, None)]);
+        assert_eq!(world.found("甲").await, [1], "{status}");
+    }
+    let began = Instant::now();
+    world.fail_with([Fault::Status(503, Some(1))]);
+    assert_eq!(world.found("甲").await, [1]);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_told() {
+    let world = world(&["甲"]).await;
+    world.tailer.catch_up().await.unwrap();
+    let searcher = Searcher::new(world.archive.clone(), world.index.clone());
+    for fault in [Fault::Status(503, None), Fault::Silence, Fault::Garbage, Fault::Status(500, None)] {
+        // More than one search meets: the watermark is looked at beside it.
+        world.fail_with(vec![fault.clone(); 20]);
+        let error = searcher.search(&request("甲")).await.unwrap_err();
+        assert!(matches!(&error, SearchError::Unavailable { .. }), "{fault:?}: {error}");
+        assert!(error.retry_after().is_some());
+        // Within a conversation it is answered all the same.
+        let inside = SearchRequest { conversation: Some(common::within(1, 1)), ..request("甲") };
+        assert_eq!(searcher.search(&inside).await.unwrap().total, 1);
+        world.standin.server().faults.clear();
+        assert_eq!(world.found("甲").await, [1]);
+        assert_eq!(world.index.health().problem, None);
+    }
+    // What a proxy says is no reason to build anything anew.
+    assert_eq!(world.asked("DELETE"), 0);
+}
+
+#[tokio::test]
+async fn a_daemon_starts_while_the_server_is_down() {
+    let (key, address) = ("the-secret-key", stele_servers::free_address().unwrap());
+    let options = MeiliOptions { url: format!("http://{address}"), key: Some(key.into()), ..MeiliOptions::default() };
+    let index: Arc<dyn SearchIndex> = Arc::new(MeiliIndex::open(options.clone()).await.unwrap());
+    let archive: Arc<MemoryArchive> = Arc::default();
+    add(&archive, &["甲"]);
+    let tailer = tailer(&archive, &index);
+    assert!(is_unavailable(&tailer.catch_up().await));
+    let problem = index.health().problem.expect("it is told");
+    assert!(!format!("{problem}{options:?}").contains(key));
+
+    let standin = Standin::start_at(&address).await;
+    standin.server().key = Some("another key".into());
+    let refused = tailer.catch_up().await.unwrap_err().to_string();
+    assert!(refused.contains("API key") && !refused.contains(key), "{refused}");
+    standin.server().key = Some(key.into());
+    tailer.catch_up().await.unwrap();
+    assert_eq!(ids(&Searcher::new(archive, index).search(&request("甲")).await.unwrap()), [1]);
+}
+
+#[tokio::test]
+async fn an_index_that_is_deleted_is_filled_again() {
+    let world = world(&["甲", "乙"]).await;
+    world.tailer.catch_up().await.unwrap();
+    add(&world.archive, &["丙"]);
+    world.standin.server().indexes.clear();
+    // Whatever is asked first, nothing is left out for long.
+    let _ = world.index.search(&Default::default()).await;
+    until("it is filled", async || world.tailer.catch_up().await.is_ok() && world.index.health().documents == 3).await;
+    assert_eq!(world.index.watermark().await.unwrap().rev, Rev(3));
+    assert_eq!(world.found("甲").await, [1]);
+    assert!(world.tailer.reconcile().await.unwrap().agrees());
+}
+
+#[tokio::test]
+async fn an_index_of_somebody_else_is_left_alone() {
+    let standin = Standin::start().await;
+    let theirs = common::standin::Index {
+        settings: json!({"searchableAttributes": ["*"]}),
+        documents: [("1".to_owned(), json!({"id": "1"}))].into(),
+    };
+    standin.server().indexes.insert("stele".into(), theirs);
+    let index = open(&standin).await;
+    assert!(index.watermark().await.unwrap_err().to_string().contains("belongs to somebody else"));
+    assert!(index.health().problem.is_some());
+    assert_eq!(standin.server().indexes["stele"].documents.len(), 1);
+    assert!(!standin.server().requests.iter().any(|request| !request.starts_with("GET")));
+}
+
+#[tokio::test]
+async fn settings_are_changed_only_where_they_differ() {
+    let mut world = world(&["甲"]).await;
+    world.tailer.catch_up().await.unwrap();
+    world.standin.server().requests.clear();
+    world.index = open(&world.standin).await;
+    world.index.verify().await.unwrap();
+    assert!(!world.standin.server().requests.iter().any(|request| !request.starts_with("GET")));
+
+    world.standin.server().indexes.get_mut("stele").unwrap().settings["rankingRules"] = json!(["words"]);
+    world.index.verify().await.unwrap();
+    assert_eq!(world.asked("PATCH /indexes/stele/settings"), 1);
+    assert_eq!(world.standin.server().indexes["stele"].settings["rankingRules"], json!(["sort"]));
+    assert_eq!(world.found("甲").await, [1]);
+}
+
+#[tokio::test]
+async fn an_index_of_another_version_begins_anew() {
+    let mut world = world(&["甲", "乙"]).await;
+    world.tailer.catch_up().await.unwrap();
+    for change in [json!({"format": 9}), json!({"life": 7})] {
+        world.standin.change_mark(&change);
+        world.index = open(&world.standin).await;
+        assert!(matches!(world.index.watermark().await, Err(IndexError::Corrupt(_))));
+        let tailer = tailer(&world.archive, &world.index);
+        tailer.catch_up().await.unwrap();
+        assert_eq!(world.found("乙").await, [2]);
+        assert_eq!(world.index.health().documents, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_swap_that_fails_leaves_everything_as_it_was() {
+    let world = world(&["甲", "乙"]).await;
+    world.tailer.catch_up().await.unwrap();
+    let rebuild = world.index.rebuild().await.unwrap();
+    world.fail_with([Fault::Pass, Fault::Status(500, None)]);
+    assert!(rebuild.finish().await.is_err());
+    assert_eq!(world.found("甲").await, [1]);
+    world.tailer.reindex(|_| {}).await.unwrap();
+    assert_eq!(world.found("甲").await, [1]);
+    assert_eq!(world.standin.server().indexes.keys().collect::<Vec<_>>(), ["stele"]);
+}
+
+#[tokio::test]
+async fn what_an_interrupted_rebuild_left_is_deleted() {
+    let world = world(&["甲"]).await;
+    // As after a crash between the swap and the end.
+    world.standin.server().indexes.insert("stele-new".into(), common::standin::Index::default());
+    let patient = MeiliOptions { leftover_age: Duration::from_secs(u32::MAX.into()), ..options(&world.standin) };
+    MeiliIndex::open(patient).await.unwrap().settle().await.unwrap();
+    assert!(world.standin.server().indexes.contains_key("stele-new"));
+    world.index.settle().await.unwrap();
+    assert!(!world.standin.server().indexes.contains_key("stele-new"));
+
+    // One that another daemon has begun meanwhile is not taken for ours.
+    let ours = world.index.rebuild().await.unwrap();
+    let other = open(&world.standin).await;
+    let theirs = other.rebuild().await.unwrap();
+    assert!(ours.finish().await.is_err());
+    theirs.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_feed_one_index() {
+    let world = world(&["合同"; 40]).await;
+    let other = open(&world.standin).await;
+    let another = tailer(&world.archive, &other);
+    let mut progress = other.progress();
+    let (one, two) = tokio::join!(world.tailer.catch_up(), another.catch_up());
+    one.and(two).unwrap();
+    for _ in 0..5 {
+        add(&world.archive, &["合同", "合同"]);
+        let (one, two) = tokio::join!(world.tailer.catch_up(), another.catch_up());
+        one.and(two).unwrap();
+    }
+    for index in [&world.index, &other] {
+        let searcher = Searcher::new(world.archive.clone(), index.clone());
+        assert_eq!(searcher.search(&request("合同")).await.unwrap().total, 50);
+        assert_eq!(index.watermark().await.unwrap().rev, Rev(50));
+    }
+    // One of them stands still and hears of the other all the same.
+    add(&world.archive, &["合同"]);
+    world.tailer.catch_up().await.unwrap();
+    let seen = tokio::time::timeout(PATIENCE, progress.wait_for(|rev| *rev == Rev(51))).await.is_ok();
+    assert!(seen, "the progress is not noticed");
+    assert!(another.reconcile().await.unwrap().agrees());
+}
+
+#[tokio::test]
+async fn an_index_that_another_daemon_begins_anew() {
+    let world = world(&["合同一", "合同二"]).await;
+    world.tailer.catch_up().await.unwrap();
+    let other = open(&world.standin).await;
+    other.clear("a test").await.unwrap();
+    // What is known here is not true any more: the answer comes from what is there now.
+    assert_eq!(world.found("合同").await, [2, 1]);
+    assert_eq!(world.index.watermark().await.unwrap().rev, Rev(0));
+    until("it is filled", async || world.tailer.catch_up().await.is_ok()).await;
+    until("the other one sees it", async || other.watermark().await.unwrap().rev == Rev(2)).await;
+    assert_eq!(world.found("合同").await, [2, 1]);
+    assert!(world.tailer.reconcile().await.unwrap().agrees());
+}
