@@ -48,7 +48,7 @@ impl Feed for PostgresArchive {
     async fn day_counts(&self, upto: Rev) -> Result<Vec<DayCount>> {
         let (counted, later): (Vec<(i64, i64)>, Vec<i64>) = retry::repeat(|| async {
             let mut snapshot = self.read().await?;
-            let counted = "SELECT day, n FROM day_total";
+            let counted = "SELECT d.day, d.n FROM instance AS i JOIN day_total AS d ON d.instance = i.id";
             let counted = sqlx::query_as(counted).fetch_all(&mut *snapshot).await?;
             let later = sqlx::query_scalar(LATER).bind(upto.0).fetch_all(&mut *snapshot).await?;
             Ok((counted, later))
