@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use stele_servers::{Durability, Postgres, skip::skip};
+use stele_store::{PostgresArchive, PostgresOptions, PostgresUrl};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +77,31 @@ fn check_says_what_is_not_there_and_prints_without_secrets() {
     assert!(!printed.contains("topsecret"));
     let (code, default, _) = run(&["check", "--default"]);
     assert_eq!((code, default.as_str()), (0, steled::config::DEFAULT_FILE));
+}
+
+#[test]
+fn an_archive_in_postgres_is_made_by_no_command_that_reads() {
+    let server = match Postgres::start(Durability::None) {
+        Ok(server) => server,
+        Err(error) => return skip("commands on a Postgres", &format!("no server can be started: {error:#}")),
+    };
+    let url = server.database().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("url"), &url).unwrap();
+    let file = write(folder.path(), "data_dir = 'data'\n[archive]\nurl = { file = 'url' }\n");
+    for command in ["jobs", "reindex", "verify"] {
+        let (code, stdout, stderr) = run(&[command, "--config", &file]);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{command}");
+        assert!(stderr.contains("stele_0 at 127.0.0.1:") && stderr.contains("holds no archive"), "{stderr}");
+    }
+    let open = async { PostgresArchive::open(&PostgresOptions::new(PostgresUrl::new(url))).await };
+    tokio::runtime::Runtime::new().unwrap().block_on(open).unwrap();
+    let (code, stdout, stderr) = run(&["verify", "--config", &file]);
+    assert_eq!((code, stdout.as_str()), (0, "0 pages, 0 messages: all as they were written\nhead -\n"), "{stderr}");
+    let (code, _, stderr) = run(&["jobs", "--config", &file]);
+    assert_eq!(code, 0, "{stderr}");
+    let kept = folder.path().join("data");
+    assert!(kept.join("daemon.id").exists() && !kept.join("archive.db").exists());
 }
 
 #[test]

@@ -336,9 +336,25 @@ fn relative_paths_start_from_the_folder_of_the_file() {
     assert_eq!(config.plugins.dirs, [PathBuf::from("/etc/stele/p"), PathBuf::from("/q")]);
 }
 
+#[test]
+fn an_address_of_postgres_is_shown_nowhere() {
+    for (url, message) in [
+        ("mysql://a:topsecret@b/c", "the address of the database does not begin with postgres://"),
+        ("postgres://a:topsecret@b:port/c", "the address of the database cannot be understood"),
+    ] {
+        let errors = parse(&format!("[archive]\nurl = '{url}'"), &[], &[]).expect_err(url).to_string();
+        assert!(errors.contains(message) && !errors.contains("topsecret"), "{errors}");
+    }
+    let config =
+        parse("[archive]\nurl = { file = 'url' }", &[], &[("/etc/stele/url", "postgres://a:b@c/d\n")]).unwrap();
+    assert_eq!(config.archive.url.unwrap().expose(), "postgres://a:b@c/d");
+}
+
 const WITH_SECRETS: &str = r#"
 [admin]
 api_keys = ["topsecret-admin"]
+[archive]
+url = "postgres://stele:topsecret-database@db.example.com/stele"
 [media]
 link_key = { env = "LINK" }
 s3 = { access_key = "topsecret-access", secret_key = { env = "LINK" } }

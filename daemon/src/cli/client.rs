@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::jobs::NotStarted;
-use crate::lifecycle::{App, LockError, Mode, Parts, StartError};
+use crate::lifecycle::{App, LockError, Mode, Parts, StartError, Store};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -64,9 +64,16 @@ pub enum Reached<T> {
 
 /// The archive without instances. There must be one: what reads it, or makes an index of it, makes none.
 pub async fn parts(config: &Config) -> Result<Reached<Parts>> {
-    let archive = Parts::archive_file(config);
-    if !archive.try_exists().with_context(|| format!("{} cannot be looked at", archive.display()))? {
-        bail!("there is no archive {}: nothing was archived yet, or data_dir is another folder", archive.display());
+    match Store::file(config) {
+        Some(file) => {
+            if !file.try_exists().with_context(|| format!("{} cannot be looked at", file.display()))? {
+                bail!(
+                    "there is no archive {}: nothing was archived yet, or data_dir is another folder",
+                    file.display()
+                );
+            }
+        }
+        None => Store::inspect(config, None).await?.close().await?,
     }
     reached(Parts::open(config).await, config)
 }

@@ -22,6 +22,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is only what is shown instead of one.
+    pub fn is_masked(&self) -> bool {
+        self.0 == MASK
+    }
 }
 
 impl fmt::Debug for Secret {

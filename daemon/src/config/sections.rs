@@ -7,6 +7,8 @@ use super::values::{unset_or_within, within, words};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use stele_archive::ArchiveError;
+use stele_store::PostgresUrl;
 
 words! {
     /// How log lines look.
@@ -108,6 +110,10 @@ impl Http {
 section! {
     /// `[archive]`: the database.
     pub struct Archive {
+        /// Where it is, when it is in a Postgres, which several daemons may share. Unset: in a file of the data folder.
+        pub url: Option<Secret> = None, |url: &Option<Secret>| url_is_valid(url.as_ref());
+        /// Connections to Postgres, besides the one that commits pages.
+        pub connections: u32 = 8, within(2..=1000);
         /// What a commit promises.
         pub durability: Durability = Durability::Full;
         /// Connections that read.
@@ -116,6 +122,21 @@ section! {
         pub writer_cache_mib: u32 = 64, within(1..=4096);
         /// Page cache of each connection that reads, in MiB.
         pub reader_cache_mib: u32 = 4, within(1..=4096);
+    }
+}
+
+impl Archive {
+    /// Connections that read.
+    pub fn reading(&self) -> u32 {
+        if self.url.is_some() { self.connections } else { self.readers }
+    }
+}
+
+fn url_is_valid(url: Option<&Secret>) -> Result<(), String> {
+    // A configuration that was printed has none; whoever uses it is told when it is opened.
+    match url.filter(|url| !url.is_masked()).map(|url| PostgresUrl::new(url.expose()).check()) {
+        Some(Err(ArchiveError::Invalid(text))) => Err(text),
+        _ => Ok(()),
     }
 }
 

@@ -15,10 +15,10 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The archive cannot be opened.
-    #[error("the archive {} cannot be opened: {source}", path.display())]
+    #[error("the archive {place} cannot be opened: {source}")]
     Archive {
-        /// Its file.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
         /// Why.
         source: stele_archive::ArchiveError,
     },

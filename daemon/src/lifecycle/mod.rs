@@ -30,6 +30,7 @@ mod notify;
 mod parts;
 mod plugin;
 mod serve;
+mod store;
 
 pub use app::{App, Mode};
 pub use error::StartError;
@@ -40,3 +41,4 @@ pub use lock::{DataLock, LockError, refuse_foreign};
 pub use parts::Parts;
 pub use plugin::not_found as plugin_not_found;
 pub use serve::{ConfigSource, ServeError, serve};
+pub use store::{Store, place};

@@ -3,24 +3,21 @@
 use super::error::StartError;
 use super::identity;
 use super::lock::DataLock;
+use super::store::Store;
 use crate::bus::{Bus, Carrier};
-use crate::config::{self, Config, ContentStore, Durability, Engine};
+use crate::config::{self, Config, ContentStore, Engine};
 use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
 use crate::media::{Links, MediaStore, S3Options};
 use crate::services::{Commits, DaemonServices, FetchLimits, HttpClient};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stele_archive::{Archive, Clock, InstanceId, SystemClock};
 use stele_search::{
     EmbeddedIndex, EmbeddedOptions, IndexError, MeiliIndex, MeiliOptions, SearchIndex, Searcher, Tailer, TailerOptions,
 };
-use stele_store::{Options, SqliteArchive};
 
-/// Name of the archive in the data folder.
-const ARCHIVE: &str = "archive.db";
 /// Folder of the index in the data folder.
 const INDEX: &str = "index";
 /// Folder of files in the data folder.
@@ -70,16 +67,11 @@ pub struct Parts {
     id: String,
     /// What it is called in leases.
     owner: String,
-    store: SqliteArchive,
+    store: Store,
     lock: DataLock,
 }
 
 impl Parts {
-    /// The file of the archive.
-    pub fn archive_file(config: &Config) -> PathBuf {
-        config.data_dir.join(ARCHIVE)
-    }
-
     /// Opens all of them in the data folder.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let lock = DataLock::acquire(&config.data_dir)?;
@@ -88,13 +80,10 @@ impl Parts {
             "" => id.clone(),
             name => format!("{name}-{id}"),
         };
-        let path = Self::archive_file(config);
-        let store = SqliteArchive::open(&path, &store_options(config))
-            .await
-            .map_err(|source| StartError::Archive { path, source })?;
-        let archive: Arc<dyn Archive> = Arc::new(store.clone());
+        let store = Store::open(config).await?;
+        let archive = store.archive();
         let index = open_index(config).await?;
-        let tailer = Arc::new(Tailer::new(Arc::new(store.clone()), Arc::clone(&index), tailer_options(config)));
+        let tailer = Arc::new(Tailer::new(store.archive(), Arc::clone(&index), tailer_options(config)));
         let searcher = Arc::new(Searcher::new(Arc::clone(&archive), Arc::clone(&index)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
@@ -110,7 +99,11 @@ impl Parts {
                 _ = live.upgrade().map(|live| live.committed(instance));
             }
         }));
-        let carrier = config.cluster.access(&owner).map_or(Carrier::None, Carrier::Nats);
+        let carrier = match (config.cluster.access(&owner), &store) {
+            (Some(nats), _) => Carrier::Nats(nats),
+            (None, Store::Postgres(database)) => Carrier::Notify(database.clone()),
+            (None, Store::Sqlite(_)) => Carrier::None,
+        };
         let heard = Arc::downgrade(&commits);
         let heard = move |instance| _ = heard.upgrade().map(|commits| commits.heard(instance));
         let bus = Bus::new(carrier, archive_id(&*archive).await?, Arc::new(heard));
@@ -183,20 +176,6 @@ impl Parts {
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the archive was not closed cleanly; it heals itself at the next start");
         }
-    }
-}
-
-fn store_options(config: &Config) -> Options {
-    let archive = &config.archive;
-    Options {
-        durability: match archive.durability {
-            Durability::Full => stele_store::Durability::Full,
-            Durability::Normal => stele_store::Durability::Normal,
-        },
-        readers: archive.readers,
-        writer_cache_kib: archive.writer_cache_mib << 10,
-        reader_cache_kib: archive.reader_cache_mib << 10,
-        ..Options::default()
     }
 }
 

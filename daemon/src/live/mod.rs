@@ -127,7 +127,7 @@ impl Options {
             poll_wait: POLL_WAIT,
             poll_grace: POLL_GRACE,
             // The others are for everything else; the last one is shared.
-            readers: (archive.readers as usize / 2).max(1),
+            readers: (archive.reading() as usize / 2).max(1),
         }
     }
 }

@@ -92,9 +92,7 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
 impl PostgresArchive {
     /// Where the database is, in words fit for logs.
     pub fn place(&self) -> String {
-        let options = &self.0.connecting;
-        let (host, port) = (options.get_host(), options.get_port());
-        format!("database {:?} at {host}:{port}", options.get_database().unwrap_or(options.get_username()))
+        open::place(&self.0.connecting)
     }
 
     /// A snapshot to read from: all its statements see the same.

@@ -56,6 +56,11 @@ impl PostgresUrl {
         self.options().map(drop)
     }
 
+    /// Where the database is, in words fit for logs.
+    pub fn place(&self) -> String {
+        self.options().map_or_else(|_| "in Postgres".to_owned(), |options| place(&options))
+    }
+
     fn options(&self) -> Result<PgConnectOptions> {
         let invalid = |text: String| ArchiveError::Invalid(format!("the address of the database {text}"));
         if !["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme)) {
@@ -171,6 +176,12 @@ impl PostgresArchive {
             None => Ok(()),
         }
     }
+}
+
+/// Where the database is, without who may use it.
+pub(super) fn place(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    format!("{} at {host}:{port}", options.get_database().unwrap_or(options.get_username()))
 }
 
 /// The version of the schema that this program knows.
