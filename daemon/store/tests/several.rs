@@ -7,9 +7,13 @@ use database::{connect, database, options, tamper};
 use sqlx::{AssertSqlSafe, Row};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use stele_archive::model::{Conversation, MediaRef, Message, Page, Parked, Person, Revocation};
-use stele_archive::{ArchiveError, Commit, Committed, InstanceId, Pages, Result, Stream};
+use stele_archive::ops::MessageQuery;
+use stele_archive::{
+    ArchiveError, Commit, Committed, InstanceId, JobKey, JobTable, Pages, Queries, Result, StateTable, Stream,
+};
 use stele_store::{Options, PostgresArchive, SqliteArchive};
 
 fn said(native: &str, sender: &str) -> Message {
@@ -354,4 +358,44 @@ async fn a_commit_that_is_given_up_leaves_no_trace() {
     }
     let report = archive.verify_ledger(|_, _| {}).await.expect("verifies");
     assert_eq!((report.messages, report.broken, report.uncovered), (150, None, 0));
+}
+
+/// Polls it so often, and drops it.
+async fn give_up<T>(future: impl Future<Output = T>, polls: u32) {
+    let (mut future, mut left) = (std::pin::pin!(future), polls);
+    std::future::poll_fn(|context| {
+        if left == 0 || future.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        Poll::Pending
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_leaves_no_transaction() {
+    let Some(url) = database() else { return };
+    let archive = open(&url).await;
+    let instance = archive.instance("hq").await.expect("is known");
+    let query = MessageQuery { conversation: "c".to_owned(), limit: 100, ..MessageQuery::default() };
+    let key = JobKey { instance: "hq".to_owned(), kind: "sync".to_owned(), partition: "p".to_owned() };
+    for polls in 0..12_u8 {
+        for _ in 0..4 {
+            give_up(archive.messages(instance, &query), polls.into()).await;
+            give_up(archive.lease_acquire(&key, "somebody", 1, 1), polls.into()).await;
+        }
+        // In a transaction that was left open it would not be stored, or not be allowed.
+        for _ in 0..4 {
+            archive.state_put(instance, "k", Some(&[polls])).await.expect("is stored");
+            let stored = number(&url, "SELECT get_byte(value, 0)::bigint FROM state WHERE key = 'k'").await;
+            assert_eq!(stored, i64::from(polls));
+        }
+    }
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+    let begun = std::time::Instant::now();
+    while number(&url, left).await > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "a transaction was left open");
+        tokio::task::yield_now().await;
+    }
 }

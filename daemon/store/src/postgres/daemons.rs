@@ -31,7 +31,7 @@ impl Daemons for PostgresArchive {
 
 impl PostgresArchive {
     async fn number(&self, daemon: &str, now: Micros) -> Result<u16, Failure> {
-        let mut transaction = self.0.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         // One after the other: no two find the same number free.
         sqlx::query("SELECT one FROM head WHERE one = 1 FOR UPDATE").fetch_one(&mut *transaction).await?;
         let seen = sqlx::query_scalar::<_, i32>("UPDATE node SET seen_at = $1 WHERE daemon = $2 RETURNING number");

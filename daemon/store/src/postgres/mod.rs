@@ -97,7 +97,7 @@ impl PostgresArchive {
 
     /// A snapshot to read from: all its statements see the same.
     async fn read(&self) -> Result<Transaction<'static, Postgres>, Failure> {
-        Ok(self.0.pool.begin_with(SNAPSHOT).await?)
+        self.begin_with(SNAPSHOT).await
     }
 }
 

@@ -11,8 +11,20 @@ pub(super) const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 
 impl PostgresArchive {
     /// Begin a write. Dropped without a commit it is rolled back.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Failure> {
-        Ok(self.0.pool.begin_with(WRITE).await?)
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Failure> {
+        self.begin_with(WRITE).await
+    }
+
+    /// Begin a transaction, in a task of its own: the driver rolls back what it knows of, and of one whose caller gives up before the
+    /// server has answered it knows nothing. The connection would go back to the others amid it, and what they write would be lost.
+    pub(super) async fn begin_with(&self, statement: &'static str) -> Result<Transaction<'static, Postgres>, Failure> {
+        let pool = self.0.pool.clone();
+        match tokio::spawn(async move { pool.begin_with(statement).await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The runtime is ending.
+            Err(_) => Err(sqlx::Error::PoolClosed.into()),
+        }
     }
 }
 
