@@ -32,7 +32,7 @@ fn help_is_as_it_was() {
     let (code, help, _) = run(&["--help"]);
     assert_eq!(code, 0);
     insta::assert_snapshot!("help", help);
-    for command in ["serve", "check", "demo", "sync", "jobs", "plugins", "reindex", "verify"] {
+    for command in ["serve", "check", "demo", "sync", "jobs", "plugins", "reindex", "verify", "migrate"] {
         let (code, help, _) = run(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");
         insta::assert_snapshot!(format!("help-{command}"), help);

@@ -14,6 +14,7 @@ mod check;
 mod client;
 mod demo;
 mod jobs;
+mod migrate;
 mod plugins;
 mod reindex;
 mod serve;
@@ -62,6 +63,8 @@ enum Command {
     Reindex,
     /// Prove that the archive is as it was written
     Verify(verify::Arguments),
+    /// Move the archive from its file into a Postgres
+    Migrate(migrate::Arguments),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -122,6 +125,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Plugins(arguments) => plugins::run(&arguments, &load()?).await,
         Command::Reindex => reindex::run(&load()?).await,
         Command::Verify(arguments) => verify::run(&arguments, &load()?).await,
+        Command::Migrate(arguments) => migrate::run(&arguments, &load()?).await,
         Command::Completions { .. } | Command::PluginHost => unreachable!("handled before there is a runtime"),
     }
 }

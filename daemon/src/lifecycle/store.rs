@@ -4,7 +4,8 @@ use super::error::StartError;
 use crate::config::{Config, Durability};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use stele_archive::{Archive, Result};
+use stele_archive::{Archive, ArchiveError, Result};
+use stele_store::transfer;
 use stele_store::{LedgerReport, Options, PostgresArchive, PostgresOptions, PostgresUrl, SqliteArchive};
 
 /// Name of the archive in the data folder.
@@ -22,16 +23,40 @@ pub enum Store {
 impl Store {
     /// The file of the archive, unless it is in a database elsewhere.
     pub fn file(config: &Config) -> Option<PathBuf> {
-        config.archive.url.is_none().then(|| config.data_dir.join(FILE))
+        config.archive.url.is_none().then(|| Self::file_in(&config.data_dir))
+    }
+
+    /// The file of an archive in a data folder.
+    pub fn file_in(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
+    /// The database elsewhere, if that is where the archive is.
+    pub fn database(config: &Config) -> Option<PostgresOptions> {
+        let url = PostgresUrl::new(config.archive.url.as_ref()?.expose());
+        Some(PostgresOptions { connections: config.archive.connections, ..PostgresOptions::new(url) })
     }
 
     /// Opens the archive, made where there is none.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let opened = match postgres(config) {
+        let opened = match Self::database(config) {
             Some(options) => PostgresArchive::open(&options).await.map(Self::Postgres),
             None => SqliteArchive::open(&config.data_dir.join(FILE), &sqlite(config)).await.map(Self::Sqlite),
         };
+        let opened = match opened {
+            Ok(store) => store.is_all_here().await.map(|()| store),
+            Err(error) => Err(error),
+        };
         opened.map_err(|source| StartError::Archive { place: place(config), source })
+    }
+
+    /// Refuses what was moved elsewhere, or has not come whole.
+    async fn is_all_here(&self) -> Result<()> {
+        let moved = match self {
+            Self::Sqlite(store) => transfer::is_away(store).await?,
+            Self::Postgres(store) => transfer::is_half_in(store).await?,
+        };
+        moved.map_or(Ok(()), |moved| Err(ArchiveError::Invalid(moved.to_string())))
     }
 
     /// Opens the archive only to look at it: this file, or else the configured one.
@@ -39,7 +64,7 @@ impl Store {
     /// # Errors
     /// As the backends say; there must be one.
     pub async fn inspect(config: &Config, file: Option<&Path>) -> Result<Self> {
-        match (file, postgres(config)) {
+        match (file, Self::database(config)) {
             (None, Some(options)) => PostgresArchive::inspect(&options).await.map(Self::Postgres),
             (Some(file), _) => SqliteArchive::inspect(file, &Options::default()).await.map(Self::Sqlite),
             (None, None) => {
@@ -83,15 +108,10 @@ impl Store {
 
 /// Where the archive is, in words that show no secret.
 pub fn place(config: &Config) -> String {
-    match postgres(config) {
+    match Store::database(config) {
         Some(options) => options.url.place(),
         None => config.data_dir.join(FILE).display().to_string(),
     }
-}
-
-fn postgres(config: &Config) -> Option<PostgresOptions> {
-    let url = PostgresUrl::new(config.archive.url.as_ref()?.expose());
-    Some(PostgresOptions { connections: config.archive.connections, ..PostgresOptions::new(url) })
 }
 
 fn sqlite(config: &Config) -> Options {

@@ -4,7 +4,7 @@ use stele_archive::ArchiveError;
 
 /// An error on its way out: `?` turns it into an [`ArchiveError`].
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Of the driver or the server.
     Driver(sqlx::Error),
     /// Of the server, because somebody else did the same at the same time.

@@ -53,14 +53,14 @@ mod rows;
 mod runs;
 mod state;
 mod tallies;
-mod text;
+pub(crate) mod text;
 mod transact;
 mod writer;
 
 pub use notify::Notifications;
 pub use open::{PostgresOptions, PostgresUrl};
 
-use error::Failure;
+pub(crate) use error::Failure;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 use std::fmt;
@@ -93,6 +93,11 @@ impl PostgresArchive {
     /// Where the database is, in words fit for logs.
     pub fn place(&self) -> String {
         open::place(&self.0.connecting)
+    }
+
+    /// Its connections, for what reads and writes tables whole.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.0.pool
     }
 
     /// A snapshot to read from: all its statements see the same.

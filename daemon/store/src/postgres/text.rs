@@ -15,7 +15,7 @@ const MARK: char = '\u{1}';
 const DIGITS: [char; 2] = ['\u{2}', '\u{3}'];
 
 /// A text as it is written.
-pub(super) fn written(text: &str) -> Cow<'_, str> {
+pub(crate) fn written(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| byte <= 3) {
         return Cow::Borrowed(text);
     }
@@ -30,7 +30,7 @@ pub(super) fn written(text: &str) -> Cow<'_, str> {
 }
 
 /// The text that was written so.
-pub(super) fn read(written: String) -> String {
+pub(crate) fn read(written: String) -> String {
     if !written.contains(MARK) {
         return written;
     }

@@ -4,7 +4,7 @@ use stele_archive::ArchiveError;
 
 /// An error of the driver on its way out: `?` turns it into an [`ArchiveError`].
 #[derive(Debug)]
-pub(super) struct Failure(pub sqlx::Error);
+pub(crate) struct Failure(pub sqlx::Error);
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {

@@ -51,7 +51,7 @@ mod writer;
 
 pub use open::{Durability, Options};
 
-use error::Failure;
+pub(crate) use error::Failure;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl SqliteArchive {
     }
 
     /// A snapshot to read from.
-    async fn read(&self) -> Result<Transaction<'static, Sqlite>> {
+    pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>> {
         Ok(self.0.readers.begin().await.map_err(Failure)?)
     }
 }
