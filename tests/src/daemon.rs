@@ -1,6 +1,6 @@
 //! The real `steled`, in a process of its own.
 
-use crate::{client::Client, places, settings::Settings};
+use crate::{backing::Backing, client::Client, places, settings::Settings};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
@@ -40,6 +40,8 @@ pub struct Site {
     pub dir: tempfile::TempDir,
     /// What the next start will use.
     pub settings: Settings,
+    /// What the daemon keeps its archive and its index in, as variables of its surroundings.
+    backing: Vec<(&'static str, String)>,
     http: reqwest::Client,
 }
 
@@ -51,7 +53,12 @@ impl Site {
         settings.listen = free_address()?;
         settings.admin = free_address()?;
         settings.data_dir = dir.path().join("data");
-        Ok(Self { dir, settings, http: crate::client::http() })
+        Ok(Self { dir, settings, backing: Backing::usual()?.settings()?, http: crate::client::http() })
+    }
+
+    /// The same with this backing, a new one.
+    pub fn backed_by(self, backing: Backing) -> Result<Self> {
+        Ok(Self { backing: backing.settings()?, ..self })
     }
 
     /// A site of these sections, e.g. instances, and nothing else.
@@ -85,6 +92,7 @@ impl Site {
         let mut command = Command::new(places::program("steled")?);
         places::plugin("wecom")?;
         command.args(arguments).env_clear().env("STELE_CONFIG", self.config_file()).env("RUST_BACKTRACE", "1");
+        command.envs(self.backing.iter().map(|(name, value)| (name, value)));
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }

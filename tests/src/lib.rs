@@ -4,6 +4,7 @@
 //! * [`corp`]: makes such folders: keys, encrypted envelopes, media, directory.
 //! * [`standin`]: WeCom's HTTP APIs, a quick-im-core, a WuKongIM and an OpenIM on loopback.
 //! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
+//! * [`backing`]: SQLite or Postgres, and the embedded index or Meilisearch, behind a daemon.
 //! * [`client`]: requests of contract 000, signed like its sample clients.
 //! * [`gateway`]: instances, tokens and callers of the gateway; [`live`]: its listeners.
 //! * [`wukongim`]: instances and callers of WuKongIM's message API.
@@ -12,6 +13,7 @@
 //! * [`fetch`]: the real vendor library, and real text.
 //! * [`mod@skip`]: tests that cannot run say so.
 
+pub mod backing;
 pub mod client;
 pub mod corp;
 pub mod daemon;

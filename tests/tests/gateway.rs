@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use std::path::PathBuf;
 use stele_tests::{
+    backing::Backing,
     gateway::{Gateway, site},
     report::Report,
     scenario,
@@ -15,14 +16,16 @@ fn folder() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_answers_as_the_documents_say() -> Result<()> {
     let (suite, scenarios) = scenario::read(&folder())?;
-    let gateways = suite.configs().map(|(name, config)| Gateway::new(name, &config)).collect::<Result<Vec<_>>>()?;
-    let site = site(&gateways, "")?;
-    let daemon = site.start().await?;
-    let addresses = gateways.iter().map(|gateway| (gateway.name.clone(), gateway.listen.clone())).collect();
-    let mut report = Report::default();
-    scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
-    report.finish(&site.log_tail());
-    ensure!(daemon.stop().await?.success());
+    for backing in Backing::all() {
+        let gateways = suite.configs().map(|(name, config)| Gateway::new(name, &config)).collect::<Result<Vec<_>>>()?;
+        let site = site(&gateways, "")?.backed_by(backing)?;
+        let daemon = site.start().await?;
+        let addresses = gateways.iter().map(|gateway| (gateway.name.clone(), gateway.listen.clone())).collect();
+        let mut report = Report::default();
+        scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
+        report.finish(&format!("{backing}\n{}", site.log_tail()));
+        ensure!(daemon.stop().await?.success());
+    }
     Ok(())
 }
 

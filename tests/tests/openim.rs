@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use stele_tests::{
+    backing::Backing,
     daemon::{Daemon, Site},
     openim::{Api, Openim, Sent, site},
     report::Report,
@@ -21,14 +22,16 @@ const AT_ONCE: usize = 16;
 #[tokio::test(flavor = "multi_thread")]
 async fn it_answers_as_the_document_says() -> Result<()> {
     let (suite, scenarios) = scenario::read(&stele_tests::source_root().join("tests/scenarios/openim"))?;
-    let instances = suite.configs().map(|(name, config)| Openim::new(name, &config)).collect::<Result<Vec<_>>>()?;
-    let site = site(&instances, "")?;
-    let daemon = site.start().await?;
-    let addresses = instances.iter().map(|instance| (instance.name.clone(), instance.listen.clone())).collect();
-    let mut report = Report::default();
-    scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
-    report.finish(&site.log_tail());
-    ensure!(daemon.stop().await?.success());
+    for backing in Backing::all() {
+        let instances = suite.configs().map(|(name, config)| Openim::new(name, &config)).collect::<Result<Vec<_>>>()?;
+        let site = site(&instances, "")?.backed_by(backing)?;
+        let daemon = site.start().await?;
+        let addresses = instances.iter().map(|instance| (instance.name.clone(), instance.listen.clone())).collect();
+        let mut report = Report::default();
+        scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
+        report.finish(&format!("{backing}\n{}", site.log_tail()));
+        ensure!(daemon.stop().await?.success());
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use std::{path::PathBuf, time::Duration};
 use stele_tests::{
+    backing::Backing,
     report::Report,
     scenario,
     wukongim::{Wukongim, encoded, site},
@@ -24,14 +25,17 @@ fn folder() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_answers_as_the_document_says() -> Result<()> {
     let (suite, scenarios) = scenario::read(&folder())?;
-    let instances = suite.configs().map(|(name, config)| Wukongim::new(name, &config)).collect::<Result<Vec<_>>>()?;
-    let site = site(&instances, "")?;
-    let daemon = site.start().await?;
-    let addresses = instances.iter().map(|instance| (instance.name.clone(), instance.listen.clone())).collect();
-    let mut report = Report::default();
-    scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
-    report.finish(&site.log_tail());
-    ensure!(daemon.stop().await?.success());
+    for backing in Backing::all() {
+        let instances =
+            suite.configs().map(|(name, config)| Wukongim::new(name, &config)).collect::<Result<Vec<_>>>()?;
+        let site = site(&instances, "")?.backed_by(backing)?;
+        let daemon = site.start().await?;
+        let addresses = instances.iter().map(|instance| (instance.name.clone(), instance.listen.clone())).collect();
+        let mut report = Report::default();
+        scenario::run_all(&suite, &scenarios, &addresses, &mut report).await?;
+        report.finish(&format!("{backing}\n{}", site.log_tail()));
+        ensure!(daemon.stop().await?.success());
+    }
     Ok(())
 }
 
