@@ -92,6 +92,7 @@ async fn members_of_before_hear_what_comes() {
         "DROP INDEX message_expiring",
         "DROP TABLE reached",
         "DROP TABLE expiring",
+        "DROP TABLE node",
         "ALTER TABLE message DROP COLUMN labels",
         "ALTER TABLE conversation DROP COLUMN archived",
         "ALTER TABLE conversation DROP COLUMN deleted",
@@ -130,6 +131,7 @@ async fn what_expired_before_there_were_counters_is_counted() {
     archive.close().await.expect("closes");
     for undo in [
         "DROP TABLE expiring",
+        "DROP TABLE node",
         "ALTER TABLE message DROP COLUMN labels",
         "DELETE FROM _sqlx_migrations WHERE version > 3",
     ] {
