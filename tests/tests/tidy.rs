@@ -32,7 +32,8 @@ const MUST_NOT_USE: &[(&str, &[&str])] = &[
     ("stele-archive", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-host", &["sqlx", "axum", "hyper", "reqwest", "tantivy"]),
     ("stele-store", &["axum", "hyper", "reqwest", "tantivy", "libloading"]),
-    ("stele-search", &["sqlx", "axum", "hyper", "reqwest", "libloading"]),
+    // A client of Meilisearch, but no server.
+    ("stele-search", &["sqlx", "axum", "hyper", "libloading"]),
     ("stele-gateway", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
     ("stele-wecom", &["sqlx", "axum", "hyper", "reqwest", "tantivy"]),
     ("stele-openim", &["sqlx", "axum", "hyper", "reqwest", "tantivy", "libloading"]),
