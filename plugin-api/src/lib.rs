@@ -6,9 +6,21 @@
 //!
 //! # Evolution
 //!
-//! New fields are optional, unknown fields are ignored, an unknown call is answered `unsupported`, an unknown notify and an
-//! unknown frame kind are ignored, open enums keep an unknown word as it came. Golden frames of every minor are kept and
-//! must decode for ever.
+//! A plugin that was built once is loaded for as long as the ABI has this version, by older daemons and by newer ones. What may
+//! change, and what whoever does not know it yet makes of it:
+//!
+//! | rule | held by |
+//! |---|---|
+//! | A structure of the ABI grows at its end only and says its size; one that is larger than known is read as far as it is known, a smaller one is refused. | `structures_that_grew_are_taken_and_smaller_ones_refused` |
+//! | Sizes, offsets and constants are the same in Rust and in C, for ever. | `sizes_offsets_and_constants_agree` |
+//! | Flags and frame kinds nobody knows are ignored; kinds are counted. | `what_is_asked_or_told_and_unknown_harms_nothing` |
+//! | An operation nobody knows is answered `unsupported`, a notify nobody knows is ignored. | `what_is_asked_or_told_and_unknown_harms_nothing` |
+//! | A field nobody knows is ignored, at any depth. | `unknown_fields_are_ignored` |
+//! | A new field may be missing, and then means what was true before there was one; no field changes its meaning or its type. | `golden_frames_are_understood_and_still_written` |
+//! | A word of an enum nobody knows is kept as it came; where it says what to do, the call is answered `invalid`. | `unknown_words_are_kept_as_they_came`, `an_order_nobody_knows_is_invalid` |
+//! | A new operation, or a field of one, raises [`abi::ABI_MINOR`], which is told in hello and is no reason to refuse. | `a_newer_minor_is_no_reason_to_refuse` |
+//! | What was sent once is understood for ever: golden frames of every minor, never edited. | `golden_frames_are_understood_and_still_written` |
+//! | All of it holds in MessagePack and in JSON. | each of them |
 //!
 //! # The smallest plugin
 //!

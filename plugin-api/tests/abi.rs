@@ -6,7 +6,10 @@ use bytes::Bytes;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use stele_plugin_api::abi::{Port, Remote, SteleBuf, SteleFrame, StelePeer, SteleSlice, close_port, take_frame};
+use stele_plugin_api::abi::{
+    ABI, AbiError, Descriptor, MAGIC, OPEN_FAILED, Port, Remote, SteleBuf, SteleDescriptor, SteleFrame, StelePeer,
+    SteleSlice, close_port, take_frame,
+};
 use stele_plugin_api::frame::{Frame, Kind, MAX_OP};
 
 fn raw(op: &[u8], releases: &Arc<AtomicU32>) -> SteleFrame {
@@ -59,6 +62,67 @@ fn names_are_mended_and_what_is_no_frame_is_refused() {
     small.size = 8;
     // SAFETY: null, and a frame that says that it is smaller than one.
     assert!(unsafe { take_frame(std::ptr::null_mut()).is_none() && take_frame(&raw mut small).is_none() });
+}
+
+/// A structure of ours with what a later version puts behind it.
+#[repr(C)]
+struct Grown<T> {
+    ours: T,
+    more: [u64; 4],
+}
+
+#[test]
+fn structures_that_grew_are_taken_and_smaller_ones_refused() {
+    let releases = Arc::default();
+    let mut frame = Grown { ours: raw(b"x", &releases), more: [7; 4] };
+    frame.ours.size = size_of::<Grown<SteleFrame>>() as u32;
+    // Flags nobody knows, and the reserved field in use.
+    (frame.ours.flags, frame.ours.reserved) = (1 << 31 | 1, 9);
+    // SAFETY: a frame made by the rules of a later version.
+    let taken = unsafe { take_frame(&raw mut frame.ours) }.expect("a frame");
+    assert_eq!((taken.op.as_ref(), taken.payload.as_ref(), frame.more), ("x", &b"payload"[..], [7; 4]));
+    drop(taken);
+    assert_eq!(releases.load(Ordering::SeqCst), 2);
+
+    let peer = Port::new(|_| {}).into_peer();
+    let grown = Grown { ours: StelePeer { size: size_of::<Grown<StelePeer>>(), ..peer }, more: [0; 4] };
+    // SAFETY: the port behind the peer is closed below.
+    let remote = unsafe { Remote::new(&raw const grown.ours) }.expect("a peer");
+    remote.post(Frame::bare(Kind::Notify, 0));
+    remote.close();
+    // SAFETY: the context of this port, closed once.
+    unsafe { close_port(peer.ctx) };
+
+    unsafe extern "C" fn open(_: *const StelePeer, _: *mut StelePeer) -> i32 {
+        OPEN_FAILED
+    }
+    unsafe extern "C" fn close(_: *mut c_void) {}
+    const fn descriptor(size: usize) -> SteleDescriptor {
+        let (name, version) = (c"grown".as_ptr(), c"1".as_ptr());
+        SteleDescriptor {
+            magic: MAGIC,
+            abi: ABI,
+            flags: 1 << 15,
+            size,
+            name,
+            version,
+            open: Some(open),
+            close: Some(close),
+        }
+    }
+    unsafe extern "C" fn grown_entry() -> *const SteleDescriptor {
+        static GROWN: Grown<SteleDescriptor> =
+            Grown { ours: descriptor(size_of::<Grown<SteleDescriptor>>()), more: [0; 4] };
+        &raw const GROWN.ours
+    }
+    unsafe extern "C" fn small_entry() -> *const SteleDescriptor {
+        static SMALL: SteleDescriptor = descriptor(size_of::<SteleDescriptor>() - 1);
+        &raw const SMALL
+    }
+    // SAFETY: constants of this program.
+    let (grown, small) = unsafe { (Descriptor::load(grown_entry), Descriptor::load(small_entry)) };
+    assert!(grown.is_ok_and(|grown| grown.name() == "grown" && !grown.is_json()));
+    assert_eq!(small.err(), Some(AbiError::Size(size_of::<SteleDescriptor>() - 1)));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use stele_plugin_api::frame::Frame;
+use stele_plugin_api::frame::{Frame, Kind};
 use stele_plugin_api::hello::{Hello, Limits};
 use stele_plugin_api::ops::{
     self, ById, ByIds, Empty, HealthReport, MediaChunk, MediaRequest, Op, People, StateKey, StateValue,
 };
 use stele_plugin_api::peer::{BoxFuture, Dispatch, Handler, Incoming, Outgoing, Peer, Setup};
 use stele_plugin_api::session::{Counters, Role};
+use stele_plugin_api::typed::Parts;
 use stele_plugin_api::{Encoding, ErrorCode, Result};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -124,6 +125,27 @@ async fn calls_may_call_back() {
         assert_eq!((host.calls_in_flight(), plugin.calls_in_flight()), ((0, 0), (0, 0)));
         assert_eq!(host.goodbye(LONG).await, None);
         assert_eq!(plugin.closed().await, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_or_told_and_unknown_harms_nothing() {
+    for (dispatch, encoding) in KINDS {
+        let Pair { host, plugin } = pair(dispatch, encoding, Limits::default());
+        host.opened().await.expect("opens");
+        for side in [&host, &plugin] {
+            let empty = |encoding: Encoding| Ok(Parts { payload: encoding.encode(&Empty {})?, body: Bytes::new() });
+            let error = side.call_raw("future.op".into(), empty, LONG).await.expect_err("is unknown");
+            assert_eq!(error.code, ErrorCode::Unsupported);
+            side.notify("future.notify", &Empty {}).expect("it is sent");
+        }
+        plugin.receive(Frame { op: "x".into(), ..Frame::bare(Kind::Unknown(77), 1) });
+        host.receive(Frame { flags: encoding.flags() | 1 << 31, ..Frame::bare(Kind::Unknown(u32::MAX), 0) });
+        for side in [&host, &plugin] {
+            assert_eq!(side.call::<ops::PersonGet>(ById::default(), LONG).await, Ok(None));
+            let expected = Counters { unknown_kinds: 1, ..Counters::default() };
+            assert_eq!(side.counters(), expected);
+        }
     }
 }
 
