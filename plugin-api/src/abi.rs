@@ -1,6 +1,6 @@
 //! The C ABI, version 1: the five structures that cross a library's edge, and safe ways to hold them.
 //!
-//! Everything a plugin and its host share is here and in `include/stele_plugin.h`; a test compares the two. The ABI is
+//! Everything a plugin and its host share is here and in `include/stele_plugin.h`, which a test makes out of it and compares. The ABI is
 //! frozen: a structure that must grow says so in its `size`, and [`ABI`] only changes when an old plugin could no longer be
 //! loaded.
 //!
@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// First field of a descriptor: the bytes `STEL`, read as a little-endian number.
-pub const MAGIC: u32 = u32::from_le_bytes(*b"STEL");
+pub const MAGIC: u32 = 0x4c45_5453;
 
 /// The version of the ABI; part of the symbol's name.
 pub const ABI: u16 = 1;
@@ -85,11 +85,11 @@ pub struct SteleBuf {
 pub struct SteleFrame {
     /// `sizeof(stele_frame)` of whoever made it.
     pub size: u32,
-    /// [`Kind`] as a number.
+    /// One of `STELE_HELLO` to `STELE_GOODBYE`, or one of the future.
     pub kind: u32,
     /// Number of the call it belongs to; 0 when it belongs to none.
     pub id: u64,
-    /// [`crate::frame::FLAG_JSON`], [`crate::frame::FLAG_STREAM`].
+    /// `STELE_FRAME_JSON`, `STELE_FRAME_STREAM`; others are ignored.
     pub flags: u32,
     /// 0.
     pub reserved: u32,
@@ -117,11 +117,11 @@ pub struct StelePeer {
 #[repr(C)]
 #[derive(Debug)]
 pub struct SteleDescriptor {
-    /// [`MAGIC`].
+    /// `STELE_MAGIC`.
     pub magic: u32,
-    /// [`ABI`].
+    /// `STELE_ABI`.
     pub abi: u16,
-    /// [`DESCRIPTOR_JSON`].
+    /// `STELE_DESCRIPTOR_JSON`, or 0.
     pub flags: u16,
     /// `sizeof(stele_descriptor)` of the plugin.
     pub size: usize,
@@ -129,11 +129,29 @@ pub struct SteleDescriptor {
     pub name: *const c_char,
     /// Version of the plugin, NUL-terminated UTF-8.
     pub version: *const c_char,
-    /// Opens an instance: fills `plugin` and returns 0, or returns another number and nothing was opened.
+    /// Opens an instance: fills `plugin` and returns 0, or returns another number and nothing was opened. `host` is borrowed: copy
+    /// it. Its `ctx` and `post` stay usable until `close` returned.
     pub open: Option<unsafe extern "C" fn(host: *const StelePeer, plugin: *mut StelePeer) -> i32>,
     /// Closes an instance, given the `ctx` its `open` filled in. Returns when the plugin posts no more.
     pub close: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
 }
+
+// What is frozen, on machines of 64 bits; the header asserts the same of C.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(MAGIC == u32::from_le_bytes(*b"STEL"));
+    assert!(size_of::<SteleSlice>() == 16 && offset_of!(SteleSlice, len) == 8);
+    assert!(size_of::<SteleBuf>() == 32 && offset_of!(SteleBuf, owner) == 16 && offset_of!(SteleBuf, release) == 24);
+    assert!(size_of::<SteleFrame>() == 104 && offset_of!(SteleFrame, kind) == 4 && offset_of!(SteleFrame, id) == 8);
+    assert!(offset_of!(SteleFrame, flags) == 16 && offset_of!(SteleFrame, op) == 24);
+    assert!(offset_of!(SteleFrame, payload) == 40 && offset_of!(SteleFrame, body) == 72);
+    assert!(size_of::<StelePeer>() == 24 && offset_of!(StelePeer, ctx) == 8 && offset_of!(StelePeer, post) == 16);
+    assert!(size_of::<SteleDescriptor>() == 48 && offset_of!(SteleDescriptor, abi) == 4);
+    assert!(offset_of!(SteleDescriptor, flags) == 6 && offset_of!(SteleDescriptor, size) == 8);
+    assert!(offset_of!(SteleDescriptor, name) == 16 && offset_of!(SteleDescriptor, version) == 24);
+    assert!(offset_of!(SteleDescriptor, open) == 32 && offset_of!(SteleDescriptor, close) == 40);
+};
 
 // SAFETY: a descriptor is a constant of its library: two strings and two functions that may be used from any thread.
 unsafe impl Sync for SteleDescriptor {}

@@ -22,7 +22,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Payloads of this frame are JSON; without it they are MessagePack.
+/// Payloads of this frame are JSON; without it they are MessagePack. A plugin whose descriptor says JSON need not set it.
 pub const FLAG_JSON: u32 = 1;
 
 /// A call whose caller takes items.

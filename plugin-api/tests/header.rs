@@ -1,4 +1,7 @@
-//! `include/stele_plugin.h` and the Rust structures are the same, byte for byte.
+//! `include/stele_plugin.h` says what the Rust structures say, and compiles to the same, byte for byte.
+//!
+//! Behind its first comment, which is written by hand, the header is made out of the code:
+//! `STELE_HEADER=write cargo test -p stele-plugin-api --test header` writes it anew.
 
 use std::fmt::Write;
 use std::io::Write as _;
@@ -7,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use stele_plugin_api::abi::{self, SteleBuf, SteleDescriptor, SteleFrame, StelePeer, SteleSlice};
 use stele_plugin_api::frame::{FLAG_JSON, FLAG_STREAM, Kind, MAX_OP};
+use stele_plugin_api::hello::{Config, Hello};
 
 /// `(C expression, its value in Rust)`.
 fn facts() -> Vec<(String, i64)> {
@@ -110,6 +114,105 @@ fn the_header_is_valid_cplusplus_as_well() {
         cc("cplusplus", source, &["-x", "c++", "-std=c++11", "-fsyntax-only", "-Wall", "-Werror"])
     {
         std::fs::remove_dir_all(folder).expect("the scratch folder goes");
+    }
+}
+
+/// The numbers of the kinds and the layout of the structures, and the one symbol: what cannot be read off the structures alone.
+fn by_number() -> (String, String) {
+    let (kinds, layout): (Vec<_>, Vec<_>) = facts()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("STELE_") || is_kind(name))
+        .partition(|(name, _)| is_kind(name));
+    let kinds: Vec<String> = kinds.iter().map(|(name, value)| format!("  {name} = {value}")).collect();
+    let mut end = String::from(
+        "// The only symbol.\n#ifdef __cplusplus\nextern \"C\"\n#endif\n\
+         #if defined(STELE_BUILDING_PLUGIN) && defined(__GNUC__)\n__attribute__((visibility(\"default\")))\n#endif\n\
+         const stele_descriptor *stele_plugin_v1(void);\n\n\
+         // What is frozen, on machines of 64 bits.\n\
+         #if UINTPTR_MAX == UINT64_MAX && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L\n",
+    );
+    for (expression, value) in layout {
+        writeln!(end, "_Static_assert({expression} == {value}, \"{expression} is frozen\");")
+            .expect("a string takes text");
+    }
+    end.push_str("#endif");
+    (format!("\n// stele_frame.kind\nenum {{\n{}\n}};", kinds.join(",\n")), end)
+}
+
+fn is_kind(name: &str) -> bool {
+    let other = ["STELE_MAGIC", "STELE_ABI", "STELE_MAX_OP"];
+    name.starts_with("STELE_")
+        && !other.contains(&name)
+        && !["STELE_DESCRIPTOR_", "STELE_FRAME_", "STELE_OPEN_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The header below its first comment.
+fn generated() -> String {
+    let structures = ["SteleDescriptor", "StelePeer", "SteleFrame", "SteleBuf", "SteleSlice"];
+    let constants = ["MAGIC", "ABI", "DESCRIPTOR_JSON", "OPEN_OK", "OPEN_INVALID", "OPEN_FAILED", "MAX_OP"];
+    let in_c = |name: &str| format!("stele_{}", name.trim_start_matches("Stele").to_lowercase());
+    let renamed = structures.iter().map(|name| (name.to_string(), in_c(name)));
+    let renamed = renamed.chain(constants.iter().map(|name| (name.to_string(), format!("STELE_{name}"))));
+    let flags = ["JSON", "STREAM"].map(|name| (format!("FLAG_{name}"), format!("STELE_FRAME_{name}")));
+    let (kinds, end) = by_number();
+    let config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        style: cbindgen::Style::Type,
+        documentation_style: cbindgen::DocumentationStyle::C99,
+        no_includes: true,
+        sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
+        after_includes: Some(kinds),
+        trailer: Some(end),
+        usize_is_size_t: true,
+        export: cbindgen::ExportConfig {
+            include: structures.map(str::to_owned).to_vec(),
+            exclude: ["ABI_MINOR", "HEADER", "WIRE_MAGIC"].map(str::to_owned).to_vec(),
+            rename: renamed.chain(flags).collect(),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let bindings = cbindgen::Builder::new()
+        .with_src(sources.join("abi.rs"))
+        .with_src(sources.join("frame.rs"))
+        .with_config(config)
+        .generate()
+        .expect("the sources can be read");
+    let mut text = Vec::new();
+    bindings.write(&mut text);
+    let text = String::from_utf8(text).expect("text");
+    format!("#ifndef STELE_PLUGIN_H\n#define STELE_PLUGIN_H\n\n{text}\n#endif\n")
+}
+
+#[test]
+fn the_header_is_what_the_code_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/stele_plugin.h");
+    let header = std::fs::read_to_string(&path).expect("the header");
+    let (prose, code) = header.split_at(header.find("#ifndef").expect("a guard"));
+    let generated = generated();
+    if std::env::var_os("STELE_HEADER").is_some_and(|value| value == "write") {
+        return std::fs::write(path, format!("{prose}{generated}")).expect("the header can be written");
+    }
+    assert_eq!(code, generated, "see the head of this test");
+}
+
+/// A field of hello that the header does not tell of cannot be found from C.
+#[test]
+fn the_header_tells_of_every_field_of_hello() {
+    let hello = Hello {
+        instance: "i".into(),
+        config: Config(serde_json::json!({})),
+        texts: vec!["/x".into()],
+        isolated: true,
+        node: Some(1),
+        threads: 1,
+        ..Hello::default()
+    };
+    let header = include_str!("../include/stele_plugin.h");
+    let serde_json::Value::Object(fields) = serde_json::to_value(hello).expect("writes") else { panic!("a map") };
+    for field in fields.keys() {
+        assert!(header.contains(&format!("\"{field}\":")), "{field} is not told");
     }
 }
 
