@@ -55,19 +55,24 @@ static MEILISEARCH: LazyLock<Result<Meili, String>> = LazyLock::new(|| match Mei
 impl Backing {
     /// Every combination that can be had here; says which cannot.
     pub fn all() -> Vec<Self> {
-        let stores = [(Store::Sqlite, None), (Store::Postgres, POSTGRES.as_ref().err())];
-        let engines = [(Engine::Embedded, None), (Engine::Meilisearch, MEILISEARCH.as_ref().err())];
         let mut there = Vec::new();
-        for (store, no_store) in stores {
-            for (engine, no_engine) in engines {
+        for store in [Store::Sqlite, Store::Postgres] {
+            for engine in [Engine::Embedded, Engine::Meilisearch] {
                 let backing = Self { store, engine };
-                match no_store.or(no_engine) {
+                match backing.lacks() {
                     None => there.push(backing),
                     Some(why) => skip(&backing.to_string(), why),
                 }
             }
         }
         there
+    }
+
+    /// Why it cannot be had here, if so.
+    pub fn lacks(self) -> Option<&'static str> {
+        let no_store = if self.store == Store::Postgres { POSTGRES.as_ref().err() } else { None };
+        let no_engine = if self.engine == Engine::Meilisearch { MEILISEARCH.as_ref().err() } else { None };
+        no_store.or(no_engine).map(String::as_str)
     }
 
     /// What sites get that are given none.

@@ -61,6 +61,11 @@ impl Site {
         Ok(Self { backing: backing.settings()?, ..self })
     }
 
+    /// The same with the backing of another one: their daemons share it.
+    pub fn beside(self, other: &Self) -> Self {
+        Self { backing: other.backing.clone(), ..self }
+    }
+
     /// A site of these sections, e.g. instances, and nothing else.
     pub fn of(sections: String) -> Result<Self> {
         Self::new(|_| Ok(Settings { sections, ..Settings::empty() }))

@@ -9,7 +9,7 @@
  *   media/<fileid>   the bytes of a file; its sdkfileid is the base64 of "stub:<fileid>"
  *   secret           when present, the only archive secret that gets a token
  *   token            when present, its content is the token in force; a handle keeps the one it first saw (§1.6)
- *   calls            when present, every call is appended to it
+ *   calls            when present, every call is appended to it, and every page that is answered
  *   faults           rules, re-read when they change; see `struct rule`
  *   leaks            written whenever the last handle is destroyed: what is still alive
  *
@@ -510,13 +510,15 @@ static int token_stale(WeWorkFinanceSdk_t *sdk, struct folder *folder) {
 
 #define HEAD "{\"errcode\":0,\"errmsg\":\"ok\",\"chatdata\":["
 
-/* The page as the network would deliver it. `arrange` is the action of a fault that changes the rows, or "". */
-static char *page(struct folder *folder, uint64_t seq, unsigned limit, const char *arrange, size_t *length) {
+/* The page as the network would deliver it. `arrange` is the action of a fault that changes the rows, or ""; `last` is
+ * left as it is where there are none. */
+static char *page(struct folder *folder, uint64_t seq, unsigned limit, const char *arrange, size_t *length, uint64_t *last) {
     pthread_mutex_lock(&lock);
     refresh(folder);
     size_t first = after(folder, seq), end = first + limit < folder->count ? first + limit : folder->count;
     if (strcmp(arrange, "overlap") == 0) first -= first < 5 ? first : 5;
     size_t rows = end - first, bytes = sizeof HEAD + 4;
+    if (rows) *last = folder->lines[end - 1].seq;
     for (size_t i = first; i < end; i++) bytes += folder->lines[i].length + 1;
     int twice = strcmp(arrange, "duplicate") == 0, backwards = strcmp(arrange, "shuffle") == 0;
     char *text = must(malloc(bytes * (twice ? 2 : 1))), *at = text + sizeof HEAD - 1;
@@ -570,7 +572,12 @@ API int GetChatData(WeWorkFinanceSdk_t *sdk, unsigned long long seq, unsigned in
     else if (is(&rule, "empty")) text = must(strdup(""));
     else if (is(&rule, "invalid")) text = must(strdup("<html><body>502 Bad Gateway</body></html>"));
     else {
-        text = page(folder, seq, limit, rule.action, &length);
+        uint64_t last = seq;
+        text = page(folder, seq, limit, rule.action, &length, &last);
+        pthread_mutex_lock(&lock);
+        append(folder->path, "calls", 0, "page corp=%s seq=%llu last=%llu pid=%d\n", sdk->corp, seq,
+               (unsigned long long)last, (int)getpid());
+        pthread_mutex_unlock(&lock);
         if (is(&rule, "truncate")) text[length / 2] = 0;
         fill(chat, text, is(&rule, "truncate") ? length / 2 : length);
         return leave(sdk, OK);

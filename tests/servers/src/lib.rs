@@ -21,9 +21,14 @@ pub use seaweed::Seaweed;
 
 use anyhow::{Context, Result};
 use std::{
+    hash::{BuildHasher, RandomState},
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// The folder the programs are built into, e.g. `target/debug`: that of the running test.
@@ -43,9 +48,18 @@ pub fn fetched_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// A loopback address with a port that is free now.
+/// A loopback address with a port that is free now, and that nobody gets who only connects: a server that is down for a while finds
+/// it free again.
 pub fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    /// Below those the kernel gives to clients.
+    const PORTS: Range<usize> = 10_000..32_000;
+    static NEXT: LazyLock<AtomicUsize> =
+        LazyLock::new(|| AtomicUsize::new(RandomState::new().hash_one(std::process::id()) as usize % PORTS.len()));
+    let addresses = PORTS.map(|_| {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len();
+        format!("127.0.0.1:{port}")
+    });
+    addresses.into_iter().find(|address| TcpListener::bind(address).is_ok()).context("no port is free")
 }
 
 /// The port of an address.
