@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::lifecycle::{DataLock, Store};
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use stele_store::transfer::{self, TransferProgress, TransferStage};
@@ -22,10 +22,14 @@ pub struct Arguments {
 
 /// Moves the archive in the data folder into the database of `archive.url`. No daemon runs meanwhile.
 pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
-    let _lock = DataLock::acquire(&config.data_dir)?;
-    let file = arguments.from.clone().unwrap_or_else(|| Store::file_in(&config.data_dir));
-    if !file.try_exists().with_context(|| format!("{} cannot be looked at", file.display()))? {
-        bail!("there is no archive {}: nothing was archived yet, or data_dir is another folder", file.display());
+    let named = arguments.from.clone().unwrap_or_else(|| Store::file_in(&config.data_dir));
+    let Ok(file) = named.canonicalize() else {
+        bail!("there is no archive {}: nothing was archived yet, or data_dir is another folder", named.display());
+    };
+    // The lock that the daemon of this file takes, whatever folder is configured here.
+    let _lock = DataLock::acquire(file.parent().unwrap_or(Path::new("/")))?;
+    if SqliteArchive::is_in_use(&file).await? {
+        bail!("{} is in use by another process: stop whatever has it open", file.display());
     }
     let from = SqliteArchive::open(&file, &Options::default()).await?;
     if arguments.abandon {

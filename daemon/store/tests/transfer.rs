@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use stele_archive::contract::{Backend, Factory};
 use stele_archive::model::{Message, Page};
 use stele_archive::ops::MessageQuery;
-use stele_archive::{Archive, ArchiveError, Commit, InstanceId, Pages, Queries, Stream};
+use stele_archive::{Archive, ArchiveError, Commit, Daemons, InstanceId, Pages, Queries, StateTable, Stream};
 use stele_servers::{Durability, Postgres, skip::skip};
 use stele_store::transfer::{self, TransferProgress, TransferStage, transfer};
 use stele_store::{PostgresArchive, PostgresOptions, PostgresUrl, SqliteArchive};
@@ -190,8 +190,88 @@ async fn what_differs_in_the_end_is_named() {
         let refused = transfer(&archive, &database, meddle).await.expect_err("differs");
         assert!(refused.to_string().contains(said), "{refused}");
         assert!(transfer::is_half_in(&database).await.expect("answers").is_some(), "it may be used");
+        transfer::abandon(&archive).await.expect("goes on");
         archive.close().await.expect("closes");
     }
+}
+
+/// What is refused, and says so in these words.
+async fn refused(from: &SqliteArchive, to: &PostgresArchive, words: &[&str]) {
+    let refused = transfer(from, to, |_| {}).await.expect_err("is refused");
+    let ArchiveError::Invalid(text) = &refused else { panic!("{refused}") };
+    words.iter().for_each(|word| assert!(text.contains(word), "{word:?} is not in {text:?}"));
+}
+
+/// Whether nothing says that a move began.
+async fn is_untouched(from: &SqliteArchive, to: &PostgresArchive) -> bool {
+    transfer::is_away(from).await.expect("answers").is_none() && is_usable(to).await
+}
+
+async fn is_usable(to: &PostgresArchive) -> bool {
+    transfer::is_half_in(to).await.expect("answers").is_none()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_written_to_is_refused_before_anything_begins() {
+    let folder = TempDir::new().expect("a folder");
+    let archive = sqlite(&folder).await;
+    fill(&archive, 10).await;
+    // What daemons write that never had an instance.
+    for written in 0..4 {
+        let Some((_, database)) = database().await else { return };
+        match written {
+            0 => database.node("daemon", 1).await.map(drop).expect("is seen"),
+            1 => database.agree("link_key", b"key").await.map(drop).expect("agrees"),
+            2 => database.state_put(InstanceId(0), "key", Some(b"value")).await.expect("is kept"),
+            _ => database.instance("here already").await.map(drop).expect("is made"),
+        }
+        refused(&archive, &database, &["is not empty", "name another database in archive.url", "drop this one"]).await;
+        assert!(is_untouched(&archive, &database).await, "something began, {written}");
+    }
+    let (_, database) = database().await.expect("there is a server");
+    transfer(&archive, &database, |_| {}).await.expect("is moved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_moved_goes_nowhere_else() {
+    let (Some((_, first)), Some((_, second))) = (database().await, database().await) else { return };
+    let folder = TempDir::new().expect("a folder");
+    let archive = sqlite(&folder).await;
+    fill(&archive, 6_000).await;
+    // Begun, and not ended.
+    let enough = Arc::new(Notify::new());
+    let told = Arc::clone(&enough);
+    tokio::select! {
+        biased;
+        () = enough.notified() => {}
+        moved = transfer(&archive, &first, move |_| told.notify_one()) => panic!("{moved:?}"),
+    }
+    refused(&archive, &second, &["is being moved to", "--abandon"]).await;
+    assert!(is_usable(&second).await, "something began");
+    // Ended.
+    transfer(&archive, &first, |_| {}).await.expect("is moved");
+    put(&first, InstanceId(1), &Page::default()).await;
+    refused(&archive, &second, &["was moved to", "--abandon"]).await;
+    assert!(is_usable(&second).await, "something began");
+    assert!(transfer(&archive, &first, |_| {}).await.expect("was moved").was_complete);
+    // Whoever means it may.
+    transfer::abandon(&archive).await.expect("goes on");
+    refused(&archive, &first, &["is not empty"]).await;
+    transfer(&archive, &second, |_| {}).await.expect("is moved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_moved_whole_is_not_moved_again() {
+    let Some((url, database)) = database().await else { return };
+    let folder = TempDir::new().expect("a folder");
+    let archive = sqlite(&folder).await;
+    fill(&archive, 10).await;
+    transfer(&archive, &database, |_| {}).await.expect("is moved");
+    // As a copy of the database from before the end says.
+    let earlier = "UPDATE state SET value = convert_to(replace(convert_from(value, 'UTF8'), '\"done\":true', '\"done\":false'), 'UTF8') \
+                   WHERE key = 'transfer'";
+    POSTGRES.as_ref().expect("there is a server").psql(&url, earlier).expect("is changed");
+    refused(&archive, &database, &["was moved to", "does not have the whole of it any more", "--abandon"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,16 +280,31 @@ async fn archives_do_not_meet() {
     let (folder, other) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let (archive, other) = (sqlite(&folder).await, sqlite(&other).await);
     fill(&archive, 10).await;
-    database.instance("here already").await.expect("is made");
-    let refused = transfer(&archive, &database, |_| {}).await.expect_err("is refused");
-    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("holds an archive already")), "{refused}");
-    assert!(transfer::is_away(&archive).await.expect("answers").is_none(), "nothing began");
-    let (_, database) = self::database().await.expect("there is a server");
     transfer(&archive, &database, |_| {}).await.expect("is moved");
     database.instance("later").await.expect("is made");
     assert!(transfer(&archive, &database, |_| {}).await.expect("was moved").was_complete);
-    let refused = transfer(&other, &database, |_| {}).await.expect_err("is refused");
-    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("another archive")), "{refused}");
+    refused(&other, &database, &["is not empty"]).await;
+    assert!(transfer::is_away(&other).await.expect("answers").is_none(), "something began");
+    let (mut first, mut second) = (None, None);
+    let (_, database) = self::database().await.expect("there is a server");
     transfer::abandon(&archive).await.expect("goes on");
-    assert!(transfer::is_away(&archive).await.expect("answers").is_none());
+    tokio::join!(
+        async { first = Some(transfer(&archive, &database, |_| {}).await) },
+        async { second = Some(transfer(&other, &database, |_| {}).await) },
+    );
+    let ended = [first, second].into_iter().flatten().filter(Result::is_ok).count();
+    assert_eq!(ended, 1, "two that begin at once");
+}
+
+#[tokio::test]
+async fn a_file_that_is_open_is_in_use() {
+    let folder = TempDir::new().expect("a folder");
+    let archive = sqlite(&folder).await;
+    fill(&archive, 10).await;
+    let path = folder.path().join("archive.db");
+    assert!(SqliteArchive::is_in_use(&path).await.expect("is looked at"));
+    archive.close().await.expect("closes");
+    assert!(!SqliteArchive::is_in_use(&path).await.expect("is looked at"));
+    let archive = sqlite(&folder).await;
+    assert_eq!(archive.stats(None).await.expect("answers").messages, 10);
 }

@@ -6,7 +6,7 @@ use super::writer::Writer;
 use super::{Inner, SqliteArchive};
 use futures::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
@@ -80,6 +80,25 @@ impl SqliteArchive {
     pub async fn open(path: &Path, options: &Options) -> Result<Self> {
         let writer = open_writer(path.display().to_string(), writer_options(path, options)).await?;
         Ok(Self::with(Some(writer), path, options))
+    }
+
+    /// Whether somebody has the file open, be it only to read it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`] when it cannot be opened.
+    pub async fn is_in_use(path: &Path) -> Result<bool> {
+        // A connection that wants the file for itself gets it when there is no other.
+        let alone = SqliteConnectOptions::new().filename(path).locking_mode(SqliteLockingMode::Exclusive);
+        let looked = async {
+            let mut connection = alone.busy_timeout(Duration::ZERO).disable_statement_logging().connect().await?;
+            sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await?;
+            connection.close().await
+        };
+        match looked.await.map_err(Failure) {
+            Ok(()) => Ok(false),
+            Err(failure) if failure.is_busy() => Ok(true),
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     /// Open the archive in this file only to look at it; others may have it open and write. Calls that write fail as

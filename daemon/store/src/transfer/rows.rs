@@ -1,6 +1,6 @@
 //! Rows on either side.
 
-use super::tables::{Kind, Table};
+use super::tables::{Kind, TABLES, Table};
 use crate::postgres::text::{read, written};
 use crate::{PostgresArchive, SqliteArchive};
 use serde_json::{Value, json};
@@ -170,13 +170,18 @@ pub(super) async fn moved(to: &PostgresArchive, table: &Table) -> Result<u64> {
     Ok(rows.cast_unsigned())
 }
 
-/// Whether anything was archived in it.
+/// Whether anything was ever written to it, be it by a daemon without instances.
 pub(super) async fn holds_something(to: &PostgresArchive) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM instance)";
-    sqlx::query_scalar(sql).fetch_one(to.pool()).await.map_err(super::reached)
+    for table in TABLES {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {})", table.name, table.only);
+        if sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(to.pool()).await.map_err(super::reached)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// Tells one transfer from another.
+/// Tells one transfer, or one database, from another.
 pub(super) async fn new_id(from: &SqliteArchive) -> Result<String> {
     let mut snapshot = from.read().await?;
     let id = sqlx::query_scalar("SELECT lower(hex(randomblob(16)))").fetch_one(&mut *snapshot).await;

@@ -27,8 +27,8 @@ pub(super) struct Table {
 }
 
 const ALL: &str = "true";
-/// The mark of the transfer itself stays out.
-const NO_MARK: &str = "NOT (instance = 0 AND key = 'transfer')";
+/// What a transfer itself keeps stays out.
+const NO_MARK: &str = "NOT (instance = 0 AND key IN ('transfer', 'database_id'))";
 
 macro_rules! of_conversation {
     ($table:literal) => {
