@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stele_servers::{Durability, Postgres, skip::skip};
 use stele_tests::{
+    backing::Backing,
     daemon::Site,
     openim::{Api, Openim, site},
 };
@@ -43,12 +44,12 @@ fn moved_to(sections: &str, url: &str) -> String {
 async fn an_archive_that_a_daemon_runs_on_is_not_moved() -> Result<()> {
     let Some(postgres) = postgres() else { return Ok(()) };
     let instance = Openim::new("im", "")?;
-    let site = site(std::slice::from_ref(&instance), "")?;
+    let site = site(std::slice::from_ref(&instance), "")?.backed_by(Backing::default())?;
     let api = instance.api();
     let daemon = site.start().await?;
     send(&api, 0).await?;
     // Of another data folder, so that its lock says nothing.
-    let mut other = Site::of(moved_to("", &postgres.database()?))?;
+    let mut other = Site::of(moved_to("", &postgres.database()?))?.backed_by(Backing::default())?;
     let file = site.settings.data_dir.join("archive.db");
     let linked = other.dir.path().join("linked.db");
     std::os::unix::fs::symlink(&file, &linked)?;
@@ -82,12 +83,12 @@ async fn an_archive_that_a_daemon_runs_on_is_not_moved() -> Result<()> {
 async fn a_database_that_a_daemon_had_open_takes_no_archive() -> Result<()> {
     let Some(postgres) = postgres() else { return Ok(()) };
     let instance = Openim::new("im", "")?;
-    let mut site = site(std::slice::from_ref(&instance), "")?;
+    let mut site = site(std::slice::from_ref(&instance), "")?.backed_by(Backing::default())?;
     let daemon = site.start().await?;
     send(&instance.api(), 0).await?;
     ensure!(daemon.stop().await?.success());
     let url = postgres.database()?;
-    let other = Site::of(moved_to("", &url))?;
+    let other = Site::of(moved_to("", &url))?.backed_by(Backing::default())?;
     ensure!(other.start().await?.stop().await?.success());
     let sections = site.settings.sections.clone();
     site.settings.sections = moved_to(&sections, &url);
@@ -104,7 +105,7 @@ async fn a_database_that_a_daemon_had_open_takes_no_archive() -> Result<()> {
 async fn an_archive_goes_on_where_it_was_moved_to() -> Result<()> {
     let Some(postgres) = postgres() else { return Ok(()) };
     let instance = Openim::new("im", "")?;
-    let mut site = site(std::slice::from_ref(&instance), "")?;
+    let mut site = site(std::slice::from_ref(&instance), "")?.backed_by(Backing::default())?;
     let api = instance.api();
     let daemon = site.start().await?;
     for number in 0..30 {

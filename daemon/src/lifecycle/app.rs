@@ -97,6 +97,10 @@ impl App {
                 None
             }
         };
+        let (asked, until) = (Arc::clone(&parts), stop.clone());
+        background.spawn(async move {
+            until.run_until_cancelled(asked.answering.watch(&*asked.archive)).await;
+        });
         let (renewed, overview, until) = (Arc::clone(&parts), Arc::clone(&instances), stop.clone());
         background.spawn(async move {
             let upkeep = async {

@@ -195,7 +195,8 @@ impl Instances {
 
 impl Overview for Instances {
     fn readiness(&self) -> Readiness {
-        let mut findings = self.unwell();
+        let mut findings = Vec::from_iter(self.parts.answering.finding());
+        findings.extend(self.unwell());
         findings.extend(self.parts.jobs.findings());
         let indexing = self.parts.tailer.status().last_error;
         findings.extend(indexing.map(|error| format!("the search index does not take in what is new: {error}")));
@@ -212,7 +213,8 @@ impl Overview for Instances {
             (false, true) if findings.is_empty() => "ready",
             (false, true) => "degraded",
         };
-        Readiness { ready: matches!(status, "ready" | "degraded"), status, findings }
+        let ready = matches!(status, "ready" | "degraded") && !self.parts.answering.is_out();
+        Readiness { ready, status, findings }
     }
 
     fn instances(&self) -> Vec<InstanceView> {

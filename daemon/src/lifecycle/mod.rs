@@ -15,6 +15,7 @@
 //! archive is closed → the lock is released. Killed at any point nothing is lost: a page and its cursor are one
 //! transaction, and the index heals itself.
 
+mod answering;
 mod app;
 mod descriptors;
 mod error;

@@ -1,5 +1,6 @@
 //! The parts that do not depend on instances: lock, archive, index, tailer, jobs, services, live delivery.
 
+use super::answering::Answering;
 use super::error::StartError;
 use super::identity;
 use super::lock::DataLock;
@@ -40,6 +41,8 @@ const INDEX_PAUSE: Duration = Duration::from_millis(10);
 pub struct Parts {
     /// The archive.
     pub archive: Arc<dyn Archive>,
+    /// Whether it answers.
+    pub answering: Answering,
     /// Searches it.
     pub searcher: Arc<Searcher>,
     /// The search index.
@@ -126,6 +129,7 @@ impl Parts {
         let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
         Ok(Self {
             archive,
+            answering: Answering::default(),
             searcher,
             index,
             tailer,

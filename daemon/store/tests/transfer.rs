@@ -288,10 +288,9 @@ async fn archives_do_not_meet() {
     let (mut first, mut second) = (None, None);
     let (_, database) = self::database().await.expect("there is a server");
     transfer::abandon(&archive).await.expect("goes on");
-    tokio::join!(
-        async { first = Some(transfer(&archive, &database, |_| {}).await) },
-        async { second = Some(transfer(&other, &database, |_| {}).await) },
-    );
+    tokio::join!(async { first = Some(transfer(&archive, &database, |_| {}).await) }, async {
+        second = Some(transfer(&other, &database, |_| {}).await)
+    },);
     let ended = [first, second].into_iter().flatten().filter(Result::is_ok).count();
     assert_eq!(ended, 1, "two that begin at once");
 }

@@ -33,9 +33,11 @@ pub struct Postgres {
     bin: PathBuf,
     address: String,
     databases: AtomicU64,
+    /// How the server is told to run.
+    settings: Vec<&'static str>,
     // Before the folder: it ends first.
-    _process: Process,
-    _folder: TempDir,
+    process: Option<Process>,
+    folder: TempDir,
 }
 
 impl Postgres {
@@ -56,17 +58,31 @@ impl Postgres {
         unprivileged(&mut initdb, folder.path());
         run(initdb, "initdb")?;
         let address = free_address()?;
-        let mut server = command(bin.join("postgres"), "QUIT");
-        server.arg("-D").arg(&data).args(["-p", port_of(&address)?]);
-        let mut set = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"];
+        let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"];
         if durability == Durability::None {
-            set.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
-        set.iter().for_each(|setting| _ = server.args(["-c", setting]));
-        let ready = "database system is ready to accept connections";
-        unprivileged(&mut server, folder.path());
-        let process = Process::start(server, &folder.path().join("log"), ready)?;
-        Ok(Self { bin, address, databases: AtomicU64::new(0), _process: process, _folder: folder })
+        let mut postgres = Self { bin, address, databases: AtomicU64::new(0), settings, process: None, folder };
+        postgres.go_on()?;
+        Ok(postgres)
+    }
+
+    /// Ends it as a crash does. What it was told to keep stays.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again where it was, if it does not run.
+    pub fn go_on(&mut self) -> Result<()> {
+        if self.process.is_none() {
+            let mut server = command(self.bin.join("postgres"), "QUIT");
+            server.arg("-D").arg(self.folder.path().join("data")).args(["-p", port_of(&self.address)?]);
+            self.settings.iter().for_each(|setting| _ = server.args(["-c", setting]));
+            unprivileged(&mut server, self.folder.path());
+            let ready = "database system is ready to accept connections";
+            self.process = Some(Process::start(server, &self.folder.path().join("log"), ready)?);
+        }
+        Ok(())
     }
 
     /// A new, empty database, as an address for clients.

@@ -3,7 +3,7 @@
 //! | method and path | what |
 //! |---|---|
 //! | `GET /health` | the process lives |
-//! | `GET /ready` | 200 when it serves (also when degraded: the body says what is not well), else 503 |
+//! | `GET /ready` | 200 when it serves (also when degraded: the body says what is not well), else 503: it starts, it stops, or its archive has not answered for ten seconds |
 //! | `GET /metrics` | Prometheus |
 //! | `GET /api/v1/instances` | instances, how they are, what they hold |
 //! | `GET /api/v1/plugins` | plugin files found, and which instance uses them |

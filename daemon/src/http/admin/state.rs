@@ -43,7 +43,7 @@ pub trait Overview: Send + Sync {
 /// Whether the daemon serves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Readiness {
-    /// It serves.
+    /// It serves, and its archive answers or has only just ceased to.
     pub ready: bool,
     /// `starting`, `ready`, `degraded` (see the findings) or `stopping`.
     pub status: &'static str,
