@@ -36,6 +36,9 @@ pub(super) async fn files_go_their_way(backend: &mut dyn Backend) {
     let handles: Vec<Vec<_>> =
         rows.iter().map(|row| row.media.iter().map(|file| file.handle.as_str()).collect()).collect();
     assert_eq!(handles, [vec!["h1", "h2"], vec!["h2", "h1", "h2"]], "in the order of the body");
+    let twice = ["m2", "m1", "m2"].map(str::to_owned);
+    let again = archive.messages_by_native(hq, &twice).await.unwrap();
+    assert_eq!(again, [&rows[1], &rows[0], &rows[1]].map(Clone::clone), "asked for twice");
     let first = &rows[0].media[0];
     assert_eq!(
         (first.name.as_str(), first.size, first.state, &first.blob),

@@ -6,7 +6,7 @@ use crate::common::packing::labels;
 use crate::common::rows as common;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use stele_archive::ops::{ConversationView, PersonView};
 use stele_archive::{ArchiveError, Blob, ConversationId, InstanceId, MAX_ANSWER, MediaId, MessageId, PersonId};
 use stele_archive::{Result, Rev, StoredMedia, StoredMessage};
@@ -47,7 +47,8 @@ pub(super) async fn load(connection: &mut SqliteConnection, ids: &[i64]) -> Resu
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let list = id_list(ids.iter().copied());
+    // Each once: what is asked for twice has its files once.
+    let list = id_list(ids.iter().copied().collect::<BTreeSet<_>>());
     let mut found: HashMap<i64, StoredMessage> = HashMap::with_capacity(ids.len());
     for row in sqlx::query(MESSAGES).bind(&list).fetch_all(&mut *connection).await? {
         let message = message(&row);
