@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use stele_search::fold::fold;
 use stele_tests::{
+    backing::Backing,
     client::{Answer, Client, Style},
     corp::{CorpFolder, CorpSpec, Entry, Story},
     daemon::{Site, wait_for},
@@ -56,8 +57,15 @@ impl Archived {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds() -> Result<()> {
     let spec = CorpSpec::recent(900);
+    for backing in Backing::all() {
+        holds(&spec, backing).await.with_context(|| backing.to_string())?;
+    }
+    Ok(())
+}
+
+async fn holds(spec: &CorpSpec, backing: Backing) -> Result<()> {
     let upstream = tempfile::tempdir()?;
-    let folder = CorpFolder::generate(&spec, upstream.path())?;
+    let folder = CorpFolder::generate(spec, upstream.path())?;
     let directory = DirectoryStandin::start(vec![folder.directory.clone()]).await?;
     directory.limit_pages(7);
     let site = Site::new(|dir| {
@@ -65,10 +73,11 @@ async fn the_contract_holds() -> Result<()> {
         settings.api_base = Some(directory.api_base());
         settings.instance = "rate_limit = 0".into();
         Ok(settings)
-    })?;
+    })?
+    .backed_by(backing)?;
     let daemon = site.start().await?;
     let run = site.sync().await?;
-    let entries: Vec<_> = Story::new(&spec).collect();
+    let entries: Vec<_> = Story::new(spec).collect();
     ensure!(run.stored == entries.len() as u64, "{} of {} messages stored", run.stored, entries.len());
     site.media_done().await?;
     let refreshed = site.run_job("directory").await?;
@@ -91,7 +100,7 @@ async fn the_contract_holds() -> Result<()> {
     report.check("files", files(&archived)).await;
     report.check("a revoked message", revoked(&archived)).await;
     report.check("sync", sync(&archived)).await;
-    report.finish(&archived.site.log_tail());
+    report.finish(&format!("{backing}\n{}", archived.site.log_tail()));
     let status = daemon.stop().await?;
     ensure!(status.success(), "the daemon ended with {status}");
     Ok(())
