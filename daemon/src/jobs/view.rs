@@ -27,11 +27,10 @@ impl Jobs {
         let mut views: Vec<JobView> = {
             let table = self.table();
             let view = |(key, entry): (&JobKey, &Entry)| {
-                let stored = records.remove(key);
+                let record = records.remove(key).unwrap_or_else(|| entry.record.clone());
                 // One that this daemon is about to try as well, as it was asked to, is the other one's all the same.
-                let is_elsewhere = stored.as_ref().is_some_and(|record| self.is_elsewhere(record));
+                let is_elsewhere = self.is_elsewhere(&record);
                 let is_here = entry.running && !is_elsewhere;
-                let record = stored.filter(|_| !is_here).unwrap_or_else(|| entry.record.clone());
                 let schedule = entry.plan.schedule.as_ref();
                 let scheduled = schedule.and_then(|schedule| schedule.next_after(record.last_due.unwrap_or(now)));
                 JobView {
