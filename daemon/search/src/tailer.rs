@@ -209,10 +209,7 @@ impl Tailer {
             self.reconcile().await?;
             *compared = Some(Instant::now());
         }
-        if let Some(reason) = self.index.health().condemned {
-            tracing::warn!(reason, "rebuilding the search index");
-            self.replace().await?;
-        }
+        self.mend().await?;
         match self.index.settle().await {
             Err(IndexError::Corrupt(reason)) => {
                 let _turn = self.turn.lock().await;
@@ -222,6 +219,13 @@ impl Tailer {
             result => result?,
         }
         Ok(())
+    }
+
+    /// Builds an index anew that was found to be wrong.
+    async fn mend(&self) -> Result<(), TailError> {
+        let Some(reason) = self.index.health().condemned else { return Ok(()) };
+        tracing::warn!(reason, "rebuilding the search index");
+        self.replace().await
     }
 
     /// Builds the index anew, and feeds the present one meanwhile: it still answers.
@@ -250,6 +254,18 @@ impl Tailer {
         if tokio::time::timeout(self.options.poll, self.wake.notified()).await.is_ok() {
             tokio::time::sleep(self.options.linger).await;
         }
+    }
+
+    /// Looks how far the index is that another daemon feeds. One that a search of this daemon has found to be wrong is built anew all
+    /// the same. A failure is kept in the status.
+    pub async fn stand_by(&self) {
+        let look = async {
+            let (watermark, last_rev) = (self.index.watermark().await?, self.feed.last_rev().await?);
+            self.observe(watermark.rev, last_rev);
+            self.mend().await
+        };
+        let result = look.await;
+        self.lock().last_error = result.err().map(|error| error.to_string());
     }
 
     /// Takes in everything that was committed when this was called.

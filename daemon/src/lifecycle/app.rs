@@ -70,9 +70,6 @@ impl App {
         let listeners = serving.then(|| Arc::new(Listeners::new(bounds(connections.instances))));
         let instances = Arc::new(Instances::new(Arc::clone(&config), Arc::clone(&parts), listeners.clone()));
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
-        let tailer = Arc::clone(&parts.tailer);
-        let until = stop.clone();
-        background.spawn(async move { tailer.run(until).await });
         let (bus, until) = (parts.bus.clone(), stop.clone());
         background.spawn(async move { bus.run(until).await });
         let admin = bound.map(|listener| {
@@ -101,6 +98,9 @@ impl App {
         background.spawn(async move {
             until.run_until_cancelled(asked.answering.watch(&*asked.archive)).await;
         });
+        // What an earlier process of this daemon held is given back by now.
+        let (fed, until) = (Arc::clone(&parts), stop.clone());
+        background.spawn(async move { fed.feeder.run(until).await });
         let (renewed, overview, until) = (Arc::clone(&parts), Arc::clone(&instances), stop.clone());
         background.spawn(async move {
             let upkeep = async {

@@ -20,6 +20,7 @@ mod app;
 mod descriptors;
 mod error;
 mod examine;
+mod feeder;
 mod identity;
 mod instance;
 mod instances;

@@ -2,6 +2,7 @@
 
 use super::answering::Answering;
 use super::error::StartError;
+use super::feeder::Feeder;
 use super::identity;
 use super::lock::DataLock;
 use super::store::Store;
@@ -30,9 +31,6 @@ const LINK_KEY_BYTES: usize = 32;
 /// Name of the archive's id, among the daemons' own values, and its length in bytes.
 const ARCHIVE_ID: &str = "archive_id";
 const ARCHIVE_ID_BYTES: usize = 16;
-/// Time the index gets for what is left when the daemon stops; what it does not take in then is taken in at the next start.
-const FINAL_COMMIT: Duration = Duration::from_secs(10);
-
 /// Time an index gets to be let go of by an earlier life of this process, and the pause between two looks.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 const INDEX_PAUSE: Duration = Duration::from_millis(10);
@@ -47,8 +45,10 @@ pub struct Parts {
     pub searcher: Arc<Searcher>,
     /// The search index.
     pub index: Arc<dyn SearchIndex>,
-    /// Feeds the index.
+    /// Brings the index up to the archive.
     pub tailer: Arc<Tailer>,
+    /// Has it do so, when it is this daemon's turn.
+    pub(super) feeder: Feeder,
     /// Builds the index anew.
     pub reindexing: Arc<Reindexing>,
     /// Runs jobs.
@@ -127,12 +127,20 @@ impl Parts {
             commits,
         ));
         let reindexing = Arc::new(Reindexing::new(Arc::clone(&tailer)));
+        let feeder = match config.search.engine {
+            Engine::Embedded => Feeder::alone(Arc::clone(&tailer)),
+            Engine::Meilisearch => {
+                let lease = Duration::from_secs(config.jobs.lease_seconds);
+                Feeder::in_turns(Arc::clone(&tailer), jobs.clone(), lease)
+            }
+        };
         Ok(Self {
             archive,
             answering: Answering::default(),
             searcher,
             index,
             tailer,
+            feeder,
             reindexing,
             jobs,
             services,
@@ -170,13 +178,7 @@ impl Parts {
 
     /// Takes in what is left and closes the archive. The folder is let go of when the parts are dropped.
     pub async fn close(&self) {
-        match tokio::time::timeout(FINAL_COMMIT, self.tailer.catch_up()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the search index did not take in the rest; it will at the next start")
-            }
-            Err(_) => tracing::warn!("the search index had no time for the rest; it takes it in at the next start"),
-        }
+        self.feeder.finish().await;
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the archive was not closed cleanly; it heals itself at the next start");
         }

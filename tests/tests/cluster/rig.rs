@@ -16,14 +16,15 @@ use stele_tests::{
 /// Seconds a lease lasts.
 pub const LEASE: u64 = 5;
 
-/// Sites of daemons with these settings on one archive in a Postgres; `None` where there is no such server, or no such engine.
-pub fn sites(engine: Engine, nats: Option<&Nats>, daemons: Vec<Settings>) -> Result<Option<Vec<Site>>> {
+/// Sites of daemons with these settings on one archive in a Postgres, and with NATS at this address; `None` where there is no such
+/// server, or no such engine.
+pub fn sites(engine: Engine, nats: Option<&str>, daemons: Vec<Settings>) -> Result<Option<Vec<Site>>> {
     let backing = Backing { store: Store::Postgres, engine };
     if let Some(why) = backing.lacks() {
         skip("several daemons", why);
         return Ok(None);
     }
-    let nats = nats.map(|nats| format!("nats = [{}]", quoted(nats.url()))).unwrap_or_default();
+    let nats = nats.map(|nats| format!("nats = [{}]", quoted(nats))).unwrap_or_default();
     let mut sites: Vec<Site> = Vec::new();
     for (number, mut settings) in daemons.into_iter().enumerate() {
         settings.sections.push_str(&format!(
@@ -91,7 +92,8 @@ impl Cluster {
             settings.sections = format!("[media]\nfolder = {media}\n{}", gateway.toml());
             settings
         });
-        let Some(sites) = sites(Engine::Embedded, nats.as_ref(), settings.collect())? else { return Ok(None) };
+        let url = nats.as_ref().map(Nats::url);
+        let Some(sites) = sites(Engine::Embedded, url.as_deref(), settings.collect())? else { return Ok(None) };
         let mut members = Vec::new();
         for (site, gateway) in sites.into_iter().zip(gateways) {
             let mut member = Member { site, gateway, daemon: None };
