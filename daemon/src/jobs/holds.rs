@@ -1,11 +1,11 @@
 //! What this daemon holds beside the jobs it runs: turns of its plugins, by leases as jobs are.
 
 use super::HOLD;
+use futures::future::join_all;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use stele_archive::model::Micros;
 use stele_archive::{Archive, ArchiveError, Clock, JobKey, Lease, Result};
-use tokio::sync::Mutex;
 
 /// Most things that are held of one instance.
 const MAX_HELD: usize = 64;
@@ -15,14 +15,23 @@ pub struct Holds {
     archive: Arc<dyn Archive>,
     clock: Arc<dyn Clock>,
     owner: String,
-    /// What was ever asked for, and the lease of it where it was had last.
-    leases: Mutex<HashMap<JobKey, Option<Lease>>>,
+    /// What was ever asked for. Each is locked by itself: the archive may keep one of them waiting.
+    held: Mutex<HashMap<JobKey, Arc<tokio::sync::Mutex<Held>>>>,
+}
+
+/// One thing.
+#[derive(Default)]
+struct Held {
+    /// Whether the archive knows of it.
+    defined: bool,
+    /// The lease, where it was had last.
+    lease: Option<Lease>,
 }
 
 impl Holds {
     /// Nothing yet. `owner` is the name of this daemon in leases.
     pub fn new(archive: Arc<dyn Archive>, clock: Arc<dyn Clock>, owner: &str) -> Self {
-        Self { archive, clock, owner: owner.to_owned(), leases: Mutex::default() }
+        Self { archive, clock, owner: owner.to_owned(), held: Mutex::default() }
     }
 
     /// Holds something of an instance for `ttl` microseconds from now. `false` while another daemon does.
@@ -32,43 +41,55 @@ impl Holds {
     /// [`ArchiveError::Invalid`] when the instance holds too many things already; those of the job table.
     pub async fn hold(&self, instance: &str, name: &str, ttl: Micros) -> Result<bool> {
         let key = key(instance, name);
-        let mut leases = self.leases.lock().await;
+        let held = self.one(&key)?;
+        let mut held = held.lock().await;
         let now = self.clock.now();
-        if let Some(Some(lease)) = leases.get(&key) {
+        if let Some(lease) = &held.lease {
             match self.archive.lease_renew(lease, now, ttl).await {
                 Ok(()) => return Ok(true),
-                Err(ArchiveError::LeaseLost { .. }) => _ = leases.insert(key.clone(), None),
+                Err(ArchiveError::LeaseLost { .. }) => held.lease = None,
                 Err(error) => return Err(error),
             }
         }
-        if !leases.contains_key(&key) {
-            if leases.keys().filter(|key| key.instance == instance).count() >= MAX_HELD {
-                return Err(ArchiveError::Invalid(format!("an instance holds at most {MAX_HELD} things")));
-            }
+        if !held.defined {
             self.archive.job_define(&key, "", "UTC", now).await?;
+            held.defined = true;
         }
-        let lease = self.archive.lease_acquire(&key, &self.owner, now, ttl).await?;
-        let is_held = lease.is_some();
-        leases.insert(key, lease);
-        Ok(is_held)
+        held.lease = self.archive.lease_acquire(&key, &self.owner, now, ttl).await?;
+        Ok(held.lease.is_some())
     }
 
     /// Gives something back.
     pub async fn give_back(&self, instance: &str, name: &str) -> Result<()> {
-        let mut leases = self.leases.lock().await;
-        match leases.get_mut(&key(instance, name)) {
-            Some(lease) => self.release(lease).await,
+        let held = self.all().get(&key(instance, name)).cloned();
+        match held {
+            Some(held) => self.release(&mut held.lock().await.lease).await,
             None => Ok(()),
         }
     }
 
     /// Gives everything back: the daemon stops. What cannot be given back now expires.
     pub async fn give_back_all(&self) {
-        for (key, lease) in &mut *self.leases.lock().await {
-            if let Err(error) = self.release(lease).await {
-                tracing::debug!(job = %key, %error, "a lease was not given back; it expires");
+        let all: Vec<_> = self.all().iter().map(|(key, held)| (key.clone(), Arc::clone(held))).collect();
+        let released = all.into_iter().map(|(job, held)| async move {
+            if let Err(error) = self.release(&mut held.lock().await.lease).await {
+                tracing::debug!(%job, %error, "a lease was not given back; it expires");
             }
+        });
+        join_all(released).await;
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<JobKey, Arc<tokio::sync::Mutex<Held>>>> {
+        self.held.lock().expect("no panic happens while it is locked")
+    }
+
+    /// What is asked for, as it stands.
+    fn one(&self, key: &JobKey) -> Result<Arc<tokio::sync::Mutex<Held>>> {
+        let mut all = self.all();
+        if !all.contains_key(key) && all.keys().filter(|other| other.instance == key.instance).count() >= MAX_HELD {
+            return Err(ArchiveError::Invalid(format!("an instance holds at most {MAX_HELD} things")));
         }
+        Ok(Arc::clone(all.entry(key.clone()).or_default()))
     }
 
     async fn release(&self, lease: &mut Option<Lease>) -> Result<()> {
@@ -122,5 +143,17 @@ mod tests {
             assert!(two.hold("im", &number.to_string(), 100).await.unwrap());
         }
         assert!(two.hold("im", "one too many", 100).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_the_archive_keeps_no_other_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = stele_store::Options::default();
+        let archive = SqliteArchive::open(&folder.path().join("a.db"), &options).await.unwrap();
+        let holds = Holds::new(Arc::new(archive), Arc::new(ManualClock::new(0)), "one");
+        let waiting = holds.one(&key("im", "waiting")).unwrap();
+        let _waiting = waiting.lock().await;
+        assert!(holds.hold("im", "k", 100).await.unwrap());
+        holds.give_back("im", "k").await.unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::PostgresArchive;
 use super::error::Failure;
-use super::retry::repeat;
+use super::transact::commit;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::Row;
@@ -15,17 +15,18 @@ impl Daemons for PostgresArchive {
     async fn agree(&self, key: &str, value: &[u8]) -> Result<Bytes> {
         const GIVE: &str =
             "INSERT INTO state (instance, key, value) VALUES (0, $1, $2) ON CONFLICT (instance, key) DO NOTHING";
-        repeat(|| async {
+        self.repeat(|| async {
             // Whoever meets another one here waits until that one's is stored.
-            sqlx::query(GIVE).bind(key).bind(value).execute(&self.0.pool).await?;
+            let mut connection = self.lend().await?;
+            sqlx::query(GIVE).bind(key).bind(value).execute(&mut *connection).await?;
             let agreed = sqlx::query_scalar("SELECT value FROM state WHERE instance = 0 AND key = $1").bind(key);
-            Ok(Bytes::from(agreed.fetch_one(&self.0.pool).await.map(|value: Vec<u8>| value)?))
+            Ok(Bytes::from(agreed.fetch_one(&mut *connection).await.map(|value: Vec<u8>| value)?))
         })
         .await
     }
 
     async fn node(&self, daemon: &str, now: Micros) -> Result<u16> {
-        repeat(|| self.number(daemon, now)).await
+        self.repeat(|| self.number(daemon, now)).await
     }
 }
 
@@ -55,7 +56,7 @@ impl PostgresArchive {
                 number
             }
         };
-        transaction.commit().await?;
+        commit(transaction).await?;
         Ok(number)
     }
 }

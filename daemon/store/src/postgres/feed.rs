@@ -6,6 +6,7 @@ use super::{PostgresArchive, retry};
 use crate::common::DAY;
 use crate::common::packing::labels;
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::collections::BTreeMap;
@@ -27,41 +28,45 @@ pub(super) const LATER: &str = "SELECT m.sent_at FROM instance AS i CROSS JOIN L
 #[async_trait]
 impl Feed for PostgresArchive {
     async fn feed(&self, after: Rev, limit: u32) -> Result<Vec<FeedRow>> {
-        let found = retry::repeat(|| async {
-            let mut snapshot = self.read().await?;
-            let feed = sqlx::query(FEED).bind(after.0).bind(i64::from(limit));
-            Ok(feed.fetch_all(&mut *snapshot).await?)
-        })
-        .await?;
+        let found = self
+            .repeat(|| async {
+                let mut snapshot = self.read().await?;
+                let feed = sqlx::query(FEED).bind(after.0).bind(i64::from(limit));
+                Ok(feed.fetch_all(&mut *snapshot).await?)
+            })
+            .await?;
         let mut rows: Vec<FeedRow> = found.iter().map(feed_row).collect();
         rows.sort_unstable_by_key(|row| row.rev);
         Ok(rows)
     }
 
     async fn last_rev(&self) -> Result<Rev> {
-        let last = retry::repeat(|| async {
-            Ok(sqlx::query_scalar("SELECT last_rev FROM head WHERE one = 1").fetch_one(&self.0.pool).await?)
+        let last = self.repeat(|| async {
+            Ok(sqlx::query_scalar("SELECT last_rev FROM head WHERE one = 1")
+                .fetch_one(&mut *self.lend().await?)
+                .await?)
         });
         Ok(Rev(last.await?))
     }
 
     async fn day_counts(&self, upto: Rev) -> Result<Vec<DayCount>> {
-        let (counted, later): (Vec<(i64, i64)>, Vec<i64>) = retry::repeat(|| async {
-            let mut snapshot = self.read().await?;
+        // What came later may be everything: each row is waited for, not all of them.
+        let days = retry::again(|| async {
+            let mut snapshot = self.read_whole().await?;
             let counted = "SELECT d.day, d.n FROM instance AS i JOIN day_total AS d ON d.instance = i.id";
-            let counted = sqlx::query_as(counted).fetch_all(&mut *snapshot).await?;
-            let later = sqlx::query_scalar(LATER).bind(upto.0).fetch_all(&mut *snapshot).await?;
-            Ok((counted, later))
+            let counted: Vec<(i64, i64)> = self.awaited(sqlx::query_as(counted).fetch_all(&mut *snapshot)).await?;
+            let mut days: BTreeMap<i64, i64> = BTreeMap::new();
+            for (day, messages) in counted {
+                *days.entry(day).or_default() += messages;
+            }
+            // The counters know everything; what came after `upto` is taken off again.
+            let mut later = sqlx::query_scalar::<_, i64>(LATER).bind(upto.0).fetch(&mut *snapshot);
+            while let Some(sent_at) = self.awaited(later.try_next()).await? {
+                *days.entry(sent_at.div_euclid(DAY)).or_default() -= 1;
+            }
+            Ok(days)
         })
         .await?;
-        let mut days: BTreeMap<i64, i64> = BTreeMap::new();
-        for (day, messages) in counted {
-            *days.entry(day).or_default() += messages;
-        }
-        // The counters know everything; what came after `upto` is taken off again.
-        for sent_at in later {
-            *days.entry(sent_at.div_euclid(DAY)).or_default() -= 1;
-        }
         Ok(days
             .into_iter()
             .filter(|(_, messages)| *messages > 0)

@@ -5,7 +5,7 @@
 use super::error::Failure;
 use super::text::{Texts, written};
 use super::transact::commit;
-use super::{PostgresArchive, retry, runs};
+use super::{PostgresArchive, runs};
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -40,50 +40,53 @@ const HOLDS: &str = "SELECT fence FROM job \
 #[async_trait]
 impl JobTable for PostgresArchive {
     async fn job_define(&self, key: &JobKey, pattern: &str, zone: &str, now: Micros) -> Result<JobRecord> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let define = of(DEFINE, key).bind(written(pattern)).bind(written(zone)).bind(now);
-            Ok(record(&define.fetch_one(&self.0.pool).await?))
+            Ok(record(&define.fetch_one(&mut *self.lend().await?).await?))
         })
         .await
     }
 
     async fn jobs(&self) -> Result<Vec<JobRecord>> {
-        let rows = retry::repeat(|| async { Ok(sqlx::query(JOBS).fetch_all(&self.0.pool).await?) }).await?;
+        let rows = self.repeat(|| async { Ok(sqlx::query(JOBS).fetch_all(&mut *self.lend().await?).await?) }).await?;
         Ok(rows.iter().map(record).collect())
     }
 
     async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()> {
-        let changed = retry::repeat(|| async { Ok(of(MARK, key).bind(due).execute(&self.0.pool).await?) }).await?;
+        let changed =
+            self.repeat(|| async { Ok(of(MARK, key).bind(due).execute(&mut *self.lend().await?).await?) }).await?;
         if changed.rows_affected() == 0 { Err(unknown(key)) } else { Ok(()) }
     }
 
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>> {
-        let fence = retry::repeat(|| async {
-            let mut transaction = self.begin().await?;
-            let acquire = of(ACQUIRE, key).bind(written(owner)).bind(now.saturating_add(ttl)).bind(now);
-            let Some(row) = acquire.fetch_optional(&mut *transaction).await? else {
-                let known: bool = of(KNOWN, key).fetch_one(&mut *transaction).await?.get(0);
-                return if known { Ok(None) } else { Err(unknown(key).into()) };
-            };
-            // Whoever held it until it expired did not finish.
-            runs::lose_of_job(&mut transaction, key, now).await?;
-            commit(transaction).await?;
-            Ok(Some(row.get(0)))
-        })
-        .await?;
+        let fence = self
+            .repeat(|| async {
+                let mut transaction = self.begin().await?;
+                let acquire = of(ACQUIRE, key).bind(written(owner)).bind(now.saturating_add(ttl)).bind(now);
+                let Some(row) = acquire.fetch_optional(&mut *transaction).await? else {
+                    let known: bool = of(KNOWN, key).fetch_one(&mut *transaction).await?.get(0);
+                    return if known { Ok(None) } else { Err(unknown(key).into()) };
+                };
+                // Whoever held it until it expired did not finish.
+                runs::lose_of_job(&mut transaction, key, now).await?;
+                commit(transaction).await?;
+                Ok(Some(row.get(0)))
+            })
+            .await?;
         Ok(fence.map(|fence| Lease { key: key.clone(), owner: owner.to_owned(), fence }))
     }
 
     async fn lease_renew(&self, lease: &Lease, now: Micros, ttl: Micros) -> Result<()> {
-        let changed = retry::repeat(|| async {
-            Ok(of_lease(RENEW, lease).bind(now.saturating_add(ttl)).execute(&self.0.pool).await?)
-        })
-        .await?;
+        let changed = self
+            .repeat(|| async {
+                Ok(of_lease(RENEW, lease).bind(now.saturating_add(ttl)).execute(&mut *self.lend().await?).await?)
+            })
+            .await?;
         if changed.rows_affected() == 0 { Err(lost(lease)) } else { Ok(()) }
     }
 
     async fn lease_release(&self, lease: &Lease, failures: u32, retry_at: Option<Micros>) -> Result<()> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             let release = of_lease(RELEASE, lease).bind(i64::from(failures)).bind(retry_at);
             if release.execute(&mut *transaction).await?.rows_affected() == 0 {
@@ -95,7 +98,7 @@ impl JobTable for PostgresArchive {
     }
 
     async fn lease_sweep(&self, owner: &str, now: Micros) -> Result<u64> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             let instances: Vec<String> = sqlx::query_scalar(INSTANCES).fetch_all(&mut *transaction).await?;
             let mut lost = 0;
@@ -111,7 +114,7 @@ impl JobTable for PostgresArchive {
     }
 
     async fn run_begin(&self, lease: &Lease, start: &RunStart) -> Result<RunId> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             if !holds(&mut transaction, lease).await? {
                 return Err(lost(lease).into());
@@ -124,8 +127,8 @@ impl JobTable for PostgresArchive {
     }
 
     async fn run_progress(&self, job: &JobKey, run: RunId, report: &RunReport) -> Result<()> {
-        retry::repeat(|| async {
-            let mut connection = self.0.pool.acquire().await?;
+        self.repeat(|| async {
+            let mut connection = self.lend().await?;
             runs::progress(&mut connection, job, run, report).await
         })
         .await
@@ -139,7 +142,7 @@ impl JobTable for PostgresArchive {
         report: &RunReport,
         now: Micros,
     ) -> Result<()> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             runs::finish(&mut transaction, job, run, outcome, report, now).await?;
             commit(transaction).await
@@ -148,7 +151,7 @@ impl JobTable for PostgresArchive {
     }
 
     async fn runs(&self, instance: Option<&str>, limit: u32) -> Result<Vec<RunRecord>> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             runs::list(&mut snapshot, instance, limit).await
         })

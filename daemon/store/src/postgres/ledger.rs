@@ -25,7 +25,7 @@ impl PostgresArchive {
     /// Compute the whole chain again and compare. Reads every message, in one snapshot. `seen` is told the messages and the
     /// hash of each page, as it must be, in their order.
     pub async fn verify_ledger(&self, seen: impl FnMut(u64, &[u8; 32]) + Send) -> Result<LedgerReport> {
-        let mut snapshot = self.read().await?;
+        let mut snapshot = self.read_whole().await?;
         Ok(verify(&mut snapshot, seen).await?)
     }
 }

@@ -1,7 +1,7 @@
 //! What live delivery reads: a range of revisions; the ranges of somebody's stays, merged; and a range of stays.
 
 use super::error::Failure;
-use super::{PostgresArchive, retry, rows};
+use super::{PostgresArchive, rows};
 use crate::common::portion::{Place, Places};
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -72,7 +72,7 @@ pub(super) const VERSIONS: &str = "SELECT coalesce(c.audience, 0) FROM unnest($2
 #[async_trait]
 impl Live for PostgresArchive {
     async fn news(&self, instance: InstanceId, after: Rev, upto: Rev, portion: Portion) -> Result<News> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let places = between(&mut snapshot, instance, None, (after.0, upto.0), portion).await?;
             load(&mut snapshot, instance, places, (after, upto), portion).await
@@ -88,7 +88,7 @@ impl Live for PostgresArchive {
         upto: Rev,
         portion: Portion,
     ) -> Result<News> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let joined = sqlx::query_scalar(JOINED).bind(instance.0).bind(person.0);
             let joined: i64 = joined.fetch_one(&mut *snapshot).await?;
@@ -104,14 +104,14 @@ impl Live for PostgresArchive {
 
     async fn audience_versions(&self, instance: InstanceId, conversations: &[ConversationId]) -> Result<Vec<i64>> {
         let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.0).collect();
-        retry::repeat(|| async {
-            Ok(sqlx::query_scalar(VERSIONS).bind(instance.0).bind(&ids).fetch_all(&self.0.pool).await?)
+        self.repeat(|| async {
+            Ok(sqlx::query_scalar(VERSIONS).bind(instance.0).bind(&ids).fetch_all(&mut *self.lend().await?).await?)
         })
         .await
     }
 
     async fn audience(&self, instance: InstanceId, conversation: ConversationId, since: Rev) -> Result<Audience> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let version = sqlx::query_scalar("SELECT audience FROM conversation WHERE instance = $1 AND id = $2");
             let version = version.bind(instance.0).bind(conversation.0).fetch_optional(&mut *snapshot).await?;

@@ -1,9 +1,9 @@
 //! Files: what is to be fetched, what is stored, what was given up. The counters of the instance follow every change.
 
+use super::PostgresArchive;
 use super::error::Failure;
 use super::text::{Texts, written};
 use super::transact::commit;
-use super::{PostgresArchive, retry};
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -40,21 +40,23 @@ const UNPARK: &str = "UPDATE media SET state = 0, attempts = 0, retry_at = 0, lo
 #[async_trait]
 impl MediaCatalog for PostgresArchive {
     async fn media_due(&self, instance: InstanceId, now: Micros, limit: u32) -> Result<Vec<MediaTask>> {
-        let rows = retry::repeat(|| async {
-            let mut snapshot = self.read().await?;
-            let due = sqlx::query(AssertSqlSafe(due_sql())).bind(instance.0).bind(now).bind(i64::from(limit));
-            Ok(due.fetch_all(&mut *snapshot).await?)
-        })
-        .await?;
+        let rows = self
+            .repeat(|| async {
+                let mut snapshot = self.read().await?;
+                let due = sqlx::query(AssertSqlSafe(due_sql())).bind(instance.0).bind(now).bind(i64::from(limit));
+                Ok(due.fetch_all(&mut *snapshot).await?)
+            })
+            .await?;
         Ok(rows.iter().map(task).collect())
     }
 
     async fn blob(&self, md5: &str) -> Result<Option<Blob>> {
-        let row = retry::repeat(|| async {
-            let blob = sqlx::query("SELECT md5, size, mime, extension FROM blob WHERE md5 = $1").bind(written(md5));
-            Ok(blob.fetch_optional(&self.0.pool).await?)
-        })
-        .await?;
+        let row = self
+            .repeat(|| async {
+                let blob = sqlx::query("SELECT md5, size, mime, extension FROM blob WHERE md5 = $1").bind(written(md5));
+                Ok(blob.fetch_optional(&mut *self.lend().await?).await?)
+            })
+            .await?;
         Ok(row.map(|row| Blob {
             md5: row.text(0),
             size: row.get::<i64, _>(1).cast_unsigned(),
@@ -71,7 +73,7 @@ impl MediaCatalog for PostgresArchive {
         flaw: Option<&str>,
         now: Micros,
     ) -> Result<()> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             let state = standing(&mut transaction, instance, id).await?;
             sqlx::query("UPDATE media SET state = 1, blob = $3, note = $4 WHERE instance = $1 AND id = $2")
@@ -95,7 +97,7 @@ impl MediaCatalog for PostgresArchive {
         };
         let update = "UPDATE media SET state = $3, attempts = attempts + 1, retry_at = $4, lost = $5, note = $6 \
                       WHERE instance = $1 AND id = $2";
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             let state = standing(&mut transaction, instance, id).await?;
             if state == 1 {
@@ -117,7 +119,7 @@ impl MediaCatalog for PostgresArchive {
     }
 
     async fn media_unpark(&self, instance: InstanceId, lost: bool) -> Result<u64> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut transaction = self.begin().await?;
             let unpark = sqlx::query(UNPARK).bind(instance.0).bind(lost);
             let unparked = unpark.execute(&mut *transaction).await?.rows_affected();
@@ -129,17 +131,18 @@ impl MediaCatalog for PostgresArchive {
     }
 
     async fn media_parked(&self, instance: InstanceId, limit: u32) -> Result<Vec<(MediaTask, String)>> {
-        let rows = retry::repeat(|| async {
-            let mut snapshot = self.read().await?;
-            let parked = sqlx::query(AssertSqlSafe(parked_sql())).bind(instance.0).bind(i64::from(limit));
-            Ok(parked.fetch_all(&mut *snapshot).await?)
-        })
-        .await?;
+        let rows = self
+            .repeat(|| async {
+                let mut snapshot = self.read().await?;
+                let parked = sqlx::query(AssertSqlSafe(parked_sql())).bind(instance.0).bind(i64::from(limit));
+                Ok(parked.fetch_all(&mut *snapshot).await?)
+            })
+            .await?;
         Ok(rows.iter().map(|row| (task(row), row.some_text(10).unwrap_or_default())).collect())
     }
 
     async fn media_next(&self, instance: InstanceId) -> Result<Option<Micros>> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             Ok(sqlx::query_scalar(NEXT).bind(instance.0).fetch_optional(&mut *snapshot).await?)
         })
@@ -150,7 +153,7 @@ impl MediaCatalog for PostgresArchive {
         let sql = "SELECT coalesce(sum(media_pending), 0)::bigint, coalesce(sum(media_stored), 0)::bigint, \
                    coalesce(sum(media_parked), 0)::bigint, coalesce(sum(blobs), 0)::bigint, \
                    coalesce(sum(bytes), 0)::bigint FROM instance WHERE $1::bigint IS NULL OR id = $1";
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let row = sqlx::query(sql).bind(instance.map(|instance| instance.0)).fetch_one(&mut *snapshot).await?;
             let number = |column: usize| row.get::<i64, _>(column).cast_unsigned();

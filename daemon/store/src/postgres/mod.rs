@@ -45,6 +45,7 @@ mod pages;
 mod parked;
 mod participation;
 mod people;
+mod pool;
 mod queries;
 mod ranges;
 mod retry;
@@ -61,11 +62,13 @@ pub use notify::Notifications;
 pub use open::{PostgresOptions, PostgresUrl};
 
 pub(crate) use error::Failure;
+use pool::{Lent, Pool, silent};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, PgConnection};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 use writer::Writer;
 
 /// The archive in a Postgres database. A cheap handle.
@@ -75,19 +78,31 @@ pub struct PostgresArchive(Arc<Inner>);
 struct Inner {
     /// How a connection is made.
     connecting: PgConnectOptions,
-    pool: PgPool,
+    pool: Pool,
     /// What commits pages; none until the first one, and after a connection was lost.
     writer: tokio::sync::Mutex<Option<Writer>>,
+    acquire_timeout: Duration,
+    answer_timeout: Duration,
+    call_timeout: Duration,
     commit_timeout: Duration,
+}
+
+impl Inner {
+    /// A connection beside those of the pool.
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let limit = self.acquire_timeout;
+        timeout(limit, self.connecting.connect()).await.unwrap_or_else(|_| Err(silent(limit)))
+    }
 }
 
 /// Begins a snapshot. Each statement is written for the one plan that walks its index, so the planner is to take that: what
 /// it knows of how conversations are filled is old or an average, and a plan that is good for those sorts whole histories
-/// elsewhere. So it also plans each statement only once for a connection. All of it ends with the transaction.
+/// elsewhere. So it also plans each statement only once for a connection. Nothing runs on that nobody waits for any more. All of it
+/// ends with the transaction.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
     SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-    SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off";
+    SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL statement_timeout = '25s'";
 
 impl PostgresArchive {
     /// Where the database is, in words fit for logs.
@@ -95,14 +110,16 @@ impl PostgresArchive {
         open::place(&self.0.connecting)
     }
 
-    /// Its connections, for what reads and writes tables whole.
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.0.pool
+    /// A snapshot to read from: all its statements see the same.
+    async fn read(&self) -> Result<Lent, Failure> {
+        self.begin_with(SNAPSHOT).await
     }
 
-    /// A snapshot to read from: all its statements see the same.
-    async fn read(&self) -> Result<Transaction<'static, Postgres>, Failure> {
-        self.begin_with(SNAPSHOT).await
+    /// The same for what reads tables whole, however long that takes.
+    async fn read_whole(&self) -> Result<Lent, Failure> {
+        let mut snapshot = self.read().await?;
+        self.awaited(sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *snapshot)).await?;
+        Ok(snapshot)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Opening and closing.
 
 use super::error::{Failure, code};
+use super::pool::{Pool, silent};
 use super::retry;
 use super::{Inner, PostgresArchive};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
 use stele_archive::{ArchiveError, Result};
+use tokio::time::timeout;
 
 /// Those who migrate at once are kept apart by a row (see [`migrate`]), not by the lock of a session, which few servers besides
 /// Postgres itself and no pooler of connections have.
@@ -101,6 +103,10 @@ pub struct PostgresOptions {
     pub connections: u32,
     /// How long a request waits for a connection.
     pub acquire_timeout: Duration,
+    /// How long the server may take to answer what costs it nothing, before the connection counts as lost.
+    pub answer_timeout: Duration,
+    /// How long a call may take, its repetitions included; but what reads tables whole, and pages.
+    pub call_timeout: Duration,
     /// How long a page may take to be committed.
     pub commit_timeout: Duration,
 }
@@ -108,7 +114,8 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// For a database, everything else as is good for most.
     pub fn new(url: PostgresUrl) -> Self {
-        Self { url, connections: 8, acquire_timeout: Duration::from_secs(10), commit_timeout: Duration::from_secs(120) }
+        let [acquire_timeout, answer_timeout, call_timeout, commit_timeout] = [10, 5, 25, 120].map(Duration::from_secs);
+        Self { url, connections: 8, acquire_timeout, answer_timeout, call_timeout, commit_timeout }
     }
 }
 
@@ -121,8 +128,9 @@ impl PostgresArchive {
     /// a migration was changed after it ran; [`ArchiveError::Unavailable`] when it does not answer.
     pub async fn open(options: &PostgresOptions) -> Result<Self> {
         let archive = Self::with(options)?;
-        retry::repeat(|| async {
-            let mut connection = archive.0.connecting.connect().await?;
+        // Migrations may take their time.
+        retry::again(|| async {
+            let mut connection = archive.0.connect().await?;
             migrate(&mut connection).await?;
             Ok(connection.close().await?)
         })
@@ -137,15 +145,16 @@ impl PostgresArchive {
     /// answer.
     pub async fn inspect(options: &PostgresOptions) -> Result<Self> {
         let archive = Self::with(options)?;
-        let version = retry::repeat(|| async {
-            let mut snapshot = archive.read().await?;
-            let found = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success");
-            match found.fetch_one(&mut *snapshot).await {
-                Err(error) if code(&error).as_deref() == Some("42P01") => Ok(None),
-                found => Ok::<Option<i64>, Failure>(found?),
-            }
-        })
-        .await?;
+        let version = archive
+            .repeat(|| async {
+                let mut snapshot = archive.read().await?;
+                let found = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success");
+                match found.fetch_one(&mut *snapshot).await {
+                    Err(error) if code(&error).as_deref() == Some("42P01") => Ok(None),
+                    found => Ok::<Option<i64>, Failure>(found?),
+                }
+            })
+            .await?;
         if version != newest() {
             let text = format!("{} holds no archive of this version of stele", archive.place());
             return Err(ArchiveError::Invalid(text));
@@ -155,26 +164,18 @@ impl PostgresArchive {
 
     fn with(options: &PostgresOptions) -> Result<Self> {
         let connecting = options.url.options()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections.max(1))
-            .min_connections(0)
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, lately| {
-                Box::pin(async move { Ok(lately.idle_for < FRESH || connection.ping().await.is_ok()) })
-            })
-            .connect_lazy_with(connecting.clone());
-        let (writer, commit_timeout) = (tokio::sync::Mutex::new(None), options.commit_timeout);
-        Ok(Self(Arc::new(Inner { connecting, pool, writer, commit_timeout })))
+        let (pool, writer) = (Pool::new(connecting.clone(), options), tokio::sync::Mutex::new(None));
+        let PostgresOptions { acquire_timeout, answer_timeout, call_timeout, commit_timeout, .. } = *options;
+        let inner = Inner { connecting, pool, writer, acquire_timeout, answer_timeout, call_timeout, commit_timeout };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Close all connections. Calls made later fail as unavailable.
     pub async fn close(&self) -> Result<()> {
         self.0.pool.close().await;
-        match self.0.writer.lock().await.take() {
-            Some(writer) => Ok(writer.close().await?),
-            None => Ok(()),
-        }
+        let Some(writer) = self.0.writer.lock().await.take() else { return Ok(()) };
+        let limit = self.0.answer_timeout;
+        Ok(timeout(limit, writer.close()).await.unwrap_or_else(|_| Err(silent(limit).into()))?)
     }
 }
 

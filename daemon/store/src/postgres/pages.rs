@@ -3,7 +3,7 @@
 use super::error::Failure;
 use super::head::Head;
 use super::text::{Texts, written};
-use super::{PostgresArchive, retry, transact};
+use super::{PostgresArchive, transact};
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::postgres::PgRow;
@@ -16,7 +16,7 @@ use stele_archive::{Commit, Committed, InstanceId, MessageId, Pages, ParkedRow, 
 impl Pages for PostgresArchive {
     async fn instance(&self, name: &str) -> Result<InstanceId> {
         super::keys::check("the name of an instance", name)?;
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             if let Some(id) = find(&mut snapshot, name).await? {
                 return Ok(id);
@@ -42,13 +42,13 @@ impl Pages for PostgresArchive {
     }
 
     async fn cursor(&self, instance: InstanceId, partition: &str, stream: Stream) -> Result<Option<(Bytes, Micros)>> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let sql = "SELECT value, at FROM cursor WHERE instance = $1 AND stream = $2 AND partition = $3";
             let row: Option<(Vec<u8>, i64)> = sqlx::query_as(sql)
                 .bind(instance.0)
                 .bind(stream.as_str())
                 .bind(written(partition))
-                .fetch_optional(&self.0.pool)
+                .fetch_optional(&mut *self.lend().await?)
                 .await?;
             Ok(row.map(|(value, at)| (value.into(), at)))
         })
@@ -56,12 +56,12 @@ impl Pages for PostgresArchive {
     }
 
     async fn reached(&self, instance: InstanceId, partitions: &[String]) -> Result<Vec<i64>> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let sql = "SELECT partition, seq FROM reached WHERE instance = $1 AND partition = ANY($2)";
             let found = sqlx::query(sql)
                 .bind(instance.0)
                 .bind(partitions.iter().map(|partition| written(partition)).collect::<Vec<_>>())
-                .fetch_all(&self.0.pool)
+                .fetch_all(&mut *self.lend().await?)
                 .await?;
             let known: HashMap<String, i64> = found.iter().map(|row| (row.text(0), row.get(1))).collect();
             Ok(partitions.iter().map(|partition| known.get(partition).copied().unwrap_or(0)).collect())
@@ -80,7 +80,7 @@ impl Pages for PostgresArchive {
         after: MessageId,
         limit: u32,
     ) -> Result<Vec<ParkedRow>> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let sql = "SELECT reserved, partition, native_id, reason, envelope, since, attempts FROM parked \
                        WHERE instance = $1 AND partition = $2 AND reserved > $3 ORDER BY reserved LIMIT $4";
             let rows = sqlx::query(sql)
@@ -88,7 +88,7 @@ impl Pages for PostgresArchive {
                 .bind(written(partition))
                 .bind(after.0)
                 .bind(i64::from(limit))
-                .fetch_all(&self.0.pool)
+                .fetch_all(&mut *self.lend().await?)
                 .await?;
             let parked = |row: &PgRow| ParkedRow {
                 partition: row.text(1),

@@ -265,7 +265,7 @@ async fn no_answer_scans_or_sorts() {
     let url = server.database().expect("a database");
     let archive = PostgresArchive::open(&PostgresOptions::new(PostgresUrl::new(&*url))).await.expect("opens");
     for statement in FULL.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-        let filled = sqlx::raw_sql(statement).execute(&archive.0.pool).await;
+        let filled = sqlx::raw_sql(statement).execute(&mut *archive.lend().await.expect("is there")).await;
         filled.unwrap_or_else(|error| panic!("{error}\n{statement}"));
     }
     check(&archive, &pages(), false).await;

@@ -2,7 +2,7 @@
 
 use super::history::Snapshot;
 use super::text::written;
-use super::{PostgresArchive, lists, retry, rows};
+use super::{PostgresArchive, lists, rows};
 use crate::common::{find, history};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};
@@ -62,7 +62,7 @@ pub(super) const WHOSE: &str = "SELECT i.id, m.id FROM unnest($1::bigint[]) AS j
 #[async_trait]
 impl Queries for PostgresArchive {
     async fn conversations(&self, instance: InstanceId, query: &ConversationQuery) -> Result<ConversationList> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             lists::conversations(&mut snapshot, instance, query).await
         })
@@ -81,11 +81,12 @@ impl Queries for PostgresArchive {
         let mut natives = many(native_ids);
         natives.sort_unstable();
         natives.dedup();
-        let found = retry::repeat(|| async {
-            let sql = AssertSqlSafe(conversations_sql());
-            Ok(sqlx::query(sql).bind(instance.0).bind(&natives).fetch_all(&self.0.pool).await?)
-        })
-        .await?;
+        let found = self
+            .repeat(|| async {
+                let sql = AssertSqlSafe(conversations_sql());
+                Ok(sqlx::query(sql).bind(instance.0).bind(&natives).fetch_all(&mut *self.lend().await?).await?)
+            })
+            .await?;
         Ok(found.iter().map(rows::conversation).collect())
     }
 
@@ -93,9 +94,9 @@ impl Queries for PostgresArchive {
         let sql = "SELECT EXISTS (SELECT 1 FROM participation WHERE instance = $1 AND \
                    conversation = (SELECT id FROM conversation WHERE instance = $1 AND native_id = $2) AND \
                    person = (SELECT id FROM person WHERE instance = $1 AND native_id = $3))";
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let takes_part = sqlx::query_scalar(sql).bind(instance.0).bind(written(conversation)).bind(written(person));
-            Ok(takes_part.fetch_one(&self.0.pool).await?)
+            Ok(takes_part.fetch_one(&mut *self.lend().await?).await?)
         })
         .await
     }
@@ -108,15 +109,16 @@ impl Queries for PostgresArchive {
              WHERE c.instance = $1 AND c.native_id = $2",
             rows::CONVERSATION
         );
-        let found = retry::repeat(|| async {
-            Ok(sqlx::query(AssertSqlSafe(sql.clone()))
-                .bind(instance.0)
-                .bind(written(&who.conversation))
-                .bind(written(&who.person))
-                .fetch_optional(&self.0.pool)
-                .await?)
-        })
-        .await?;
+        let found = self
+            .repeat(|| async {
+                Ok(sqlx::query(AssertSqlSafe(sql.clone()))
+                    .bind(instance.0)
+                    .bind(written(&who.conversation))
+                    .bind(written(&who.person))
+                    .fetch_optional(&mut *self.lend().await?)
+                    .await?)
+            })
+            .await?;
         Ok(found.map_or_else(Membership::default, |row| Membership {
             conversation: Some(rows::conversation(&row)),
             member: row.get(11),
@@ -124,56 +126,60 @@ impl Queries for PostgresArchive {
     }
 
     async fn joined(&self, instance: InstanceId, query: &JoinedQuery) -> Result<Vec<String>> {
-        let found: Vec<String> = retry::repeat(|| async {
-            let mut snapshot = self.read().await?;
-            Ok(sqlx::query_scalar(JOINED)
-                .bind(instance.0)
-                .bind(written(&query.person))
-                .bind(written(&query.after))
-                .bind(i64::from(query.limit))
-                .fetch_all(&mut *snapshot)
-                .await?)
-        })
-        .await?;
+        let found: Vec<String> = self
+            .repeat(|| async {
+                let mut snapshot = self.read().await?;
+                Ok(sqlx::query_scalar(JOINED)
+                    .bind(instance.0)
+                    .bind(written(&query.person))
+                    .bind(written(&query.after))
+                    .bind(i64::from(query.limit))
+                    .fetch_all(&mut *snapshot)
+                    .await?)
+            })
+            .await?;
         Ok(found.into_iter().map(super::text::read).collect())
     }
 
     async fn people(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<PersonView>> {
         let natives = many(native_ids);
-        let mut found = retry::repeat(|| async {
-            let sql = AssertSqlSafe(people_sql());
-            Ok(sqlx::query(sql).bind(instance.0).bind(&natives).fetch_all(&self.0.pool).await?)
-        })
-        .await?;
+        let mut found = self
+            .repeat(|| async {
+                let sql = AssertSqlSafe(people_sql());
+                Ok(sqlx::query(sql).bind(instance.0).bind(&natives).fetch_all(&mut *self.lend().await?).await?)
+            })
+            .await?;
         found.sort_by_key(|row| row.get::<i64, _>(0));
         Ok(found.iter().map(|row| rows::person(row, 1)).collect())
     }
 
     async fn person_list(&self, instance: InstanceId, query: &PersonQuery) -> Result<Vec<PersonView>> {
-        let found = retry::repeat(|| async {
-            let mut snapshot = self.read().await?;
-            Ok(sqlx::query(AssertSqlSafe(person_list_sql()))
-                .bind(instance.0)
-                .bind(written(&query.after))
-                .bind(i64::from(query.limit))
-                .fetch_all(&mut *snapshot)
-                .await?)
-        })
-        .await?;
+        let found = self
+            .repeat(|| async {
+                let mut snapshot = self.read().await?;
+                Ok(sqlx::query(AssertSqlSafe(person_list_sql()))
+                    .bind(instance.0)
+                    .bind(written(&query.after))
+                    .bind(i64::from(query.limit))
+                    .fetch_all(&mut *snapshot)
+                    .await?)
+            })
+            .await?;
         Ok(found.iter().map(|row| rows::person(row, 0)).collect())
     }
 
     async fn person_id(&self, instance: InstanceId, native_id: &str) -> Result<Option<PersonId>> {
-        let id = retry::repeat(|| async {
-            let id = sqlx::query_scalar("SELECT id FROM person WHERE instance = $1 AND native_id = $2");
-            Ok(id.bind(instance.0).bind(written(native_id)).fetch_optional(&self.0.pool).await?)
-        })
-        .await?;
+        let id = self
+            .repeat(|| async {
+                let id = sqlx::query_scalar("SELECT id FROM person WHERE instance = $1 AND native_id = $2");
+                Ok(id.bind(instance.0).bind(written(native_id)).fetch_optional(&mut *self.lend().await?).await?)
+            })
+            .await?;
         Ok(id.map(PersonId))
     }
 
     async fn messages(&self, instance: InstanceId, query: &MessageQuery) -> Result<MessageList> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             history::messages(&mut Snapshot { connection: &mut snapshot, instance }, query).await
         })
@@ -182,7 +188,7 @@ impl Queries for PostgresArchive {
 
     async fn messages_by_id(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let found: Vec<(i64, i64)> = sqlx::query_as(WHOSE).bind(&ids).fetch_all(&mut *snapshot).await?;
             let whose: HashMap<i64, i64> = found.into_iter().map(|(instance, id)| (id, instance)).collect();
@@ -193,7 +199,7 @@ impl Queries for PostgresArchive {
 
     async fn messages_by_native(&self, instance: InstanceId, native_ids: &[String]) -> Result<Vec<StoredMessage>> {
         let natives = many(native_ids);
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let found = sqlx::query_as(BY_NATIVE).bind(instance.0).bind(&natives).fetch_all(&mut *snapshot).await?;
             let known: HashMap<String, i64> = found.into_iter().collect();
@@ -204,7 +210,7 @@ impl Queries for PostgresArchive {
     }
 
     async fn find(&self, instance: InstanceId, query: &FindQuery) -> Result<Vec<StoredMessage>> {
-        retry::repeat(|| async {
+        self.repeat(|| async {
             let mut snapshot = self.read().await?;
             find::messages(&mut Snapshot { connection: &mut snapshot, instance }, query).await
         })
@@ -216,8 +222,9 @@ impl Queries for PostgresArchive {
                    coalesce(sum(people), 0)::bigint, coalesce(sum(parked), 0)::bigint FROM instance \
                    WHERE $1::bigint IS NULL OR id = $1";
         let instance = instance.map(|instance| instance.0);
-        let row =
-            retry::repeat(|| async { Ok(sqlx::query(sql).bind(instance).fetch_one(&self.0.pool).await?) }).await?;
+        let row = self
+            .repeat(|| async { Ok(sqlx::query(sql).bind(instance).fetch_one(&mut *self.lend().await?).await?) })
+            .await?;
         let number = |column: usize| row.get::<i64, _>(column).cast_unsigned();
         Ok(Stats { messages: number(0), conversations: number(1), people: number(2), parked: number(3) })
     }

@@ -1,9 +1,10 @@
-//! Transactions that write.
+//! Transactions.
 
 use super::PostgresArchive;
 use super::error::Failure;
+use super::pool::{Lent, silent};
 use super::retry;
-use sqlx::{Postgres, Transaction};
+use tokio::time::timeout;
 
 /// Begins one. Whoever is frozen, or cut off, amid one is let go of by the server, so that the others can go on; and nobody waits
 /// for a row for ever.
@@ -11,38 +12,34 @@ pub(super) const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
     SET LOCAL idle_in_transaction_session_timeout = '20s'; SET LOCAL lock_timeout = '60s'";
 
 impl PostgresArchive {
+    /// A connection, for statements that need no transaction.
+    pub(crate) async fn lend(&self) -> Result<Lent, Failure> {
+        self.0.pool.lend().await
+    }
+
+    /// What is asked amid what may take longer than a call: waited for as long as one may take.
+    pub(super) async fn awaited<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+        let limit = self.0.call_timeout;
+        Ok(timeout(limit, asked).await.unwrap_or_else(|_| Err(silent(limit)))?)
+    }
+
     /// Begin a write. Dropped without a commit it is rolled back.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Failure> {
+    pub(crate) async fn begin(&self) -> Result<Lent, Failure> {
         self.begin_with(WRITE).await
     }
 
-    /// Begin a transaction, in a task of its own: the driver rolls back what it knows of, and of one whose caller gives up before the
-    /// server has answered it knows nothing. The connection would go back to the others amid it, and what they write would be lost.
-    ///
-    /// A connection that turns out to be lost is let go of for another.
-    pub(super) async fn begin_with(&self, statement: &'static str) -> Result<Transaction<'static, Postgres>, Failure> {
-        let mut attempts = 1;
-        loop {
-            match self.try_to_begin(statement).await {
-                Err(failure) if failure.may_be_repeated() && retry::is_worth(attempts) => retry::pause(attempts).await,
-                begun => return begun,
-            }
-            attempts += 1;
-        }
-    }
-
-    async fn try_to_begin(&self, statement: &'static str) -> Result<Transaction<'static, Postgres>, Failure> {
-        let pool = self.0.pool.clone();
-        match tokio::spawn(async move { pool.begin_with(statement).await }).await {
-            Ok(begun) => Ok(begun?),
-            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-            // The runtime is ending.
-            Err(_) => Err(sqlx::Error::PoolClosed.into()),
-        }
+    /// Begin a transaction. A connection that turns out to be lost, or silent, is let go of for another.
+    pub(super) async fn begin_with(&self, statement: &'static str) -> Result<Lent, Failure> {
+        let begin = || async {
+            let mut lent = self.lend().await?;
+            lent.begin(statement).await?;
+            Ok(lent)
+        };
+        retry::again(begin).await
     }
 }
 
 /// End it.
-pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
+pub(super) async fn commit(transaction: Lent) -> Result<(), Failure> {
     transaction.commit().await.map_err(Failure::of_commit)
 }

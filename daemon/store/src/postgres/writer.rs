@@ -4,12 +4,14 @@ use super::commit::{Txn, write};
 use super::error::{Failure, is_duplicate};
 use super::head::Head;
 use super::memory::Memory;
-use super::transact::{self, WRITE};
+use super::pool::silent;
+use super::transact::WRITE;
 use super::{PostgresArchive, keys, retry};
 use crate::common::check::check;
 use bytes::Bytes;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 use stele_archive::{ArchiveError, Commit, Committed, Result};
+use tokio::time::timeout;
 
 /// The connection, and what is remembered of what it told. It is taken out by whoever commits and put back when it is known to be
 /// at rest: whoever is dropped amid a commit takes it with them.
@@ -34,7 +36,7 @@ impl PostgresArchive {
         let mut writer = self.0.writer.lock().await;
         let mut attempts = 1;
         loop {
-            let attempt = tokio::time::timeout(self.0.commit_timeout, self.attempt(&mut writer, commit));
+            let attempt = timeout(self.0.commit_timeout, self.attempt(&mut writer, commit));
             let Ok(done) = attempt.await else {
                 let limit = self.0.commit_timeout.as_secs();
                 return Err(ArchiveError::Unavailable(format!("a page was not committed within {limit} s").into()));
@@ -53,10 +55,13 @@ impl PostgresArchive {
         let mut writer = match slot.take() {
             Some(writer) => writer,
             None if self.0.pool.is_closed() => return Err(sqlx::Error::PoolClosed.into()),
-            None => Writer { connection: self.0.connecting.connect().await?, memory: Memory::new() },
+            None => Writer { connection: self.0.connect().await?, memory: Memory::new() },
         };
         let memory = &mut writer.memory;
-        let mut transaction = writer.connection.begin_with(WRITE).await?;
+        // Answered at once by a server that is there.
+        let limit = self.0.answer_timeout;
+        let begun = timeout(limit, writer.connection.begin_with(WRITE)).await;
+        let mut transaction = begun.unwrap_or_else(|_| Err(silent(limit)))?;
         let mut trusted = false;
         let written = async {
             let head = Head::take(&mut transaction).await?;
@@ -72,7 +77,7 @@ impl PostgresArchive {
         let written = written.await;
         let done = match written {
             Ok((committed, version, learnt)) => {
-                transact::commit(transaction).await?;
+                transaction.commit().await.map_err(Failure::of_commit)?;
                 memory.learn(commit.instance.0, version, learnt);
                 let known_by_native_id = committed.known > committed.repeated.len() as u64;
                 memory.interned(commit.instance.0).novelty.note(known_by_native_id);

@@ -67,7 +67,8 @@ pub(super) async fn stored(from: &SqliteArchive, table: &Table, told: &mut impl 
 /// What Postgres has of it.
 pub(super) async fn moved(to: &PostgresArchive, table: &Table, told: &mut impl FnMut(u64)) -> Result<Sum> {
     let sql = table.moved_sql();
-    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(to.pool());
+    let mut connection = to.lend().await?;
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *connection);
     let mut sum = Sum::default();
     while let Some(row) = rows.try_next().await.map_err(reached)? {
         let fields = table.columns.iter().enumerate().map(|(number, (_, _, kind))| Field::moved(&row, number, *kind));

@@ -50,7 +50,7 @@ pub(super) async fn some(from: &SqliteArchive, to: &PostgresArchive, table: &Tab
 /// Go on with the next table.
 pub(super) async fn next_table(to: &PostgresArchive, mark: &mut Mark) -> Result<()> {
     (mark.table, mark.after) = (mark.table + 1, None);
-    note(to.pool(), mark).await
+    note(&mut *to.lend().await?, mark).await
 }
 
 async fn note(executor: impl Executor<'_, Database = Postgres>, mark: &Mark) -> Result<()> {
@@ -92,7 +92,10 @@ pub(super) async fn numbers(from: &SqliteArchive, to: &PostgresArchive) -> Resul
 /// Tell the planner what there is now.
 pub(super) async fn analyze(to: &PostgresArchive) -> Result<()> {
     for table in TABLES {
-        sqlx::query(AssertSqlSafe(format!("ANALYZE {}", table.name))).execute(to.pool()).await.map_err(reached)?;
+        sqlx::query(AssertSqlSafe(format!("ANALYZE {}", table.name)))
+            .execute(&mut *to.lend().await?)
+            .await
+            .map_err(reached)?;
     }
     Ok(())
 }

@@ -166,15 +166,17 @@ pub(super) async fn count(from: &SqliteArchive, table: &Table) -> Result<u64> {
 /// Rows of a table in Postgres.
 pub(super) async fn moved(to: &PostgresArchive, table: &Table) -> Result<u64> {
     let sql = format!("SELECT count(*) FROM {} WHERE {}", table.name, table.only);
-    let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(to.pool()).await.map_err(super::reached)?;
+    let rows: i64 =
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *to.lend().await?).await.map_err(super::reached)?;
     Ok(rows.cast_unsigned())
 }
 
 /// Whether anything was ever written to it, be it by a daemon without instances.
 pub(super) async fn holds_something(to: &PostgresArchive) -> Result<bool> {
+    let mut connection = to.lend().await?;
     for table in TABLES {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {})", table.name, table.only);
-        if sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(to.pool()).await.map_err(super::reached)? {
+        if sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *connection).await.map_err(super::reached)? {
             return Ok(true);
         }
     }

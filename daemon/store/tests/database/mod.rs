@@ -1,6 +1,8 @@
 //! A Postgres for the tests of a binary, and databases of it.
 #![allow(dead_code, reason = "each binary uses a part of it")]
 
+pub mod proxy;
+
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use std::str::FromStr;
