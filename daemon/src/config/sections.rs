@@ -112,7 +112,7 @@ section! {
     pub struct Archive {
         /// Where it is, when it is in a Postgres, which several daemons may share. Unset: in a file of the data folder.
         pub url: Option<Secret> = None, |url: &Option<Secret>| url_is_valid(url.as_ref());
-        /// Connections to Postgres, besides the one that commits pages.
+        /// Connections to Postgres, besides the one that commits pages and the one that listens.
         pub connections: u32 = 8, within(2..=1000);
         /// What a commit promises.
         pub durability: Durability = Durability::Full;

@@ -44,6 +44,17 @@ async fn the_database_of_another_program_is_refused() {
 }
 
 #[tokio::test]
+async fn whoever_may_make_no_tables_is_told_what_to_grant() {
+    let Some(url) = database() else { return };
+    tamper(&url, "CREATE ROLE guest LOGIN").await;
+    let guest = options(&url.replace("stele@", "guest@"));
+    let refused = PostgresArchive::open(&guest).await.expect_err("may not");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("CREATE ON SCHEMA public")), "{refused}");
+    tamper(&url, "GRANT USAGE, CREATE ON SCHEMA public TO guest").await;
+    PostgresArchive::open(&guest).await.expect("opens").close().await.expect("closes");
+}
+
+#[tokio::test]
 async fn nobody_there_is_unavailable() {
     let address = stele_servers::free_address().expect("an address");
     let refused =
@@ -59,12 +70,13 @@ async fn an_address_shows_nothing_of_itself() {
         ("postgres://a:hidden@b:port/c", "cannot be understood"),
         ("postgres://a:hidden@b/c?pasword=hidden", "\"pasword\""),
         ("postgres://a:hidden@b/c?sslmode=hidden", "cannot be understood"),
+        ("postgres://a:hidden@b/c?sslmode=disable&statement-cache-capacity=0", "needs prepared statements"),
     ] {
         let refused = PostgresUrl::new(url).check().expect_err(url);
         assert!(refused.to_string().contains(part), "{refused}");
         assert!(!format!("{refused:?} {:?}", options(url)).contains("hidden"), "{refused:?}");
     }
-    let url = PostgresUrl::new("postgres://a:hidden@127.0.0.1:1/c?statement-cache-capacity=0&sslmode=disable");
+    let url = PostgresUrl::new("postgres://a:hidden@127.0.0.1:1/c?statement-cache-capacity=100&sslmode=disable");
     url.check().expect("is one");
     assert_eq!(format!("{url:?}"), "***");
 }

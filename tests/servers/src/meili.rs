@@ -1,7 +1,7 @@
 //! Meilisearch: no package carries it, so it is one that is there already.
 
-use crate::free_address;
 use crate::process::{Process, command};
+use crate::{free_address, on_the_path};
 use anyhow::Result;
 use std::{env, path::PathBuf};
 use tempfile::TempDir;
@@ -69,9 +69,4 @@ impl Own {
         self.process = Some(Process::start(server, &self.folder.path().join("log"), "starting service")?);
         Ok(())
     }
-}
-
-fn on_the_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -104,7 +104,7 @@ impl Postgres {
 }
 
 /// As somebody who is not root, which the server refuses to run as.
-fn unprivileged(command: &mut Command, folder: &Path) {
+pub(crate) fn unprivileged(command: &mut Command, folder: &Path) {
     command.current_dir(folder);
     if geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);

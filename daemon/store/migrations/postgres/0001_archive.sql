@@ -4,7 +4,7 @@
 --   distributed by it (Citus), or partitioned by it, and no unique key spans instances. Ids are unique over all instances all the same.
 -- * Nothing is given by a sequence. All numbers come from the one row of `head`, which whoever commits holds until the end: so
 --   commits of all daemons come one after the other, and what can be read is always a beginning of the order of revisions.
--- * No unique index is partial or over an expression, no trigger and no function is needed: CockroachDB and YugabyteDB have what is used.
+-- * No unique index is partial or over an expression, no trigger and no function is needed: not every server that speaks like Postgres has them.
 -- * Texts that are compared or ordered are so byte by byte (COLLATE "C"), as in SQLite. What a text of Postgres cannot hold is
 --   written otherwise, see ../../src/postgres/text.rs.
 -- * What SQLite's triggers do is done by the statements of the way in: `listed` moves with `participation`.

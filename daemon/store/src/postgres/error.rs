@@ -31,6 +31,10 @@ impl From<Failure> for ArchiveError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Driver(error) if is_transient(&error) => Self::Unavailable(Box::new(error)),
+            Failure::Driver(error) if is_astray(&error) => Self::Invalid(format!(
+                "a pooler stands before the database that keeps no prepared statements; PgBouncer does from 1.21 on, with \
+                 max_prepared_statements above 0, or in session mode: {error}"
+            )),
             Failure::Driver(error) => Self::Backend(Box::new(error)),
             Failure::Rival(error) | Failure::InDoubt(error) => Self::Unavailable(Box::new(error)),
             Failure::Archive(error) => error,
@@ -79,6 +83,11 @@ fn is_lost(error: &sqlx::Error) -> bool {
             code.starts_with("08") || ["57P01", "57P02", "57P03", "57P05", "25P03"].contains(&code.as_str())
         }),
     }
+}
+
+/// A prepared statement is not there, or another one is: the next statement of a connection came to another one of the server.
+fn is_astray(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == "26000" || code == "42P05")
 }
 
 /// A later attempt can meet a better day: besides rivals and lost connections, no resources (53), a read-only server (25006), a lock

@@ -11,6 +11,9 @@
 //! Every key of what belongs to an instance begins with it and every statement names it, so that tables can be distributed or
 //! partitioned by instance.
 //!
+//! Only PostgreSQL has been tried. Others that speak like it may lack what a snapshot sets for the planner (`SNAPSHOT`): CockroachDB
+//! refuses some of it.
+//!
 //! # What is remembered is true
 //!
 //! Pages are committed over a connection of their own, and what they teach is remembered with it (`memory`): what another daemon's

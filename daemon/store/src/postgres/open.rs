@@ -31,14 +31,14 @@ const PARAMETERS: [&str; 9] = [
     "sslrootcert",
     "sslcert",
     "sslkey",
-    "statement-cache-capacity",
+    STATEMENTS.0,
     "host",
     "port",
     "application_name",
     "options[search_path]",
 ];
-/// Prepared statements a connection keeps, unless the address says otherwise: 0 for a pooler that hands connections around.
-const STATEMENTS: &str = "256";
+/// The parameter for how many prepared statements a connection keeps, and how many that is unless the address says.
+const STATEMENTS: (&str, &str) = ("statement-cache-capacity", "256");
 
 /// Where the database is and who may use it: `postgres://user:password@host:port/database`. Shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,7 +75,13 @@ impl PostgresUrl {
             let known = PARAMETERS.join(", ");
             return Err(invalid(format!("has a parameter {unknown:?}; those there are: {known}")));
         }
-        let defaults = [("statement-cache-capacity", STATEMENTS), ("application_name", "stele")];
+        // The driver would prepare each all the same, and forget none at the server.
+        let (capacity, _) = STATEMENTS;
+        let mut values = query.split('&').filter_map(|pair| pair.strip_prefix(capacity)?.strip_prefix('='));
+        if values.any(|value| value.parse() == Ok(0_u32)) {
+            return Err(invalid(format!("has {capacity}=0, and an archive needs prepared statements")));
+        }
+        let defaults = [STATEMENTS, ("application_name", "stele")];
         let mut url = self.0.clone();
         for (name, value) in defaults.into_iter().filter(|(name, _)| !names.contains(name)) {
             let separator = if url.contains('?') { '&' } else { '?' };
@@ -209,6 +215,10 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Failure> {
     for statement in ROW {
         sqlx::query(statement).execute(&mut *transaction).await.map_err(|error| match code(&error).as_deref() {
             Some("23505" | "42P07" | "42710") => Failure::Rival(error),
+            Some("42501" | "3F000") => Failure::Archive(ArchiveError::Invalid(format!(
+                "the user of the archive may make no tables in the database: let the user own it, or GRANT USAGE, CREATE ON SCHEMA \
+                 public to them ({error})"
+            ))),
             _ => error.into(),
         })?;
     }
