@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test lint doc bench size live sends channels searches install clean
+.PHONY: demo demo-check build test lint doc bench size live sends channels table install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with three chat APIs
 # beside it on :8088, :5001 and :10002.
@@ -56,9 +56,12 @@ sends: build
 channels: build
 	$(RELEASE)/stele-channels-bench
 
-# OpenIM's message search over a million messages: how long each kind of search takes, and the memory of it.
-searches: build
-	$(RELEASE)/stele-search-bench
+# The table of figures: filling, moving and indexing an archive, and how long every endpoint that reads or sends messages takes, on
+# SQLite and Postgres, with the embedded index and Meilisearch where one is found. `STELE_TABLE_MESSAGES=1000000,10000000` says
+# at which sizes; see `stele-table --help`.
+table:
+	$(CARGO) build --release --locked --workspace --lib --bins --examples
+	$(RELEASE)/stele-table
 
 # Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
 install:

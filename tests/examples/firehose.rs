@@ -1,5 +1,6 @@
 //! A source that costs nothing: as many messages as its configuration says, made from the sentences of the generated
-//! corps. The size bench measures with it what the daemon takes in when nothing has to be decrypted.
+//! corps, or, with a `protocol`, those of a crowd as its plugin stores them. Benches measure with it what the daemon takes in when
+//! nothing has to be decrypted, and fill archives.
 
 use rand::{SeedableRng, rngs::StdRng};
 use stele_plugin_api::{
@@ -8,19 +9,19 @@ use stele_plugin_api::{
     ops::{Description, Empty, Partition, Partitions, PullRequest},
 };
 use stele_tests::corp::{TOPICS, sentence};
+use stele_tests::crowd::{Crowd, Protocol};
 
 /// Conversations the messages are spread over.
 const CONVERSATIONS: u64 = 200;
 /// Time of the first message, microseconds.
 const START: i64 = 1_704_067_200_000_000;
 
-struct Firehose {
-    messages: u64,
-}
+struct Firehose(Config);
 
 #[derive(serde::Deserialize)]
 struct Config {
     messages: u64,
+    protocol: Option<Protocol>,
 }
 
 impl Plugin for Firehose {
@@ -29,7 +30,7 @@ impl Plugin for Firehose {
     const VERSION: &'static str = "1.0.0";
 
     async fn open(config: Config, _host: Host) -> Result<Self> {
-        Ok(Self { messages: config.messages })
+        Ok(Self(config))
     }
 
     fn describe(&self) -> Description {
@@ -44,12 +45,25 @@ impl Plugin for Firehose {
     async fn sync_pull(&self, request: PullRequest) -> Result<Page> {
         let cursor = request.cursor.as_deref().map(String::from_utf8_lossy);
         let first: u64 = cursor.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let end = self.messages.min(first + u64::from(request.limit));
-        let mut rng = StdRng::seed_from_u64(first);
-        let messages = (first..end).map(|number| message(number, &mut rng)).collect();
-        let conversations = if first == 0 { (0..CONVERSATIONS).map(conversation).collect() } else { Vec::new() };
+        let Config { messages, protocol } = self.0;
+        let end = messages.min(first + u64::from(request.limit));
+        let known = if first == 0 { known(&self.0) } else { Page::default() };
+        let messages = match protocol.map(|protocol| Crowd { protocol, messages }) {
+            Some(crowd) => (first..end).map(|number| crowd.message(number)).collect(),
+            None => {
+                let mut rng = StdRng::seed_from_u64(first);
+                (first..end).map(|number| message(number, &mut rng)).collect()
+            }
+        };
         let cursor = Some(end.to_string().into());
-        Ok(Page { messages, conversations, cursor, caught_up: end == self.messages, ..Page::default() })
+        Ok(Page { messages, cursor, caught_up: end == self.0.messages, ..known })
+    }
+}
+
+fn known(config: &Config) -> Page {
+    match config.protocol {
+        Some(protocol) => Crowd { protocol, messages: config.messages }.known(),
+        None => Page { conversations: (0..CONVERSATIONS).map(conversation).collect(), ..Page::default() },
     }
 }
 

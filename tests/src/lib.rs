@@ -3,7 +3,9 @@
 //! * [`vendor_stub`]: the stub of WeCom's closed library, whose network is a folder.
 //! * [`corp`]: makes such folders: keys, encrypted envelopes, media, directory.
 //! * [`standin`]: WeCom's HTTP APIs, a quick-im-core, a WuKongIM and an OpenIM on loopback.
+//! * [`crowd`]: a year of talk in any number of messages, as each plugin stores it.
 //! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
+//! * [`rates`]: how fast an archive takes messages in.
 //! * [`backing`]: SQLite or Postgres, and the embedded index or Meilisearch, behind a daemon.
 //! * [`client`]: requests of contract 000, signed like its sample clients.
 //! * [`gateway`]: instances, tokens and callers of the gateway; [`live`]: its listeners.
@@ -16,12 +18,14 @@
 pub mod backing;
 pub mod client;
 pub mod corp;
+pub mod crowd;
 pub mod daemon;
 pub mod fetch;
 pub mod gateway;
 pub mod live;
 pub mod openim;
 pub mod places;
+pub mod rates;
 pub mod report;
 pub mod runs;
 pub mod scenario;

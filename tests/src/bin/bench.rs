@@ -7,12 +7,12 @@ use aws_lc_rs::rsa::{KeySize, Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKe
 use clap::Parser;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
-use std::fmt;
 use std::time::{Duration, Instant};
 use stele_tests::{
     corp::{CorpFolder, CorpSpec, Draft, TOPICS, sentence},
     daemon::Site,
     fetch, places,
+    rates::{self, Rates},
     settings::Settings,
 };
 
@@ -31,8 +31,6 @@ struct Arguments {
 const RAW: Duration = Duration::from_secs(3);
 /// Rows of the raw SQLite measurement.
 const RAW_ROWS: u64 = 300_000;
-/// How long an archive may take.
-const LIMIT: Duration = Duration::from_secs(1_800);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -73,18 +71,6 @@ async fn main() -> Result<()> {
 
 fn ratio(rate: f64, raw: f64) -> f64 {
     (rate / raw * 1000.0).round() / 1000.0
-}
-
-/// Messages a second of an archive: until the last is stored (and found by scanning), and until the index has it.
-struct Rates {
-    stored: f64,
-    indexed: f64,
-}
-
-impl fmt::Display for Rates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stored {:.0}/s, stored and indexed {:.0}/s", self.stored, self.indexed)
-    }
 }
 
 /// Private decryptions a second, all cores busy.
@@ -183,33 +169,10 @@ async fn ingesting(messages: u64) -> Result<Rates> {
     rate(&site, "firehose", messages).await
 }
 
-/// Runs the sync of an instance and waits until everything is stored and indexed.
+/// Runs the sync of an instance, the first of its archive.
 async fn rate(site: &Site, instance: &str, messages: u64) -> Result<Rates> {
     let daemon = site.start().await?;
-    let defined = Instant::now();
-    let begin = loop {
-        let begin = Instant::now();
-        match site.request_run_of(instance, "sync").await {
-            Ok(_) => break begin,
-            Err(error) => ensure!(defined.elapsed() < Duration::from_secs(30), "no sync to run: {error:#}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    let per_second = || messages as f64 / begin.elapsed().as_secs_f64();
-    let mut stored = None;
-    loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        ensure!(begin.elapsed() < LIMIT, "not done within {LIMIT:?}\n{}", site.log_tail());
-        if site.stat("messages").await? < messages {
-            continue;
-        }
-        let stored = *stored.get_or_insert_with(per_second);
-        let index = site.admin("/api/v1/index").await?;
-        let (at, last) = (index["tailer"]["watermark"].as_u64(), index["tailer"]["last_rev"].as_u64());
-        if at >= Some(messages) && at == last {
-            let rates = Rates { stored, indexed: per_second() };
-            daemon.stop().await?;
-            return Ok(rates);
-        }
-    }
+    let rates = rates::sync(site, &[instance], messages).await?;
+    daemon.stop().await?;
+    Ok(rates)
 }
