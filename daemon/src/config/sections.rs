@@ -153,7 +153,7 @@ section! {
         pub index: String = "stele".into(), name_of_an_index;
         /// Seconds it may take for an answer.
         pub timeout_seconds: u64 = 10, within(1..=300);
-        /// Messages of a commit at most. Unset: 100,000; of Meilisearch 10,000.
+        /// Messages of a commit at most. Unset: 100,000; of Meilisearch 30,000.
         pub commit_messages: Option<usize> = None, unset_or_within(1..=10_000_000);
         /// Milliseconds messages may wait for others to be committed with. They are found all the same meanwhile.
         pub commit_milliseconds: u64 = 1000, within(0..=60_000);

@@ -12,6 +12,7 @@
 //! | `day` | UTC day it was sent, where it has a text: these are counted |
 //! | `x` | the folded text, or this part of it |
 //! | `t`, `r` | its [grams](super::grams), and those that are repeated in it |
+//! | `f`, `y` | triples that are denied and granted |
 //! | `s` | relevance of a query that occurs once |
 //! | `l`, `part` | characters of the whole of a long text, and which part of it this is, from the second on |
 //!
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use stele_archive::{FeedRow, Rev};
 
 /// Version of documents and settings; an index of another version begins anew.
-pub const FORMAT: u32 = FOLD_VERSION << 16 | 1;
+pub const FORMAT: u32 = FOLD_VERSION << 16 | 2;
 
 /// Characters of a part, those aside that are the beginning of the next one.
 pub const PART_CHARS: usize = 8_000;
@@ -70,6 +71,10 @@ struct Document<'a> {
     t: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     r: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    f: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    y: &'a [String],
     s: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     l: Option<u64>,
@@ -150,7 +155,7 @@ fn unit(row: &FeedRow, text: &[char], part: usize) -> Unit {
     let chars = if is_long { &text[begin..text.len().min(begin + WHOLE_CHARS)] } else { text };
     let mut grams = Grams::of(chars);
     if is_long {
-        grams.repeated = vec![LONG.to_owned()];
+        grams = Grams { words: grams.words, repeated: vec![LONG.to_owned()], ..Grams::default() };
     }
     let (th, tl) = halves(row.sent_at);
     let expires = row.expires_at.map(halves);
@@ -172,6 +177,8 @@ fn unit(row: &FeedRow, text: &[char], part: usize) -> Unit {
         x: &chars.iter().collect::<String>(),
         t: &grams.words,
         r: &grams.repeated,
+        f: &grams.denied,
+        y: &grams.granted,
         s: relevance(1, text.len() as u64),
         l: is_long.then_some(text.len() as u64),
         part: (part > 0).then_some(part),

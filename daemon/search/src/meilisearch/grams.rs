@@ -2,7 +2,7 @@
 //!
 //! # Words
 //!
-//! A folded text becomes the set of its *grams*: its characters, its pairs and its triples of adjacent characters, each written in
+//! A folded text becomes the set of its *grams*: its characters and its pairs of adjacent characters, each written in
 //! lower-case ASCII letters alone, so that no segmenter, normaliser, stop word or dictionary of the server has anything to
 //! do with it. The code of a character is prefix-free, so different grams are different words.
 //!
@@ -12,8 +12,15 @@
 //! each three that follow one another somewhere near each other (`compute_phrase_docids` of v1.50). Over single characters
 //! that finds 30 % too much for digits, and the number of hits is wrong with it. A phrase also ends, silently, after 1,000 tokens.
 //!
-//! A query of up to three characters *is* a gram: whoever has the word is a hit, and nobody else. A longer query has as its
-//! words all its triples. A text that has them all is a hit unless it has them in different places. When can that be?
+//! # Why the answers are exact
+//!
+//! A query of one or two characters *is* a gram: whoever has the word is a hit, and nobody else. A longer query has as its
+//! words all its pairs. A text that has `ab` and `bc` has `abc`, too, unless `b` is repeated in it. So few triples are *false*,
+//! made of pairs of the text and not in it, that a document lists them ([`Grams::denied`]): a third as many as it has true ones,
+//! and each costs the server a third of a word. Where a character has more false triples about it than true ones, it is listed
+//! itself, and beside it the true ones ([`Grams::granted`]). So the server knows of each triple whether the text has it.
+//!
+//! A text that has all triples of a query is a hit unless it has them in different places. When can that be?
 //! Two triples that follow one another share a pair. Where this pair occurs once in the text, both triples stand at it, so
 //! one behind the other; where that holds for all the pairs that are shared, the triples stand in a row, and that is the query.
 //! So **only a text in which one of the shared pairs is repeated can be wrong**, and these the index can name: a document
@@ -22,8 +29,8 @@
 //!
 //! The same list tells how often a query occurs: once, unless its first pair (or the character it is) is repeated.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Most words of a query; the server reads 1,000 tokens of one, separators and quotes included, and no more.
 const MAX_WORDS: usize = 480;
@@ -33,18 +40,22 @@ const MAX_WORDS: usize = 480;
 pub struct Grams {
     /// All its grams, once each, with a space between two.
     pub words: String,
-    /// The characters and pairs that are repeated in it.
+    /// Those that are repeated in it.
     pub repeated: Vec<String>,
+    /// Triples that are not in it, though both their pairs are; and characters all of whose triples are among the granted.
+    pub denied: Vec<String>,
+    /// The triples about such characters.
+    pub granted: Vec<String>,
 }
 
 impl Grams {
     /// The grams of a folded text.
     pub fn of(text: &[char]) -> Self {
-        let mut grams = Self { words: String::with_capacity(text.len() * 24), repeated: Vec::new() };
+        let mut grams = Self { words: String::with_capacity(text.len() * 13), ..Self::default() };
         // The value: whether it is known to be repeated.
-        let mut seen: HashMap<u64, bool> = HashMap::with_capacity(text.len() * 3);
+        let mut seen: HashMap<u64, bool> = HashMap::with_capacity(text.len() * 2);
         for at in 0..text.len() {
-            for length in 1..=3.min(text.len() - at) {
+            for length in 1..=2.min(text.len() - at) {
                 let gram = &text[at..at + length];
                 match seen.entry(packed(gram)) {
                     Entry::Vacant(entry) => {
@@ -54,16 +65,48 @@ impl Grams {
                         }
                         write(gram, &mut grams.words);
                     }
-                    Entry::Occupied(mut entry) if length < 3 && !entry.get() => {
-                        entry.insert(true);
-                        grams.repeated.push(word(gram));
+                    Entry::Occupied(mut entry) => {
+                        if !entry.insert(true) {
+                            grams.repeated.push(word(gram));
+                        }
                     }
-                    Entry::Occupied(_) => {}
                 }
+            }
+        }
+        let is_repeated = |c: char| seen[&packed(&[c])];
+        for (c, around) in neighbours(text, is_repeated) {
+            let wrong = around.before.len() * around.after.len() - around.both.len();
+            if wrong > around.both.len() {
+                grams.denied.push(word(&[c]));
+                grams.granted.extend(around.both.iter().map(|(before, after)| word(&[*before, c, *after])));
+            } else if wrong > 0 {
+                let pairs = around.before.iter().flat_map(|b| around.after.iter().map(move |a| (*b, *a)));
+                let denied = pairs.filter(|pair| !around.both.contains(pair));
+                grams.denied.extend(denied.map(|(before, after)| word(&[before, c, after])));
             }
         }
         grams
     }
+}
+
+/// What stands next to a character in a text.
+#[derive(Default)]
+struct Neighbours {
+    before: BTreeSet<char>,
+    after: BTreeSet<char>,
+    both: BTreeSet<(char, char)>,
+}
+
+fn neighbours(text: &[char], of: impl Fn(char) -> bool) -> BTreeMap<char, Neighbours> {
+    let mut all: BTreeMap<char, Neighbours> = BTreeMap::new();
+    for (at, c) in text.iter().enumerate().filter(|(_, c)| of(**c)) {
+        let neighbours = all.entry(*c).or_default();
+        let (before, after) = (at.checked_sub(1).map(|before| text[before]), text.get(at + 1).copied());
+        neighbours.before.extend(before);
+        neighbours.after.extend(after);
+        neighbours.both.extend(before.zip(after));
+    }
+    all
 }
 
 /// A query as the index is asked it.
@@ -71,11 +114,13 @@ impl Grams {
 pub struct Words {
     /// The words a hit has, as one quoted phrase.
     pub phrase: String,
+    /// Its triples, each with the character in the middle: which of them a text has is told by what it denies and grants.
+    pub triples: Vec<(String, String)>,
     /// A text that has them all and repeats none of these is a hit.
     pub shared: Vec<String>,
     /// Whoever does not repeat this has the query once.
     pub first: String,
-    /// Whether the words are all of the query's. Else every text that has them must be looked at.
+    /// Whether these are all of the query's. Else every text that has them must be looked at.
     pub complete: bool,
 }
 
@@ -83,20 +128,27 @@ impl Words {
     /// The words of a folded query, which is not empty.
     pub fn of(query: &str) -> Self {
         let chars: Vec<char> = query.chars().collect();
-        let all = distinct(chars.windows(chars.len().min(3)));
+        let grams = distinct(chars.windows(chars.len().min(2)));
+        let triples = distinct(chars.windows(3));
         let inner = if chars.len() > 3 { &chars[1..chars.len() - 1] } else { &[] };
         Self {
-            phrase: format!("\"{}\"", all[..all.len().min(MAX_WORDS)].join(" ")),
-            shared: distinct(inner.windows(2)),
+            complete: grams.len().max(triples.len()) <= MAX_WORDS,
+            phrase: format!("\"{}\"", words(&grams).join(" ")),
+            triples: words(&triples).into_iter().zip(triples.iter().map(|triple| word(&triple[1..2]))).collect(),
+            shared: distinct(inner.windows(2)).into_iter().map(word).collect(),
             first: word(&chars[..chars.len().min(2)]),
-            complete: all.len() <= MAX_WORDS,
         }
     }
 }
 
-fn distinct<'a>(grams: impl Iterator<Item = &'a [char]>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
-    grams.filter(|gram| seen.insert(packed(gram))).map(word).collect()
+/// As many of them as are asked for.
+fn words(grams: &[&[char]]) -> Vec<String> {
+    grams.iter().take(MAX_WORDS).map(|gram| word(gram)).collect()
+}
+
+fn distinct<'a>(grams: impl Iterator<Item = &'a [char]>) -> Vec<&'a [char]> {
+    let mut seen = HashSet::new();
+    grams.filter(|gram| seen.insert(packed(gram))).collect()
 }
 
 /// A gram in one number: a code point has 21 bits, and 0 stands for none.
@@ -137,7 +189,6 @@ mod tests {
     use crate::contract::{substrings, text};
     use crate::fold::{MAX_QUERY_CHARS, fold, occurrences};
     use proptest::prelude::*;
-    use std::collections::HashSet;
 
     fn chars(text: &str) -> Vec<char> {
         text.chars().collect()
@@ -157,10 +208,26 @@ mod tests {
     fn a_text_is_its_grams_once_each() {
         let grams = Grams::of(&chars("哈哈哈a"));
         let of = |text| word(&chars(text));
-        let expected = ["哈", "哈哈", "哈哈哈", "哈哈a", "哈a", "a"].map(of);
-        assert_eq!(grams.words.split(' ').map(str::to_owned).collect::<HashSet<_>>(), expected.into());
-        assert_eq!(grams.repeated, [of("哈"), of("哈哈")]);
+        assert_eq!(grams.words.split(' ').collect::<Vec<_>>(), ["哈", "哈哈", "哈a", "a"].map(of));
+        assert_eq!(grams.repeated, ["哈", "哈哈"].map(of));
         assert_eq!(Grams::of(&[]), Grams::default());
+    }
+
+    #[test]
+    fn triples_are_named_where_their_pairs_do_not_tell() {
+        let check = |text: &str, denied: &[&str], granted: &[&str]| {
+            let grams = Grams::of(&chars(text));
+            let of = |all: &[&str]| all.iter().map(|text| word(&chars(text))).collect::<Vec<_>>();
+            assert_eq!((grams.denied, grams.granted), (of(denied), of(granted)), "{text}");
+        };
+        check("合同甲乙", &[], &[]);
+        check("哈哈哈", &[], &[]);
+        check("a合b", &[], &[]);
+        check("a合b a合b", &[], &[]);
+        check("a合bc合d", &["a合d", "c合b"], &[]);
+        // Found nowhere in between: whoever asks for one of its triples asks in vain.
+        check("合ab合", &["合"], &[]);
+        check("a合bc合de合f", &["合"], &["a合b", "c合d", "e合f"]);
     }
 
     #[test]
@@ -171,7 +238,7 @@ mod tests {
         assert!(words.phrase.split(' ').count() * 2 < 1_000);
         assert!(Words::of(&"ab".repeat(MAX_QUERY_CHARS / 2)).complete);
         let short = Words::of("合");
-        assert_eq!((short.shared.len(), short.complete), (0, true));
+        assert_eq!((short.triples.len(), short.shared.len(), short.complete), (0, 0, true));
     }
 
     /// What the server and the marks say of a text: `None` when it must be looked at, else how often the query occurs.
@@ -179,6 +246,12 @@ mod tests {
         let (grams, words) = (Grams::of(&chars(text)), Words::of(query));
         let has: HashSet<&str> = grams.words.split(' ').collect();
         if !words.phrase.trim_matches('"').split(' ').all(|word| has.contains(word)) {
+            return Some(0);
+        }
+        let denied = |(triple, middle): &(String, String)| {
+            grams.denied.contains(triple) || grams.denied.contains(middle) && !grams.granted.contains(triple)
+        };
+        if words.triples.iter().any(denied) {
             return Some(0);
         }
         let marked = grams.repeated.iter().any(|gram| words.shared.contains(gram) || *gram == words.first);

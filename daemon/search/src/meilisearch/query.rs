@@ -35,7 +35,7 @@ impl Plan {
             among("r", std::iter::once(LONG).chain(words.shared.iter().chain(first).map(String::as_str)))
         });
         Self {
-            base: base(query, upto),
+            base: base(query, upto, words.as_ref()),
             marked,
             beyond: query.beyond.map(|place| beyond(query.sort, place)),
             sort: match query.sort {
@@ -71,7 +71,7 @@ impl Plan {
     }
 }
 
-fn base(query: &IndexQuery, upto: Rev) -> String {
+fn base(query: &IndexQuery, upto: Rev, words: Option<&Words>) -> String {
     let mut filters = vec![format!("rev <= {}", upto.0)];
     if !query.instances.is_empty() {
         filters.push(among("i", query.instances.iter().map(|id| id.0.to_string())));
@@ -88,7 +88,16 @@ fn base(query: &IndexQuery, upto: Rev) -> String {
     filters.extend(query.since.map(|since| compared(("th", "tl"), ">", ">=", since)));
     filters.extend(query.until.map(|until| compared(("th", "tl"), "<", "<", until)));
     filters.extend(query.unexpired_at.map(|at| format!("(eh NOT EXISTS OR {})", compared(("eh", "el"), ">", ">", at))));
+    filters
+        .extend(words.filter(|words| !words.triples.is_empty()).map(|words| format!("NOT {}", lacks(&words.triples))));
     filters.join(" AND ")
+}
+
+/// Those who have the pairs of these triples and not all of the triples.
+fn lacks(triples: &[(String, String)]) -> String {
+    let denied = among("f", triples.iter().map(|(triple, _)| triple));
+    let others = triples.iter().map(|(triple, middle)| format!(" OR (f = '{middle}' AND NOT y = '{triple}')"));
+    format!("({denied}{})", others.collect::<String>())
 }
 
 /// One of these values, which need no escapes.
