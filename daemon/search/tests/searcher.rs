@@ -1,8 +1,9 @@
-//! One answer from what is indexed, what is not yet, and the stored texts.
+//! One answer from what is indexed, what is not yet, and the stored texts, on each engine.
 
 mod common;
 
-use common::{Moody, add, ids, message, open_with, request, scan, tailer, within};
+use common::engine::{Engine, Home};
+use common::{Moody, add, ids, message, request, scan, within};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -10,34 +11,46 @@ use std::time::Duration;
 use stele_archive::ops::Place;
 use stele_archive::{ArchiveError, ConversationId, InstanceId, PersonId, StoredMessage};
 use stele_search::contract::MemoryArchive;
-use stele_search::{
-    EmbeddedOptions, IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer,
-};
-use tempfile::TempDir;
+use stele_search::{IndexQuery, MAX_WINDOW, SearchError, SearchIndex, SearchRequest, Searcher, Sort, Tailer};
 
 struct World {
     archive: Arc<MemoryArchive>,
     moody: Arc<Moody>,
     searcher: Searcher<MemoryArchive>,
     tailer: Tailer,
-    _folder: TempDir,
+    _home: Home,
 }
 
-async fn world() -> World {
+async fn world(engine: Engine) -> World {
     let archive: Arc<MemoryArchive> = Arc::default();
-    let folder = TempDir::new().unwrap();
-    // So small that most pages are approached by counting.
-    let options = EmbeddedOptions { window: 5, ..EmbeddedOptions::default() };
-    let moody = Moody::new(open_with(folder.path(), &options).await);
+    let home = engine.home().await;
+    // So small a window that most pages are approached by counting.
+    let moody = Moody::new(home.open_with(5).await);
     let index: Arc<dyn SearchIndex> = moody.clone();
     let searcher = Searcher::new(archive.clone(), index.clone());
-    let tailer = tailer(&archive, &index);
-    World { archive, moody, searcher, tailer, _folder: folder }
+    let tailer = engine.tailer(&archive, &index);
+    World { archive, moody, searcher, tailer, _home: home }
 }
 
-#[tokio::test]
-async fn found_the_moment_it_is_committed() {
-    let world = world().await;
+on_each_engine!(
+    found_the_moment_it_is_committed,
+    pages_of_two_sources_are_cut_as_one,
+    commits_and_batches_in_between_do_no_harm,
+    rows_come_whole_and_marked,
+    what_cannot_be_answered_is_refused,
+    beyond_the_window_of_relevance_only_what_is_empty_is_answered,
+    while_the_engine_is_down,
+    long_messages_are_read_through_few_at_a_time,
+    a_conversation_too_long_to_be_read_through,
+    too_far_behind,
+    a_lying_index_is_not_believed,
+    an_index_that_begins_anew_under_a_search,
+    messages_the_archive_does_not_have_are_not_shown;
+    blocking a_page_lies_where_a_plain_list_has_it
+);
+
+async fn found_the_moment_it_is_committed(engine: Engine) {
+    let world = world(engine).await;
     for n in 1..=20 {
         add(&world.archive, &["刚刚到的消息"]);
         assert_eq!(world.searcher.search(&request("到刚")).await.unwrap().total, 0);
@@ -49,9 +62,8 @@ async fn found_the_moment_it_is_committed() {
     }
 }
 
-#[tokio::test]
-async fn pages_of_two_sources_are_cut_as_one() {
-    let world = world().await;
+async fn pages_of_two_sources_are_cut_as_one(engine: Engine) {
+    let world = world(engine).await;
     for n in 0..60i64 {
         // Times go back and forth, so that indexed and waiting hits alternate.
         world.archive.add(message(&format!("合同{}", "合同".repeat(n as usize % 3)), n * 37 % 20 * 1_000_000));
@@ -106,26 +118,21 @@ fn asked() -> impl Strategy<Value = SearchRequest> {
     )
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// However small the windows of engine and searcher are, and wherever indexed and waiting messages meet.
-    #[test]
-    fn a_page_lies_where_a_plain_list_has_it(
-        messages in alike(),
-        indexed in any::<prop::sample::Index>(),
-        window in 0usize..8,
-        asked in prop::collection::vec((asked(), 0u64..400, 1u32..9), 1..8),
-    ) {
+/// However small the windows of engine and searcher are, and wherever indexed and waiting messages meet.
+fn a_page_lies_where_a_plain_list_has_it(engine: Engine) {
+    let config = ProptestConfig { cases: engine.rounds(24), ..ProptestConfig::default() };
+    let requests = prop::collection::vec((asked(), 0u64..400, 1u32..9), 1..8);
+    let made = (alike(), any::<prop::sample::Index>(), 0usize..8, requests);
+    proptest!(config, |((messages, indexed, window, asked) in made)| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let (archive, folder): (Arc<MemoryArchive>, _) = (Arc::default(), TempDir::new().unwrap());
-            let index = open_with(folder.path(), &EmbeddedOptions { window, ..EmbeddedOptions::default() }).await;
+            let (archive, home): (Arc<MemoryArchive>, _) = (Arc::default(), engine.home().await);
+            let index = home.open_with(window).await;
             let searcher = Searcher::new(archive.clone(), index.clone()).with_window(window as u64);
             let first = indexed.index(messages.len() + 1);
             for (at, message) in messages.into_iter().enumerate() {
                 if at == first {
-                    tailer(&archive, &index).catch_up().await.unwrap();
+                    engine.tailer(&archive, &index).catch_up().await.unwrap();
                 }
                 archive.add(message);
             }
@@ -139,12 +146,11 @@ proptest! {
             }
             Ok(())
         })?;
-    }
+    });
 }
 
-#[tokio::test]
-async fn commits_and_batches_in_between_do_no_harm() {
-    let world = Arc::new(world().await);
+async fn commits_and_batches_in_between_do_no_harm(engine: Engine) {
+    let world = Arc::new(world(engine).await);
     let writer = {
         let world = world.clone();
         tokio::spawn(async move {
@@ -174,9 +180,8 @@ async fn commits_and_batches_in_between_do_no_harm() {
     writer.await.unwrap();
 }
 
-#[tokio::test]
-async fn rows_come_whole_and_marked() {
-    let world = world().await;
+async fn rows_come_whole_and_marked(engine: Engine) {
+    let world = world(engine).await;
     add(&world.archive, &["请看ＯＫ的合同，ok？"]);
     for _ in 0..2 {
         let page = world.searcher.search(&request("OK")).await.unwrap();
@@ -196,9 +201,8 @@ async fn rows_come_whole_and_marked() {
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_answered_is_refused() {
-    let world = world().await;
+async fn what_cannot_be_answered_is_refused(engine: Engine) {
+    let world = world(engine).await;
     add(&world.archive, &["a"]);
     for (request, reason) in [
         (request(&"长".repeat(1_001)), "1001 characters"),
@@ -224,9 +228,8 @@ async fn what_cannot_be_answered_is_refused() {
     assert_eq!(world.searcher.search(&SearchRequest { limit: 0, ..request("a") }).await.unwrap().total, 1);
 }
 
-#[tokio::test]
-async fn beyond_the_window_of_relevance_only_what_is_empty_is_answered() {
-    let world = world().await;
+async fn beyond_the_window_of_relevance_only_what_is_empty_is_answered(engine: Engine) {
+    let world = world(engine).await;
     add(&world.archive, &["a"; 5]);
     world.tailer.catch_up().await.unwrap();
     let searcher = world.searcher.with_window(3);
@@ -246,9 +249,8 @@ async fn beyond_the_window_of_relevance_only_what_is_empty_is_answered() {
     }
 }
 
-#[tokio::test]
-async fn while_the_engine_is_down() {
-    let world = world().await;
+async fn while_the_engine_is_down(engine: Engine) {
+    let world = world(engine).await;
     for n in 0..2_500i64 {
         let mut message = message(if n % 3 == 0 { "合同 OK 合同" } else { "别的" }, n * 7919 % 2_500);
         message.instance = InstanceId(1 + n % 2);
@@ -297,9 +299,8 @@ async fn while_the_engine_is_down() {
     assert_eq!(world.searcher.search(&request("合同")).await.unwrap().total, 834);
 }
 
-#[tokio::test]
-async fn long_messages_are_read_through_few_at_a_time() {
-    let world = world().await;
+async fn long_messages_are_read_through_few_at_a_time(engine: Engine) {
+    let world = world(engine).await;
     let long = StoredMessage { body: vec![b'x'; 9 << 20].into(), ..message("", 0) };
     for n in 0..20 {
         let text = if n % 2 == 0 { "合同" } else { "无" };
@@ -314,9 +315,8 @@ async fn long_messages_are_read_through_few_at_a_time() {
     assert!(matches!(all, Err(SearchError::Archive(ArchiveError::TooLarge { .. }))));
 }
 
-#[tokio::test]
-async fn a_conversation_too_long_to_be_read_through() {
-    let world = world().await;
+async fn a_conversation_too_long_to_be_read_through(engine: Engine) {
+    let world = world(engine).await;
     for n in 0..50_001 {
         world.archive.add(message("合同", n));
     }
@@ -328,9 +328,8 @@ async fn a_conversation_too_long_to_be_read_through() {
     assert_eq!(world.searcher.search(&narrow).await.unwrap().total, 1_001);
 }
 
-#[tokio::test]
-async fn too_far_behind() {
-    let world = world().await;
+async fn too_far_behind(engine: Engine) {
+    let world = world(engine).await;
     for n in 0..60_000 {
         let mut message = message("合同", n);
         message.conversation = ConversationId(1 + n % 2);
@@ -359,9 +358,8 @@ async fn too_far_behind() {
     assert_eq!(world.searcher.search(&request).await.unwrap().total, 60_000);
 }
 
-#[tokio::test]
-async fn a_lying_index_is_not_believed() {
-    let world = world().await;
+async fn a_lying_index_is_not_believed(engine: Engine) {
+    let world = world(engine).await;
     add(&world.archive, &["合同一", "别的", "合同二", "别的"]);
     world.tailer.catch_up().await.unwrap();
     // The engine answers with everything that contains 的, whatever it is asked.
@@ -372,9 +370,8 @@ async fn a_lying_index_is_not_believed() {
     assert!(condemned.contains("no hits"), "{condemned}");
 }
 
-#[tokio::test]
-async fn an_index_that_begins_anew_under_a_search() {
-    let world = world().await;
+async fn an_index_that_begins_anew_under_a_search(engine: Engine) {
+    let world = world(engine).await;
     add(&world.archive, &["合同"; 3]);
     world.tailer.catch_up().await.unwrap();
     add(&world.archive, &["合同"; 2]);
@@ -384,9 +381,8 @@ async fn an_index_that_begins_anew_under_a_search() {
     assert_eq!(world.moody.watermark().await.unwrap().rev.0, 0);
 }
 
-#[tokio::test]
-async fn messages_the_archive_does_not_have_are_not_shown() {
-    let world = world().await;
+async fn messages_the_archive_does_not_have_are_not_shown(engine: Engine) {
+    let world = world(engine).await;
     add(&world.archive, &["合同一", "合同二", "合同三"]);
     world.tailer.catch_up().await.unwrap();
     world.archive.truncate(stele_archive::Rev(2));

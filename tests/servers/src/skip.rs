@@ -11,7 +11,11 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 /// harness, so that it is seen in a run that succeeds.
 pub fn skip(what: &str, why: &str) {
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    let line = format!("\n*** SKIPPED ({count} in this binary): {what}: {why}\n");
+    say(&format!("SKIPPED ({count} in this binary): {what}: {why}"));
+}
+
+/// Says something that must be seen in a run that succeeds, likewise.
+pub fn say(what: &str) {
     // `eprintln!` would be captured.
-    std::io::stderr().lock().write_all(line.as_bytes()).ok();
+    std::io::stderr().lock().write_all(format!("\n*** {what}\n").as_bytes()).ok();
 }

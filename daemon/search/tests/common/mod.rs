@@ -1,6 +1,7 @@
 //! What the tests of this crate share. Not every one of them uses all of it.
 #![allow(dead_code)]
 
+pub mod engine;
 pub mod meili;
 pub mod standin;
 
@@ -20,7 +21,7 @@ use stele_search::{
 use tokio::sync::watch;
 
 /// Longest a test waits for something that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn message(text: &str, sent_at: i64) -> StoredMessage {
     StoredMessage {

@@ -69,6 +69,8 @@ enum Work {
     Documents(String, Vec<Value>),
     Create(String),
     Delete(String),
+    /// A single document.
+    Remove(String, String),
     Settings(String, Value),
     Swap(String, String),
 }
@@ -222,6 +224,9 @@ impl Server {
                 let answers: Result<Vec<Value>, Refusal> = queries.iter().map(|query| self.search(query)).collect();
                 Ok(json!({"results": answers?}))
             }
+            ("DELETE", ["indexes", uid, "documents", id]) => {
+                Ok(self.enqueue("documentDeletion", Work::Remove((*uid).into(), (*id).into())))
+            }
             ("DELETE", ["indexes", uid]) => Ok(self.enqueue("indexDeletion", Work::Delete((*uid).into()))),
             ("PATCH", ["indexes", uid, "settings"]) => {
                 Ok(self.enqueue("settingsUpdate", Work::Settings((*uid).into(), json()?)))
@@ -290,6 +295,10 @@ impl Server {
             Work::Delete(uid) => {
                 known(&self.indexes, &uid)?;
                 self.indexes.remove(&uid);
+            }
+            Work::Remove(uid, id) => {
+                known(&self.indexes, &uid)?;
+                self.indexes.get_mut(&uid).unwrap().documents.remove(&id);
             }
             Work::Settings(uid, settings) => {
                 let index = self.indexes.entry(uid).or_default();
