@@ -3,7 +3,7 @@
 mod common;
 
 use common::standin::{End, Fault, Standin};
-use common::{PATIENCE, add, ids, request, tailer, until};
+use common::{PATIENCE, add, ids, message, request, tailer, until};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -173,6 +173,26 @@ async fn what_does_not_pass_is_told() {
     }
     // What a proxy says is no reason to build anything anew.
     assert_eq!(world.asked("DELETE"), 0);
+}
+
+#[tokio::test]
+async fn what_would_have_to_be_compared_one_by_one_is_bounded() {
+    let standin = Standin::start().await;
+    let archive: Arc<MemoryArchive> = Arc::default();
+    (0..50_001).for_each(|n| drop(archive.add(message("哈哈哈哈", n * 1_000_000))));
+    let options = MeiliOptions { timeout: PATIENCE, ..options(&standin) };
+    let index: Arc<dyn SearchIndex> = Arc::new(MeiliIndex::open(options).await.unwrap());
+    Tailer::new(archive.clone(), index.clone(), MeiliIndex::tailer_options()).catch_up().await.unwrap();
+    let searcher = Searcher::new(archive, index);
+    // A triple is in a text or not, however many have it.
+    assert_eq!(searcher.search(&request("哈哈哈")).await.unwrap().total, 50_001);
+    let error = searcher.search(&request("哈哈哈哈")).await.unwrap_err();
+    assert!(
+        matches!(&error, SearchError::Invalid(text) if text.contains("50001 messages") && text.contains("narrow")),
+        "{error}"
+    );
+    let narrow = SearchRequest { since: Some(50_000 * 1_000_000), ..request("哈哈哈哈") };
+    assert_eq!(searcher.search(&narrow).await.unwrap().total, 1);
 }
 
 #[tokio::test]

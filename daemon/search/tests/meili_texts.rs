@@ -65,6 +65,23 @@ async fn long_texts_and_long_queries() {
     }
 }
 
+/// The archive's longest text: 16 MiB.
+#[tokio::test]
+async fn the_longest_text() {
+    const BYTES: usize = 16 << 20;
+    let mut text = "合同编号".repeat(BYTES / 12);
+    // Across the end of a part, and at the end of all.
+    let middle = 3 * 8_000 * 100 - 6;
+    text.replace_range(middle..middle + 12, "独一无二");
+    text.replace_range(text.len() - 12.., "到此为止");
+    assert!(text.len() > BYTES - 12);
+    let (_place, index, rows) = indexed(&[text, "到此为止".to_owned()]).await;
+    for phrase in ["独一无二", "一无", "到此为止", "编号合同编号", "没有"] {
+        let query = IndexQuery { phrase: fold(phrase), limit: 10, ..IndexQuery::default() };
+        assert_eq!(index.search(&query).await.unwrap(), expected(&rows, &query), "{phrase:?}");
+    }
+}
+
 #[tokio::test]
 async fn texts_that_have_all_the_pieces_and_not_the_whole() {
     let texts: Vec<String> = [
