@@ -5,6 +5,7 @@
 //! | `id` | the message's id; of a later part of a long text `id-part` |
 //! | `n` | the message's id as a number, for order |
 //! | `rev` | its revision |
+//! | `v` | the [life](Mark::life) of the index it is in |
 //! | `i`, `c`, `u` | instance, conversation, sender |
 //! | `k`, `b` | kind and labels, see [`exact`] |
 //! | `th`, `tl` | when it was sent: the upper 32 bits and the lower ones, since the server's numbers are exact up to 2^53 only |
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use stele_archive::{FeedRow, Rev};
 
 /// Version of documents and settings; an index of another version begins anew.
-pub const FORMAT: u32 = FOLD_VERSION << 16 | 2;
+pub const FORMAT: u32 = FOLD_VERSION << 16 | 3;
 
 /// Characters of a part, those aside that are the beginning of the next one.
 pub const PART_CHARS: usize = 8_000;
@@ -51,6 +52,7 @@ struct Document<'a> {
     id: String,
     n: i64,
     rev: i64,
+    v: &'a str,
     i: String,
     c: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +110,8 @@ pub struct Unit {
     pub message: i64,
     /// The day it counts for, if it does.
     pub day: Option<i64>,
+    /// Whether it is a part of a long text.
+    pub is_long: bool,
     /// Its line.
     pub line: String,
 }
@@ -115,14 +119,16 @@ pub struct Unit {
 /// Makes documents of rows, as many at a time as are sent at once.
 pub struct Encoder {
     rows: Arc<Vec<FeedRow>>,
+    life: String,
     next: usize,
     /// The folded text of the next row, and its next part; once it was begun.
     begun: Option<(Vec<char>, usize)>,
 }
 
 impl Encoder {
-    pub fn new(rows: Arc<Vec<FeedRow>>) -> Self {
-        Self { rows, next: 0, begun: None }
+    /// For the index of this life.
+    pub fn new(rows: Arc<Vec<FeedRow>>, life: String) -> Self {
+        Self { rows, life, next: 0, begun: None }
     }
 
     /// The next documents; none when all were made. Takes a second for a text of some dozen megabytes.
@@ -132,7 +138,7 @@ impl Encoder {
             && let Some(row) = self.rows.get(self.next)
         {
             let (text, part) = self.begun.take().unwrap_or_else(|| (fold(&row.text).chars().collect(), 0));
-            let unit = unit(row, &text, part);
+            let unit = unit(row, &text, part, &self.life);
             bytes += unit.line.len();
             units.push(unit);
             if text.len() > WHOLE_CHARS && (part + 1) * PART_CHARS < text.len() {
@@ -149,7 +155,7 @@ impl Encoder {
     }
 }
 
-fn unit(row: &FeedRow, text: &[char], part: usize) -> Unit {
+fn unit(row: &FeedRow, text: &[char], part: usize, life: &str) -> Unit {
     let is_long = text.len() > WHOLE_CHARS;
     let begin = part * PART_CHARS;
     let chars = if is_long { &text[begin..text.len().min(begin + WHOLE_CHARS)] } else { text };
@@ -164,6 +170,7 @@ fn unit(row: &FeedRow, text: &[char], part: usize) -> Unit {
         id: if part == 0 { row.id.0.to_string() } else { format!("{}-{part}", row.id.0) },
         n: row.id.0,
         rev: row.rev.0,
+        v: life,
         i: row.instance.0.to_string(),
         c: row.conversation.0.to_string(),
         u: row.sender.map(|sender| sender.0.to_string()),
@@ -184,7 +191,7 @@ fn unit(row: &FeedRow, text: &[char], part: usize) -> Unit {
         part: (part > 0).then_some(part),
     };
     let line = serde_json::to_string(&document).expect("text and numbers");
-    Unit { message: row.id.0, day, line }
+    Unit { message: row.id.0, day, is_long, line }
 }
 
 /// A message the server refuses.
@@ -200,8 +207,6 @@ pub struct Parked {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     id: String,
-    /// By this it is found.
-    w: u32,
     pub format: u32,
     /// Which life of the index this is: no two have the same.
     pub life: String,
@@ -211,6 +216,8 @@ pub struct Mark {
     mark: String,
     /// Messages taken in.
     pub documents: u64,
+    /// Whether long texts are among them, which are several documents.
+    pub long: bool,
     /// Those that were refused.
     pub parked: Vec<Parked>,
 }
@@ -223,12 +230,12 @@ impl Mark {
     pub fn begin(life: String) -> Self {
         Self {
             id: Self::ID.to_owned(),
-            w: 1,
             format: FORMAT,
             life,
             at: 0,
             mark: "0".to_owned(),
             documents: 0,
+            long: false,
             parked: Vec::new(),
         }
     }
@@ -265,7 +272,7 @@ mod tests {
             text: text.into(),
             labels: Vec::new(),
         };
-        let mut encoder = Encoder::new(Arc::new(vec![row]));
+        let mut encoder = Encoder::new(Arc::new(vec![row]), "1".into());
         let mut lines = Vec::new();
         while !encoder.is_done() {
             lines.extend(encoder.group().iter().map(|unit| serde_json::from_str(&unit.line).unwrap()));

@@ -34,7 +34,7 @@ impl Feeding<'_> {
             self.server.outcome(task).await?;
             self.queue.task = None;
         }
-        let mut encoder = Encoder::new(Arc::new(rows));
+        let mut encoder = Encoder::new(Arc::new(rows), mark.life.clone());
         let mut is_sent = false;
         while !is_sent {
             let (units, back) = tokio::task::spawn_blocking(move || (encoder.group(), encoder))
@@ -42,6 +42,7 @@ impl Feeding<'_> {
                 .expect("making documents does not panic");
             encoder = back;
             is_sent = encoder.is_done();
+            mark.long |= units.iter().any(|unit| unit.is_long);
             self.send(units, &mut mark, is_sent).await?;
         }
         Ok(mark)

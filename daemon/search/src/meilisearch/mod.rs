@@ -3,8 +3,8 @@
 //! # Exact answers
 //!
 //! What a text becomes, and why every answer is exact, is argued in [`grams`]; the documents are listed in [`document`].
-//! A search is one request in which the server answers three questions, one after the other: who must be looked at, who is a hit
-//! without that, and how far the index has come. The hits that were looked at and those that were not are merged like any other two
+//! A search is one request in which the server answers at most two questions, one after the other: who must be looked at, if anybody
+//! must, and who is a hit without that. The hits that were looked at and those that were not are merged like any other two
 //! lists. What must be looked at is bounded ([`MAX_LOOKED_AT`]); beyond that a search is refused, never answered wrong.
 //!
 //! # Watermark
@@ -15,7 +15,9 @@
 //!
 //! Each life of an index has its own name in its mark. Within a life nothing is ever taken away, so whoever has seen a watermark may
 //! rely on it, whatever other daemons feed at the same time: rows that are sent twice replace themselves, and a watermark that
-//! goes back makes somebody send rows again, no more. A search whose answer comes from another life than it began in starts over.
+//! goes back makes somebody send rows again, no more. Every document has the name, and every search asks for it: so what is found was
+//! found in the life the search began in. Where nothing is found the mark is looked at afterwards, and when it is another life's the
+//! search starts over.
 //!
 //! # Failures
 //!
@@ -43,7 +45,6 @@ use meilisearch_sdk::errors::{Error, ErrorCode, ErrorType};
 use meilisearch_sdk::indexes::Index;
 use meilisearch_sdk::search::{MatchingStrategies, SearchQuery, SearchResults, Selectors};
 use query::{Found, Looked, PLACE, Pages, Plan, TEXT};
-use serde::Deserialize;
 use server::Server;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -149,14 +150,6 @@ struct Notes {
     condemned: Option<String>,
     /// The life that is fed: rows that were read for one do not go into another.
     fed: Option<String>,
-}
-
-/// A document that says how far the index is, or any other.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Hit {
-    Mark(Mark),
-    Found(Found),
 }
 
 impl MeiliIndex {
@@ -311,7 +304,7 @@ impl Inner {
 
     /// Gives an empty index its mark.
     async fn begin(&self, uid: &str) -> Result<Mark, IndexError> {
-        let mark = Mark::begin(uuid::Uuid::now_v7().simple().to_string());
+        let mark = Mark::begin(new_life());
         feeding::Feeding { server: &self.server, uid, queue: &mut feeding::Queue::default() }
             .take_in(Vec::new(), mark)
             .await
@@ -336,20 +329,17 @@ impl Inner {
         server::unavailable(error)
     }
 
-    /// Asks several questions, and then how far the index is. `None` when it is another one than it was.
+    /// Asks several questions about the documents of one life. `None` when the index has another one.
     async fn ask(
         &self,
         questions: Vec<SearchQuery<'_, http::Wire>>,
-        index: &Index<http::Wire>,
         life: &str,
-    ) -> Result<Option<Vec<SearchResults<Hit>>>, IndexError> {
-        let mut mark = SearchQuery::new(index);
-        mark.with_filter("w = 1").with_hits_per_page(1);
+    ) -> Result<Option<Vec<SearchResults<Found>>>, IndexError> {
         let mut all = self.server.client.multi_search();
-        for question in questions.into_iter().chain([mark]) {
+        for question in questions {
             all.with_search_query(question);
         }
-        let mut answers = match all.execute::<Hit>().await {
+        let answers = match all.execute::<Found>().await {
             Ok(answers) => answers.results,
             Err(error) if server::is(&error, &ErrorCode::IndexNotFound) => {
                 self.forget();
@@ -357,9 +347,11 @@ impl Inner {
             }
             Err(error) => return Err(self.failed(error)),
         };
-        let mark = answers.pop().and_then(|answer| answer.hits.into_iter().next()).map(|hit| hit.result);
-        match mark {
-            Some(Hit::Mark(mark)) if mark.format == FORMAT => {
+        if answers.iter().any(|answer| answer.total_hits.is_some_and(|hits| hits > 0)) {
+            return Ok(Some(answers));
+        }
+        match self.server.mark(self.uid()).await? {
+            Some(mark) if mark.format == FORMAT => {
                 let is_same = mark.life == life;
                 self.see(mark);
                 Ok(is_same.then_some(answers))
@@ -392,8 +384,7 @@ impl Inner {
 
     /// `None` when the index began anew meanwhile.
     async fn find_in(&self, query: &IndexQuery, mark: &Mark) -> Result<Option<IndexPage>, IndexError> {
-        let upto = Rev(mark.at);
-        let plan = Plan::of(query, upto);
+        let plan = Plan::of(query, mark);
         let (doubtful, sure, beyond) = (plan.doubtful(), plan.sure(), plan.sure_beyond());
         let phrase = plan.words.as_ref().map(|words| words.phrase.as_str());
         let index = self.server.index(self.uid());
@@ -416,7 +407,7 @@ impl Inner {
             questions.extend(sure.iter().map(|filter| question(&index, phrase, filter, (1, 0), PLACE)));
         }
         questions.extend(ask_for(pages));
-        let Some(answers) = self.ask(questions, &index, &mark.life).await? else { return Ok(None) };
+        let Some(answers) = self.ask(questions, &mark.life).await? else { return Ok(None) };
         let mut answers = answers.into_iter();
 
         let mut looked = Looked::default();
@@ -430,12 +421,12 @@ impl Inner {
                 )));
             }
             for page in 2.. {
-                found(answer).for_each(|found| looked.look(&found, &query.phrase));
+                answer.hits.iter().for_each(|hit| looked.look(&hit.result, &query.phrase));
                 if (page - 1) * LOOKED_AT_ONCE >= many {
                     break;
                 }
                 let next = vec![question(&index, phrase, filter, (page, LOOKED_AT_ONCE), TEXT)];
-                match self.ask(next, &index, &mark.life).await?.and_then(|mut answers| answers.pop()) {
+                match self.ask(next, &mark.life).await?.and_then(|mut answers| answers.pop()) {
                     Some(next) => answer = next,
                     None => return Ok(None),
                 }
@@ -448,26 +439,27 @@ impl Inner {
         let first = query.offset.saturating_sub(looked.len());
         if first < query.offset && query.limit > 0 && sure.is_some() {
             pages = Pages::holding(first, query.offset - first + query.limit);
-            match self.ask(ask_for(pages), &index, &mark.life).await? {
+            match self.ask(ask_for(pages), &mark.life).await? {
                 Some(again) => answers = again,
                 None => return Ok(None),
             }
         }
         let is_ranked = query.sort == Sort::Relevance && phrase.is_some();
-        let sure = answers.into_iter().flat_map(found).map(|found| found.rank(is_ranked)).skip(pages.skipped);
+        let sure =
+            answers.iter().flat_map(|answer| &answer.hits).map(|hit| hit.result.rank(is_ranked)).skip(pages.skipped);
         let sure: Vec<_> = sure.take(query.offset - first + query.limit).collect();
         let hits = crate::searcher::cut(&sure, &looked, first, query);
-        Ok(Some(IndexPage { hits, total: others + counted, watermark: upto }))
+        Ok(Some(IndexPage { hits, total: others + counted, watermark: Rev(mark.at) }))
     }
 
     async fn count_days(&self) -> Result<(Rev, Vec<DayCount>), IndexError> {
         for _ in 0..ATTEMPTS {
             let mark = self.present().await?;
             let index = self.server.index(self.uid());
-            let filter = format!("rev <= {}", mark.at);
+            let filter = query::fed(&mark);
             let mut question = SearchQuery::new(&index);
             question.with_filter(&filter).with_hits_per_page(0).with_facets(Selectors::Some(&["day"]));
-            let Some(answers) = self.ask(vec![question], &index, &mark.life).await? else { continue };
+            let Some(answers) = self.ask(vec![question], &mark.life).await? else { continue };
             let mut days: BTreeMap<i64, u64> = BTreeMap::new();
             let counts = answers.into_iter().next().and_then(|answer| answer.facet_distribution);
             for (day, count) in counts.into_iter().flat_map(|mut all| all.remove("day").unwrap_or_default()) {
@@ -516,11 +508,9 @@ fn question<'q>(
     question
 }
 
-fn found(answer: SearchResults<Hit>) -> impl Iterator<Item = Found> {
-    answer.hits.into_iter().filter_map(|hit| match hit.result {
-        Hit::Found(found) => Some(found),
-        Hit::Mark(_) => None,
-    })
+/// The name of a life: no two that were begun in different milliseconds have the same.
+fn new_life() -> String {
+    format!("{:016x}", uuid::Uuid::now_v7().as_u128() >> 64)
 }
 
 #[async_trait]

@@ -1,14 +1,14 @@
 //! What an index is asked, in the server's words, and the page out of its answers.
 
-use super::document::{LONG, exact, halves};
+use super::document::{LONG, Mark, exact, halves};
 use super::grams::Words;
 use crate::fold::occurrences;
 use crate::index::{IndexQuery, Sort};
 use crate::rank::{Rank, Top, relevance};
 use serde::Deserialize;
 use std::collections::HashMap;
+use stele_archive::MessageId;
 use stele_archive::ops::Place;
-use stele_archive::{MessageId, Rev};
 
 /// Numbers the server has exactly.
 const EXACT: i64 = 1 << 53;
@@ -19,24 +19,37 @@ pub struct Plan {
     pub words: Option<Words>,
     /// All who may be hits.
     base: String,
-    /// What tells those who must be looked at, if it can be told.
-    marked: Option<String>,
+    doubt: Doubt,
     beyond: Option<String>,
     pub sort: &'static [&'static str],
 }
 
+/// Who of them must be looked at.
+enum Doubt {
+    Nobody,
+    /// Those who pass this filter.
+    Marked(String),
+    Everybody,
+}
+
 impl Plan {
-    /// For the rows up to a watermark.
-    pub fn of(query: &IndexQuery, upto: Rev) -> Self {
+    /// For the rows up to this mark.
+    pub fn of(query: &IndexQuery, mark: &Mark) -> Self {
         let words = (!query.phrase.is_empty()).then(|| Words::of(&query.phrase));
         let is_ranked = query.sort == Sort::Relevance && words.is_some();
-        let marked = words.as_ref().filter(|words| words.complete).map(|words| {
+        let doubt = words.as_ref().map_or(Doubt::Nobody, |words| {
             let first = is_ranked.then_some(&words.first);
-            among("r", std::iter::once(LONG).chain(words.shared.iter().chain(first).map(String::as_str)))
+            let repeated = words.shared.iter().chain(first).map(String::as_str);
+            let mut marks = mark.long.then_some(LONG).into_iter().chain(repeated).peekable();
+            match marks.peek() {
+                _ if !words.complete => Doubt::Everybody,
+                None => Doubt::Nobody,
+                Some(_) => Doubt::Marked(among("r", marks)),
+            }
         });
         Self {
-            base: base(query, upto, words.as_ref()),
-            marked,
+            base: base(query, mark, words.as_ref()),
+            doubt,
             beyond: query.beyond.map(|place| beyond(query.sort, place)),
             sort: match query.sort {
                 Sort::Oldest => &["th:asc", "tl:asc", "n:asc"],
@@ -49,19 +62,21 @@ impl Plan {
 
     /// Those who must be looked at; `None` where nobody has to.
     pub fn doubtful(&self) -> Option<String> {
-        self.words.as_ref()?;
-        Some(match &self.marked {
-            Some(marked) => format!("{} AND {marked}", self.base),
-            None => self.base.clone(),
-        })
+        match &self.doubt {
+            Doubt::Nobody => None,
+            Doubt::Marked(marked) => Some(format!("{} AND {marked}", self.base)),
+            Doubt::Everybody => Some(self.base.clone()),
+        }
     }
 
     /// Those who are hits; `None` where everybody must be looked at.
     pub fn sure(&self) -> Option<String> {
-        match (&self.words, &self.marked) {
-            (None, _) => Some(format!("{} AND part NOT EXISTS", self.base)),
-            (Some(_), Some(marked)) => Some(format!("{} AND NOT {marked}", self.base)),
-            (Some(_), None) => None,
+        match &self.doubt {
+            // Who looks for no text finds a long one once.
+            Doubt::Nobody if self.words.is_none() => Some(format!("{} AND part NOT EXISTS", self.base)),
+            Doubt::Nobody => Some(self.base.clone()),
+            Doubt::Marked(marked) => Some(format!("{} AND NOT {marked}", self.base)),
+            Doubt::Everybody => None,
         }
     }
 
@@ -71,8 +86,8 @@ impl Plan {
     }
 }
 
-fn base(query: &IndexQuery, upto: Rev, words: Option<&Words>) -> String {
-    let mut filters = vec![format!("rev <= {}", upto.0)];
+fn base(query: &IndexQuery, mark: &Mark, words: Option<&Words>) -> String {
+    let mut filters = vec![fed(mark)];
     if !query.instances.is_empty() {
         filters.push(among("i", query.instances.iter().map(|id| id.0.to_string())));
     }
@@ -98,6 +113,11 @@ fn lacks(triples: &[(String, String)]) -> String {
     let denied = among("f", triples.iter().map(|(triple, _)| triple));
     let others = triples.iter().map(|(triple, middle)| format!(" OR (f = '{middle}' AND NOT y = '{triple}')"));
     format!("({denied}{})", others.collect::<String>())
+}
+
+/// All documents up to a mark, in its life of the index.
+pub fn fed(mark: &Mark) -> String {
+    format!("v = '{}' AND rev <= {}", mark.life, mark.at)
 }
 
 /// One of these values, which need no escapes.

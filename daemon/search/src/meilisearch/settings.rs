@@ -15,7 +15,7 @@ pub fn wanted() -> Value {
         "searchableAttributes": ["t"],
         "displayedAttributes": ["*"],
         "filterableAttributes": [
-            filter(&["i", "c", "u", "k", "b", "r", "f", "y", "w", "part", "day"], false),
+            filter(&["i", "c", "u", "k", "b", "r", "f", "y", "v", "part", "day"], false),
             filter(&["rev", "n", "th", "tl", "eh", "el"], true),
         ],
         "sortableAttributes": ["n", "s", "th", "tl"],
