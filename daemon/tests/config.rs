@@ -120,7 +120,7 @@ fn each_mistake_names_its_place() {
         (
             "[search]\nurl = 'localhost:7700'\nindex = 'a b'\nkey = { file = 'gone' }",
             &[
-                "F:2:7: search.url: expected an address such as \"http://127.0.0.1:7700\", found \"localhost:7700\"",
+                "F:2:7: search.url: expected an address such as \"http://127.0.0.1:7700\"",
                 "F:3:9: search.index: must be 1 to 200 of a-z, A-Z, 0-9, - and _, is \"a b\"",
                 "F:4:7: search.key: file /etc/stele/gone cannot be read: no such file",
             ],
@@ -129,6 +129,15 @@ fn each_mistake_names_its_place() {
             "[search]\nurl = 'http://me:secret@localhost:7700'",
             &["F:2:7: search.url: must not hold a secret, since it is logged: write it as search.key"],
         ),
+        (
+            "[search]\nurl = 'ftp://me:secret@localhost'",
+            &["F:2:7: search.url: must not hold a secret, since it is logged: write it as search.key"],
+        ),
+        (
+            "[search]\nurl = 'http://me:secret@localhost:99999x'",
+            &["F:2:7: search.url: expected an address such as \"http://127.0.0.1:7700\""],
+        ),
+        ("[search]\nurl = 'http://localhost:7700/?secret'", &["F:2:7: search.url: must not hold a query or fragment"]),
         ("[instance]\nname = 'hq'", &["F:1:1: instance: expected an array of tables: write [[instance]]"]),
         ("\n[[instance]]\nname = 'hq'", &["F:2:1: instance[0].plugin: is missing"]),
         (

@@ -122,6 +122,7 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.instances.is_empty() {
         warnings.push("no [[instance]] is configured: there is nothing to archive".to_owned());
     }
+    warnings.extend(config.search.in_clear());
     let folders = config.plugins.folders();
     for instance in config.instances.iter().filter(|instance| instance.enabled) {
         let name = &instance.name;

@@ -147,7 +147,7 @@ section! {
         pub engine: Engine = Engine::Embedded;
         /// Address of the Meilisearch, if that is the engine.
         pub url: Option<String> = None, address_of_a_server;
-        /// Its key; it needs documents, indexes, search, settings, stats and tasks.
+        /// Its key, for the index and the one with `-new` behind: documents, indexes, search, settings, stats and tasks.
         pub key: Option<Secret> = None;
         /// Name of the index on it.
         pub index: String = "stele".into(), name_of_an_index;
@@ -227,20 +227,32 @@ impl Plugins {
     }
 }
 
+/// What is wrong is told without the address, which may hold a password.
 fn address_of_a_server(url: &Option<String>) -> Result<(), String> {
     let Some(url) = url else { return Ok(()) };
     match url::Url::parse(url) {
-        Ok(read) if !matches!(read.scheme(), "http" | "https") || read.host_str().is_none_or(str::is_empty) => {
-            Err(format!("expected an address such as \"http://127.0.0.1:7700\", found {url:?}"))
-        }
         Ok(read) if !read.username().is_empty() || read.password().is_some() => {
             Err("must not hold a secret, since it is logged: write it as search.key".into())
         }
-        Ok(read) if read.query().is_some() || read.fragment().is_some() => {
-            Err(format!("must not hold a query or fragment, is {url:?}"))
+        Ok(read)
+            if matches!(read.scheme(), "http" | "https") && read.host_str().is_some_and(|host| !host.is_empty()) =>
+        {
+            match read.query().or(read.fragment()) {
+                Some(_) => Err("must not hold a query or fragment".into()),
+                None => Ok(()),
+            }
         }
-        Ok(_) => Ok(()),
-        Err(_) => Err(format!("expected an address such as \"http://127.0.0.1:7700\", found {url:?}")),
+        _ => Err("expected an address such as \"http://127.0.0.1:7700\"".into()),
+    }
+}
+
+impl Search {
+    /// What an operator should know of the way to the server: the key and every text take it.
+    pub fn in_clear(&self) -> Option<String> {
+        let url = url::Url::parse(self.url.as_deref()?).ok()?;
+        let is_clear = self.engine == Engine::Meilisearch && url.scheme() == "http" && !super::media::is_loopback(&url);
+        let host = url.host_str().unwrap_or_default();
+        is_clear.then(|| format!("search.url: what goes to {host} by http, texts and key, can be read on its way"))
     }
 }
 

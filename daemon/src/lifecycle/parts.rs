@@ -85,7 +85,8 @@ impl Parts {
         };
         let store = Store::open(config).await?;
         let archive = store.archive();
-        let index = open_index(config).await?;
+        let archive_id = archive_id(&*archive).await?;
+        let index = open_index(config, &archive_id).await?;
         let tailer = Arc::new(Tailer::new(store.archive(), Arc::clone(&index), tailer_options(config)));
         let searcher = Arc::new(Searcher::new(Arc::clone(&archive), Arc::clone(&index)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -109,7 +110,7 @@ impl Parts {
         };
         let heard = Arc::downgrade(&commits);
         let heard = move |instance| _ = heard.upgrade().map(|commits| commits.heard(instance));
-        let bus = Bus::new(carrier, archive_id(&*archive).await?, Arc::new(heard));
+        let bus = Bus::new(carrier, archive_id, Arc::new(heard));
         commits.tell_others(bus.clone());
         let told = Arc::clone(&commits);
         let on_commit = move |instance: InstanceId| told.tell(instance);
@@ -185,15 +186,19 @@ impl Parts {
     }
 }
 
-async fn open_index(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError> {
+async fn open_index(config: &Config, archive_id: &str) -> Result<Arc<dyn SearchIndex>, StartError> {
     match config.search.engine {
         Engine::Embedded => open_embedded(config).await,
         Engine::Meilisearch => {
             let search = &config.search;
+            if let Some(warning) = search.in_clear() {
+                tracing::warn!("{warning}");
+            }
             let options = MeiliOptions {
                 url: search.url.clone().unwrap_or_default(),
                 key: search.key.as_ref().map(|key| key.expose().to_owned()),
                 index: search.index.clone(),
+                archive: archive_id.to_owned(),
                 timeout: Duration::from_secs(search.timeout_seconds),
                 ..MeiliOptions::default()
             };

@@ -208,6 +208,9 @@ pub struct Parked {
 pub struct Mark {
     id: String,
     pub format: u32,
+    /// The archive that is indexed.
+    #[serde(default)]
+    pub archive: String,
     /// Which life of the index this is: no two have the same.
     pub life: String,
     /// How far it has come.
@@ -227,10 +230,11 @@ impl Mark {
     pub const ID: &'static str = "watermark";
 
     /// That of an index that begins.
-    pub fn begin(life: String) -> Self {
+    pub fn begin(archive: String, life: String) -> Self {
         Self {
             id: Self::ID.to_owned(),
             format: FORMAT,
+            archive,
             life,
             at: 0,
             mark: "0".to_owned(),

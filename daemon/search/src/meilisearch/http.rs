@@ -10,7 +10,9 @@ use reqwest::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often a request is sent at most.
 const ATTEMPTS: u32 = 3;
@@ -29,6 +31,8 @@ const SLOWEST_PER_SECOND: usize = 1 << 20;
 pub struct Wire {
     client: reqwest::Client,
     timeout: Duration,
+    /// Whether the latest request ended without an answer.
+    silent: Arc<AtomicBool>,
 }
 
 /// The key is in the client.
@@ -39,7 +43,8 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// With this key, if one is needed. `timeout`: of each attempt.
+    /// With this key, if one is needed. `timeout`: of all attempts together, the pauses between them aside. A server that does not
+    /// answer is not asked a second time.
     pub fn new(key: Option<&str>, timeout: Duration) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
@@ -53,26 +58,48 @@ impl Wire {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(other)?;
-        Ok(Self { client, timeout })
+        Ok(Self { client, timeout, silent: Arc::default() })
+    }
+
+    /// Whether the server takes requests and does not answer, as far as is known.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Somebody waited in vain.
+    pub fn fell_silent(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// What an attempt failed with.
+    fn noted(&self, error: reqwest::Error) -> reqwest::Error {
+        if error.is_timeout() {
+            self.fell_silent();
+        }
+        error
     }
 
     async fn send(&self, request: &reqwest::Request) -> Result<(StatusCode, String), Error> {
         let mut pause = FIRST_PAUSE;
+        let mut left = request.timeout().copied().unwrap_or(self.timeout);
         for attempt in 1.. {
-            let request = request.try_clone().expect("its body lies in memory");
-            let (failed, wanted) = match self.client.execute(request).await {
-                Ok(answer) if !may_pass(answer.status()) || attempt == ATTEMPTS => {
+            let mut request = request.try_clone().expect("its body lies in memory");
+            *request.timeout_mut() = Some(left);
+            let began = Instant::now();
+            let answer = self.client.execute(request).await.map_err(|error| self.noted(error));
+            left = left.saturating_sub(began.elapsed());
+            let is_last = attempt == ATTEMPTS || left.is_zero();
+            let wanted = match answer {
+                Ok(answer) if !may_pass(answer.status()) || is_last => {
                     let status = answer.status();
-                    return Ok((status, answer.text().await.map_err(other)?));
+                    let text = answer.text().await.map_err(|error| other(self.noted(error)))?;
+                    self.silent.store(false, Ordering::Relaxed);
+                    return Ok((status, text));
                 }
-                Ok(answer) => (None, wanted_pause(&answer)),
-                Err(error) => (Some(error), None),
+                Ok(answer) => wanted_pause(&answer),
+                Err(error) if is_last => return Err(other(error)),
+                Err(_) => None,
             };
-            if let Some(error) = failed
-                && attempt == ATTEMPTS
-            {
-                return Err(other(error));
-            }
             tokio::time::sleep(wanted.unwrap_or(pause).min(MAX_PAUSE)).await;
             pause *= 2;
         }

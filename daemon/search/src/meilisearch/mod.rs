@@ -13,11 +13,15 @@
 //! server. So documents and watermark cannot come apart. Where rows do not fit into one task, or one of them is
 //! refused, some tasks go ahead: a search asks only for rows up to the watermark it reports.
 //!
-//! Each life of an index has its own name in its mark. Within a life nothing is ever taken away, so whoever has seen a watermark may
-//! rely on it, whatever other daemons feed at the same time: rows that are sent twice replace themselves, and a watermark that
-//! goes back makes somebody send rows again, no more. Every document has the name, and every search asks for it: so what is found was
+//! Each life of an index has its own name in its mark. Every document has the name, and every search asks for it: so what is found was
 //! found in the life the search began in. Where nothing is found the mark is looked at afterwards, and when it is another life's the
 //! search starts over.
+//!
+//! What is true is the mark the server was asked for last, and a search relies on one for a second at most. It may go back: another
+//! daemon wrote an older one over it, or the server itself was put back to what it was some time ago. So rows that come after more than
+//! the index has are not taken in, but read again from where it is. Rows that are sent twice replace themselves.
+//!
+//! The mark says of which archive the index is. That of another one is left alone, and so is one that a newer version made.
 //!
 //! # Failures
 //!
@@ -48,7 +52,7 @@ use query::{Found, Looked, PLACE, Pages, Plan, TEXT};
 use server::Server;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 use stele_archive::{DayCount, FeedRow, Rev};
@@ -72,8 +76,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The same while the server is down.
 const DOWN: Duration = Duration::from_secs(5);
 
-/// How long whoever opens the index waits for the server; it is asked again afterwards.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long whoever opens the index, or wants to know how far it is, waits for the server; it is asked again afterwards.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the server is, and how it is used.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub struct MeiliOptions {
     pub key: Option<String>,
     /// Name of the index on the server. Another one, its name with `-new` behind, exists while it is rebuilt.
     pub index: String,
+    /// Id of the archive that is indexed.
+    pub archive: String,
     /// Longest wait for an answer.
     pub timeout: Duration,
     /// An index in the making nothing has happened to for this long is a leftover.
@@ -96,6 +102,7 @@ impl Default for MeiliOptions {
             url: "http://127.0.0.1:7700".into(),
             key: None,
             index: "stele".into(),
+            archive: String::new(),
             timeout: Duration::from_secs(10),
             leftover_age: Duration::from_secs(1_800),
         }
@@ -104,12 +111,13 @@ impl Default for MeiliOptions {
 
 impl fmt::Debug for MeiliOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, key, index, timeout, leftover_age } = self;
+        let Self { url, key, index, archive, timeout, leftover_age } = self;
         let key = key.as_ref().map(|_| "***");
         f.debug_struct("MeiliOptions")
             .field("url", url)
             .field("key", &key)
             .field("index", index)
+            .field("archive", archive)
             .field("timeout", timeout)
             .field("leftover_age", leftover_age)
             .finish()
@@ -125,8 +133,10 @@ pub struct MeiliIndex {
 struct Inner {
     server: Server,
     options: MeiliOptions,
-    /// The mark as it was last seen, and when; `None` before the server first answered.
-    known: Mutex<Option<(Mark, Instant)>>,
+    /// The mark as it was last seen; `None` before the server first answered.
+    known: Mutex<Option<Known>>,
+    /// How often it was asked for.
+    asked: AtomicU64,
     /// Whether the index was found to be as it must be.
     prepared: AtomicBool,
     /// Held while it is looked at whether it is.
@@ -141,6 +151,14 @@ struct Inner {
     searches: Semaphore,
 }
 
+/// What is known of the index.
+struct Known {
+    mark: Mark,
+    seen: Instant,
+    /// The number of the question it answers: an answer that took its time says nothing against one to a later question.
+    asked: u64,
+}
+
 #[derive(Default)]
 struct Notes {
     /// What the latest question failed with.
@@ -148,8 +166,8 @@ struct Notes {
     /// What the latest rows failed with.
     refused: Option<String>,
     condemned: Option<String>,
-    /// The life that is fed: rows that were read for one do not go into another.
-    fed: Option<String>,
+    /// The life that is fed, and how far it was: rows that were read for one do not go into another, nor beyond a gap.
+    fed: Option<(String, i64)>,
 }
 
 impl MeiliIndex {
@@ -166,6 +184,7 @@ impl MeiliIndex {
             server,
             options,
             known: Mutex::default(),
+            asked: AtomicU64::new(0),
             prepared: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::default(),
             feeding: tokio::sync::Mutex::default(),
@@ -175,8 +194,8 @@ impl MeiliIndex {
             progress,
             searches: Semaphore::new(CONCURRENT_SEARCHES),
         });
-        let late = |_| Err(IndexError::unavailable("it has not answered yet"));
-        let first = tokio::time::timeout(FIRST_PATIENCE, inner.look()).await.unwrap_or_else(late);
+        let late = |_| Err(silence());
+        let first = tokio::time::timeout(PATIENCE, inner.look()).await.unwrap_or_else(late);
         if let Err(error) = inner.noted(first) {
             tracing::warn!(%error, url = inner.options.url, "the search engine does not answer yet");
         }
@@ -191,6 +210,10 @@ impl MeiliIndex {
     }
 }
 
+fn silence() -> IndexError {
+    IndexError::unavailable("the server does not answer")
+}
+
 /// Looks at the watermark now and then: somebody may wait for it to move, and another daemon may move it.
 async fn keep_looking(index: Weak<Inner>) {
     let mut pause = FRESH;
@@ -198,7 +221,7 @@ async fn keep_looking(index: Weak<Inner>) {
         tokio::time::sleep(pause).await;
         let Some(inner) = index.upgrade() else { return };
         pause = FRESH;
-        if inner.fresh().is_none() {
+        if inner.fresh().is_none() || inner.server.is_silent() {
             let seen = inner.look().await;
             pause = if inner.noted(seen).is_ok() { FRESH } else { DOWN };
         }
@@ -214,34 +237,61 @@ impl Inner {
         self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<(Mark, Instant)>> {
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// What is known, if it was seen just now.
     fn fresh(&self) -> Option<Mark> {
-        self.known().as_ref().filter(|(_, seen)| seen.elapsed() < FRESH).map(|(mark, _)| mark.clone())
+        self.known().as_ref().filter(|known| known.seen.elapsed() < FRESH).map(|known| known.mark.clone())
     }
 
-    /// Keeps what was seen; returns what is known now. Within a life the furthest that was ever seen is true.
-    fn see(&self, mark: Mark) -> Mark {
+    /// The number of a question after the mark that is about to be asked.
+    fn ask_anew(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps what was seen in answer to a question; returns what is known now.
+    fn see(&self, mark: Mark, asked: u64) -> Mark {
         let mut known = self.known();
-        let best = match known.take() {
-            Some((before, _)) if before.life == mark.life && before.at > mark.at => before,
-            _ => mark,
+        let seen = Instant::now();
+        let now = match known.take() {
+            Some(later) if later.asked > asked => Known { seen, ..later },
+            _ => Known { mark, seen, asked },
         };
-        *known = Some((best.clone(), Instant::now()));
+        let mark = now.mark.clone();
+        *known = Some(now);
         drop(known);
-        self.notes().fed.get_or_insert_with(|| best.life.clone());
-        let rev = Rev(best.at);
+        self.notes().fed.get_or_insert_with(|| (mark.life.clone(), mark.at));
+        let rev = Rev(mark.at);
         self.progress.send_if_modified(|seen| std::mem::replace(seen, rev) != rev);
-        best
+        mark
+    }
+
+    /// Whether it is the mark of our archive, and one that may be replaced.
+    fn is_ours(&self, mark: &Mark) -> Result<(), IndexError> {
+        if !mark.archive.is_empty() && mark.archive != self.options.archive {
+            return Err(IndexError::unavailable(format!(
+                "the index {:?} of the server belongs to another archive: choose another name, or delete it there",
+                self.uid()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether it is the mark of an index that can be used.
+    fn is_fit(&self, mark: &Mark) -> Result<(), IndexError> {
+        self.is_ours(mark)?;
+        match mark.format {
+            FORMAT => Ok(()),
+            format => Err(IndexError::Corrupt(format!("its format is {format}, not {FORMAT}"))),
+        }
     }
 
     /// Another index has taken the place of the one before.
     fn install(&self, mark: Mark) {
         *self.notes() = Notes::default();
-        self.see(mark);
+        self.see(mark, self.ask_anew());
         self.prepared.store(true, Ordering::Release);
     }
 
@@ -253,6 +303,7 @@ impl Inner {
 
     /// Asks the server how far the index is; begins it where there is none.
     async fn look(&self) -> Result<Mark, IndexError> {
+        let asked = self.ask_anew();
         let mark = match self.prepared.load(Ordering::Acquire) {
             true => self.server.mark(self.uid()).await?,
             false => None,
@@ -261,10 +312,19 @@ impl Inner {
             Some(mark) => mark,
             None => self.prepare().await?,
         };
-        if mark.format != FORMAT {
-            return Err(IndexError::Corrupt(format!("its format is {}, not {FORMAT}", mark.format)));
+        self.is_fit(&mark)?;
+        Ok(self.see(mark, asked))
+    }
+
+    /// The same for somebody who waits for the answer. What must be made first may take the server longer.
+    async fn look_in_time(&self) -> Result<Mark, IndexError> {
+        if !self.prepared.load(Ordering::Acquire) {
+            return self.look().await;
         }
-        Ok(self.see(mark))
+        tokio::time::timeout(PATIENCE, self.look()).await.unwrap_or_else(|_| {
+            self.server.fell_silent();
+            Err(silence())
+        })
     }
 
     /// Makes the index what it must be, whatever there is.
@@ -274,7 +334,7 @@ impl Inner {
         let present = self.server.settings(uid).await?;
         let mark = if present.is_some() { self.server.mark(uid).await? } else { None };
         let mark = match (present, mark) {
-            (_, Some(mark)) if mark.format != FORMAT => return Ok(mark),
+            (_, Some(mark)) if self.is_fit(&mark).is_err() => return Ok(mark),
             (_, Some(mark)) => {
                 self.server.prepare(uid).await?;
                 mark
@@ -298,13 +358,20 @@ impl Inner {
                 }
             }
         };
+        // A key that may not use it would be found out when the index must be built anew, and cannot be.
+        let new = self.new_uid();
+        self.server.idle(&new).await.map_err(|error| {
+            IndexError::unavailable(format!(
+                "the index {new:?}, which is there during a rebuild, cannot be used: {error}"
+            ))
+        })?;
         self.prepared.store(true, Ordering::Release);
         Ok(mark)
     }
 
     /// Gives an empty index its mark.
     async fn begin(&self, uid: &str) -> Result<Mark, IndexError> {
-        let mark = Mark::begin(new_life());
+        let mark = Mark::begin(self.options.archive.clone(), new_life());
         feeding::Feeding { server: &self.server, uid, queue: &mut feeding::Queue::default() }
             .take_in(Vec::new(), mark)
             .await
@@ -329,11 +396,11 @@ impl Inner {
         server::unavailable(error)
     }
 
-    /// Asks several questions about the documents of one life. `None` when the index has another one.
+    /// Asks several questions about the documents about the documents of a life. `None` when the index has another one, or went back.
     async fn ask(
         &self,
         questions: Vec<SearchQuery<'_, http::Wire>>,
-        life: &str,
+        known: &Mark,
     ) -> Result<Option<Vec<SearchResults<Found>>>, IndexError> {
         let mut all = self.server.client.multi_search();
         for question in questions {
@@ -350,11 +417,12 @@ impl Inner {
         if answers.iter().any(|answer| answer.total_hits.is_some_and(|hits| hits > 0)) {
             return Ok(Some(answers));
         }
+        let asked = self.ask_anew();
         match self.server.mark(self.uid()).await? {
-            Some(mark) if mark.format == FORMAT => {
-                let is_same = mark.life == life;
-                self.see(mark);
-                Ok(is_same.then_some(answers))
+            Some(mark) if self.is_fit(&mark).is_ok() => {
+                let is_there = mark.life == known.life && mark.at >= known.at;
+                self.see(mark, asked);
+                Ok(is_there.then_some(answers))
             }
             _ => {
                 self.forget();
@@ -365,7 +433,7 @@ impl Inner {
 
     /// What is known of the index, or what it is when nothing is.
     async fn present(&self) -> Result<Mark, IndexError> {
-        let known = self.known().as_ref().map(|(mark, _)| mark.clone());
+        let known = self.known().as_ref().map(|known| known.mark.clone());
         match known {
             Some(mark) => Ok(mark),
             None => self.look().await,
@@ -407,7 +475,7 @@ impl Inner {
             questions.extend(sure.iter().map(|filter| question(&index, phrase, filter, (1, 0), PLACE)));
         }
         questions.extend(ask_for(pages));
-        let Some(answers) = self.ask(questions, &mark.life).await? else { return Ok(None) };
+        let Some(answers) = self.ask(questions, mark).await? else { return Ok(None) };
         let mut answers = answers.into_iter();
 
         let mut looked = Looked::default();
@@ -426,7 +494,7 @@ impl Inner {
                     break;
                 }
                 let next = vec![question(&index, phrase, filter, (page, LOOKED_AT_ONCE), TEXT)];
-                match self.ask(next, &mark.life).await?.and_then(|mut answers| answers.pop()) {
+                match self.ask(next, mark).await?.and_then(|mut answers| answers.pop()) {
                     Some(next) => answer = next,
                     None => return Ok(None),
                 }
@@ -439,7 +507,7 @@ impl Inner {
         let first = query.offset.saturating_sub(looked.len());
         if first < query.offset && query.limit > 0 && sure.is_some() {
             pages = Pages::holding(first, query.offset - first + query.limit);
-            match self.ask(ask_for(pages), &mark.life).await? {
+            match self.ask(ask_for(pages), mark).await? {
                 Some(again) => answers = again,
                 None => return Ok(None),
             }
@@ -459,7 +527,7 @@ impl Inner {
             let filter = query::fed(&mark);
             let mut question = SearchQuery::new(&index);
             question.with_filter(&filter).with_hits_per_page(0).with_facets(Selectors::Some(&["day"]));
-            let Some(answers) = self.ask(vec![question], &mark.life).await? else { continue };
+            let Some(answers) = self.ask(vec![question], &mark).await? else { continue };
             let mut days: BTreeMap<i64, u64> = BTreeMap::new();
             let counts = answers.into_iter().next().and_then(|answer| answer.facet_distribution);
             for (day, count) in counts.into_iter().flat_map(|mut all| all.remove("day").unwrap_or_default()) {
@@ -478,8 +546,18 @@ impl Inner {
     async fn take_in(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError> {
         let mut queue = self.feeding.lock().await;
         let present = self.look().await?;
-        if self.notes().fed.replace(present.life.clone()).is_some_and(|life| life != present.life) {
-            return Err(IndexError::unavailable("the index began anew: its watermark is another one"));
+        let before = self.notes().fed.replace((present.life.clone(), present.at));
+        match before {
+            Some((life, _)) if life != present.life => {
+                return Err(IndexError::unavailable("the index began anew: its watermark is another one"));
+            }
+            Some((_, at)) if at > present.at => {
+                return Err(IndexError::unavailable(format!(
+                    "the index went back from revision {at} to {}: what it lacks is taken in again",
+                    present.at
+                )));
+            }
+            _ => {}
         }
         if upto.rev.0 <= present.at {
             return Ok(());
@@ -488,7 +566,8 @@ impl Inner {
         let mark = present.moved(upto, rows.len() as u64);
         let mark =
             feeding::Feeding { server: &self.server, uid: self.uid(), queue: &mut queue }.take_in(rows, mark).await?;
-        self.see(mark);
+        self.notes().fed = Some((mark.life.clone(), mark.at));
+        self.see(mark, self.ask_anew());
         Ok(())
     }
 }
@@ -522,8 +601,10 @@ impl SearchIndex for MeiliIndex {
     async fn watermark(&self) -> Result<Watermark, IndexError> {
         let mark = match self.inner.fresh() {
             Some(mark) => mark,
+            // Whether it answers again is tried by somebody who has time.
+            None if self.inner.server.is_silent() => return Err(silence()),
             None => {
-                let seen = self.inner.look().await;
+                let seen = self.inner.look_in_time().await;
                 self.inner.noted(seen)?
             }
         };
@@ -542,6 +623,9 @@ impl SearchIndex for MeiliIndex {
 
     async fn search(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
         debug_assert_eq!(fold(&query.phrase), query.phrase);
+        if self.inner.server.is_silent() {
+            return Err(silence());
+        }
         let _permit = self.inner.searches.acquire().await.map_err(IndexError::unavailable)?;
         let found = self.inner.find(query).await;
         self.inner.noted(found)
@@ -580,7 +664,7 @@ impl SearchIndex for MeiliIndex {
 
     fn health(&self) -> IndexHealth {
         let (documents, parked) =
-            self.inner.known().as_ref().map_or((0, 0), |(mark, _)| (mark.documents, mark.parked.len() as u64));
+            self.inner.known().as_ref().map_or((0, 0), |known| (known.mark.documents, known.mark.parked.len() as u64));
         let notes = self.inner.notes();
         IndexHealth {
             problem: notes.unanswered.clone().or_else(|| notes.refused.clone()),

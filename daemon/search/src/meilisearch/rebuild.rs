@@ -23,12 +23,17 @@ pub struct Tidying {
 }
 
 impl Inner {
-    fn new_uid(&self) -> String {
+    pub(super) fn new_uid(&self) -> String {
         format!("{}-new", self.uid())
     }
 
     /// An empty index beside the one in use.
     async fn create(&self) -> Result<Mark, IndexError> {
+        match self.server.mark(self.uid()).await {
+            Ok(Some(present)) => self.is_ours(&present)?,
+            Ok(None) | Err(IndexError::Corrupt(_)) => {}
+            Err(error) => return Err(error),
+        }
         let uid = self.new_uid();
         let deleting = self.tidying.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).deleting.take();
         if let Some(deleting) = deleting {

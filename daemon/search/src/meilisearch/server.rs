@@ -1,6 +1,6 @@
 //! What is asked of the server, and what its answers mean.
 
-use super::document::{Mark, Unit};
+use super::document::{FORMAT, Mark, Unit};
 use super::http::Wire;
 use super::settings;
 use crate::error::IndexError;
@@ -71,6 +71,16 @@ impl Server {
         Ok(Self { client, wire, host })
     }
 
+    /// Whether it takes requests and does not answer, as far as is known.
+    pub fn is_silent(&self) -> bool {
+        self.wire.is_silent()
+    }
+
+    /// Somebody waited in vain.
+    pub fn fell_silent(&self) {
+        self.wire.fell_silent();
+    }
+
     pub fn index(&self, uid: &str) -> Index<Wire> {
         self.client.index(uid)
     }
@@ -85,8 +95,13 @@ impl Server {
             Err(error) => return Err(unavailable(error)),
         };
         // Another version may say something else there.
-        let unknown = |error| IndexError::Corrupt(format!("its watermark cannot be read: {error}"));
-        serde_json::from_value(found).map(Some).map_err(unknown)
+        match found["format"].as_u64() {
+            Some(format) if format > u64::from(FORMAT) => Err(newer(uid)),
+            _ => {
+                let unknown = |error| IndexError::Corrupt(format!("its watermark cannot be read: {error}"));
+                serde_json::from_value(found).map(Some).map_err(unknown)
+            }
+        }
     }
 
     /// How many documents an index has.
@@ -240,6 +255,11 @@ struct Accepted {
 
 pub fn is(error: &Error, code: &ErrorCode) -> bool {
     matches!(error, Error::Meilisearch(error) if error.error_code == *code)
+}
+
+/// Another daemon is of a later version already.
+fn newer(uid: &str) -> IndexError {
+    IndexError::unavailable(format!("a newer stele made the index {uid:?}: this one cannot use it"))
 }
 
 pub fn unavailable(error: Error) -> IndexError {

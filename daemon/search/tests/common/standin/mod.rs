@@ -62,6 +62,8 @@ pub struct Server {
     pub requests: Vec<String>,
     /// The key it wants.
     pub key: Option<String>,
+    /// An index the key may not use.
+    pub forbidden: Option<String>,
 }
 
 #[derive(Debug)]
@@ -160,6 +162,10 @@ async fn answer(
         }
         let wanted = server.key.as_ref().map(|key| format!("Bearer {key}"));
         if wanted.is_some_and(|wanted| headers.get(header::AUTHORIZATION).is_none_or(|given| *given != *wanted)) {
+            let error = json!({"message": "The provided API key is invalid.", "code": "invalid_api_key", "type": "auth", "link": ""});
+            return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
+        }
+        if parts.len() > 1 && server.forbidden.as_deref() == Some(parts[1]) {
             let error = json!({"message": "The provided API key is invalid.", "code": "invalid_api_key", "type": "auth", "link": ""});
             return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
         }
