@@ -112,6 +112,9 @@ pub trait Pages: Send + Sync {
     /// - Who becomes a member or is one no more, by all that the page says, does so after the latest revision before the
     ///   page: see [`Live`](crate::Live). Everybody named is made known; who is a member already, or is none, stays so.
     /// - Revocations mark the original, or wait for it.
+    /// - Native ids, client ids, partitions, kinds and handles of files have at most 2,000 bytes. A page with a cursor, or of the
+    ///   directory, is a source's: messages, people and conversations with longer ones are parked under a shorter id, and
+    ///   members with longer ones left out. In any other page they are [`Invalid`](crate::ArchiveError::Invalid).
     async fn commit(&self, commit: Commit<'_>) -> Result<Committed>;
 
     /// Parked envelopes, oldest first, after the given reserved id.

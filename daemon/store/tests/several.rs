@@ -307,22 +307,6 @@ async fn the_ledger_tells_what_was_tampered_with() {
 }
 
 #[tokio::test]
-async fn what_no_index_takes_is_refused() {
-    let Some(url) = database() else { return };
-    let archive = open(&url).await;
-    let instance = archive.instance("hq").await.expect("known");
-    // Not one that can be packed.
-    let long = |bytes: usize| (0..bytes).map(|at| char::from(b'!' + (at * at % 89) as u8)).collect::<String>();
-    let page = |native: String| Page {
-        messages: vec![Message { client_id: Some(native.clone()), sender: native.clone(), ..said(&native, "a") }],
-        ..Page::default()
-    };
-    put(&archive, instance, None, &page(long(2000))).await.expect("is stored");
-    let refused = put(&archive, instance, None, &page(long(2001))).await.expect_err("is too long");
-    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("2000 bytes")), "{refused}");
-}
-
-#[tokio::test]
 async fn a_closed_archive_is_unavailable() {
     let Some(url) = database() else { return };
     let archive = open(&url).await;

@@ -5,6 +5,8 @@ mod common;
 
 use async_trait::async_trait;
 use common::options;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::sync::{Arc, LazyLock};
 use stele_archive::contract::{Backend, Factory};
 use stele_archive::model::{Message, Page};
@@ -272,6 +274,26 @@ async fn what_was_moved_whole_is_not_moved_again() {
                    WHERE key = 'transfer'";
     POSTGRES.as_ref().expect("there is a server").psql(&url, earlier).expect("is changed");
     refused(&archive, &database, &["was moved to", "does not have the whole of it any more", "--abandon"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_looked_up_there_is_told_before_anything_is_moved() {
+    let Some((_, database)) = database().await else { return };
+    let folder = TempDir::new().expect("a folder");
+    let archive = sqlite(&folder).await;
+    fill(&archive, 10).await;
+    let path = folder.path().join("archive.db");
+    let mut behind = SqliteConnectOptions::new().filename(path).connect().await.expect("connects");
+    let mut tamper = async |client_id: Option<String>| {
+        let update = sqlx::query("UPDATE message SET client_id = ? WHERE id = 7").bind(client_id);
+        update.execute(&mut behind).await.expect("is changed");
+    };
+    tamper(Some("x".repeat(2001))).await;
+    let refused = transfer(&archive, &database, |_| {}).await.expect_err("is too long");
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("message.client_id")), "{refused}");
+    assert!(transfer::is_away(&archive).await.expect("answers").is_none(), "nothing began");
+    tamper(None).await;
+    assert_eq!(transfer(&archive, &database, |_| {}).await.expect("is moved").messages, 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

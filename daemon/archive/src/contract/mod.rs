@@ -74,7 +74,7 @@ suite! {
     once: a_repeated_message_is_not_stored, another_place_sender_or_key_is_another_message, a_page_repeats_itself_once,
         a_known_message_repeats_nothing, what_cannot_be_told_apart_is_refused, a_repeated_message_is_parked_no_more;
     parked: an_envelope_keeps_its_place, parking_again_counts_an_attempt, a_readable_message_is_not_parked,
-        partitions_are_listed_apart;
+        partitions_are_listed_apart, what_cannot_be_looked_up_is_parked;
     revocations: a_revocation_marks_the_original, a_revocation_waits_for_its_message,
         a_revocation_takes_every_copy_back, the_first_revocation_counts;
     directory: descriptions_are_merged, a_kind_is_corrected, members_are_replaced, undescribed_ones_are_created,

@@ -1,10 +1,11 @@
 //! Envelopes that cannot be read yet.
 
 use super::Backend;
-use super::sample::{NEW_YEAR, SECOND, all, instance, list, natives, page, put, text};
-use crate::{Commit, MessageId, Rev, Stream};
+use super::sample::{NEW_YEAR, SECOND, all, instance, list, natives, page, person, put, text, try_put};
+use crate::{ArchiveError, Commit, MessageId, Rev, Stream};
 use bytes::Bytes;
-use stele_plugin_api::model::{Page, Parked};
+use stele_plugin_api::model::{Conversation, Message, Page, Parked, Revocation};
+use stele_plugin_api::ops::Participation;
 
 fn envelope(native_id: &str, reason: &str) -> Parked {
     Parked {
@@ -114,4 +115,46 @@ pub(super) async fn partitions_are_listed_apart(backend: &mut dyn Backend) {
     let page = page([text("m1", "c", "a", &["b"], NEW_YEAR)]);
     put(&*archive, hq, &page).await;
     assert_eq!(archive.parked(hq, "q", MessageId(0), 10).await.unwrap(), []);
+}
+
+pub(super) async fn what_cannot_be_looked_up_is_parked(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let hq = instance(&*archive, "hq").await;
+    // None that can be packed.
+    let long = |bytes: usize| (0..bytes).map(|at| char::from(b'!' + (at * at % 89) as u8)).collect::<String>();
+    let (most, over) = (long(2000), long(2001));
+    let said = |key: &str| Message { client_id: Some(key.to_owned()), ..text(key, "c", key, &["b"], NEW_YEAR) };
+    put(&*archive, hq, &page([said(&most)])).await;
+    let refused = try_put(&*archive, hq, None, &page([said(&over)])).await.unwrap_err();
+    assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("2000 bytes")), "{refused}");
+
+    let delivered = |cursor: &'static str| {
+        let messages = [
+            said(&over),
+            text("m2", &over, "a", &["b"], NEW_YEAR + SECOND),
+            text("m3", "c", "a", &["b"], NEW_YEAR + SECOND),
+        ];
+        let told = Conversation {
+            native_id: "c".to_owned(),
+            joined: vec![over.clone(), "d".to_owned()],
+            ..Default::default()
+        };
+        let revocations = vec![Revocation { native_id: over.clone(), ..Revocation::default() }];
+        let (people, conversations) = (vec![person(&over, "Long")], vec![told]);
+        let cursor = Some(Bytes::from(cursor));
+        Page { people, conversations, revocations, cursor, ..page(messages) }
+    };
+    let done = try_put(&*archive, hq, None, &delivered("1")).await.unwrap();
+    // The person has the native id that the message has.
+    assert_eq!((done.stored.len(), done.parked), (1, 2));
+    let done = try_put(&*archive, hq, Some(b"1"), &delivered("2")).await.unwrap();
+    assert_eq!((done.stored.len(), done.known, done.parked), (0, 1, 0));
+    assert_eq!(natives(&archive.messages(hq, &all("c")).await.unwrap()), [most.as_str(), "m3"]);
+    let joined = Participation { conversation: "c".to_owned(), person: "d".to_owned() };
+    assert!(archive.membership(hq, &joined).await.unwrap().member, "beside one who is left out");
+    let rows = archive.parked(hq, "p", MessageId(0), 10).await.unwrap();
+    let found: Vec<_> = rows.iter().map(|row| (row.attempts, row.parked.native_id.len() < 2000)).collect();
+    assert_eq!(found, [(1, true), (1, true)]);
+    assert!(rows.iter().all(|row| row.parked.reason.contains("2000 bytes") && row.parked.envelope.len() > 2000));
+    assert_eq!(rows[1].parked.native_id, "m2");
 }

@@ -33,7 +33,6 @@ mod feed;
 mod head;
 mod history;
 mod jobs;
-mod keys;
 mod ledger;
 mod lists;
 mod live;

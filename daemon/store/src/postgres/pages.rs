@@ -4,6 +4,7 @@ use super::error::Failure;
 use super::head::Head;
 use super::text::{Texts, written};
 use super::{PostgresArchive, transact};
+use crate::common::keys;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::postgres::PgRow;
@@ -15,7 +16,7 @@ use stele_archive::{Commit, Committed, InstanceId, MessageId, Pages, ParkedRow, 
 #[async_trait]
 impl Pages for PostgresArchive {
     async fn instance(&self, name: &str) -> Result<InstanceId> {
-        super::keys::check("the name of an instance", name)?;
+        keys::check("the name of an instance", name)?;
         self.repeat(|| async {
             let mut snapshot = self.read().await?;
             if let Some(id) = find(&mut snapshot, name).await? {

@@ -6,8 +6,9 @@ use super::head::Head;
 use super::memory::Memory;
 use super::pool::silent;
 use super::transact::WRITE;
-use super::{PostgresArchive, keys, retry};
+use super::{PostgresArchive, retry};
 use crate::common::check::check;
+use crate::common::keys;
 use bytes::Bytes;
 use sqlx::{Connection, PgConnection};
 use stele_archive::{ArchiveError, Commit, Committed, Result};
@@ -30,7 +31,8 @@ impl PostgresArchive {
     /// Commit a page. One is committed at a time, in the order of arrival; those of other daemons come in between.
     pub(super) async fn store(&self, commit: &Commit<'_>) -> Result<Committed> {
         check(commit)?;
-        keys::check_page(commit)?;
+        let page = keys::storable(commit)?;
+        let commit = &Commit { page: &page, ..commit.clone() };
         // Whether a stored cursor tells that the page is.
         let telling = commit.page.cursor.is_some() && commit.page.cursor != commit.from;
         let mut writer = self.0.writer.lock().await;

@@ -13,6 +13,7 @@ use super::{
 use crate::common::Counters;
 use crate::common::check::check;
 use crate::common::hash::Entry;
+use crate::common::keys;
 use crate::common::message::NewMessage;
 use bytes::Bytes;
 use sqlx::SqliteConnection;
@@ -33,6 +34,8 @@ pub(super) struct Txn<'t> {
 impl SqliteArchive {
     pub(super) async fn store(&self, commit: Commit<'_>) -> Result<Committed> {
         check(&commit)?;
+        let page = keys::storable(&commit)?;
+        let commit = Commit { page: &page, ..commit.clone() };
         let mut writer = self.writer().await?;
         let remembered = writer.memory.take();
         let mut transaction = writer.begin().await?;

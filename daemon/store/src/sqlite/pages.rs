@@ -2,6 +2,7 @@
 
 use super::SqliteArchive;
 use super::error::Failure;
+use crate::common::keys;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::Row;
@@ -11,6 +12,7 @@ use stele_archive::{Commit, Committed, InstanceId, MessageId, Pages, ParkedRow, 
 #[async_trait]
 impl Pages for SqliteArchive {
     async fn instance(&self, name: &str) -> Result<InstanceId> {
+        keys::check("the name of an instance", name)?;
         let find = "SELECT id FROM instance WHERE name = ?";
         let mut reader = self.read().await?;
         if let Some(id) = sqlx::query_scalar(find).bind(name).fetch_optional(&mut *reader).await.map_err(Failure)? {

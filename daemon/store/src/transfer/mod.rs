@@ -262,6 +262,7 @@ async fn begin(from: &SqliteArchive, to: &PostgresArchive) -> Result<Mark> {
             Mark { id, database, place: to.place(), done: false, table: 0, after: None }
         }
     };
+    rows::check_keys(from).await?;
     from.state_put(OWN, MARK, Some(&mark.json())).await?;
     // Of those who begin at once, from two files, one does.
     if to.agree(MARK, &mark.json()).await? != mark.json() {

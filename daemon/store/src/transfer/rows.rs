@@ -1,14 +1,31 @@
 //! Rows on either side.
 
 use super::tables::{Kind, TABLES, Table};
+use crate::common::keys;
 use crate::postgres::text::{read, written};
 use crate::{PostgresArchive, SqliteArchive};
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Postgres, Row, Sqlite};
 use stele_archive::Result;
+
+/// Texts of indexes that a source chose.
+const LOOKED_UP: [(&str, &str); 11] = [
+    ("instance", "name"),
+    ("word", "word"),
+    ("person", "native_id"),
+    ("conversation", "native_id"),
+    ("message", "native_id"),
+    ("message", "client_id"),
+    ("media", "handle"),
+    ("parked", "native_id"),
+    ("revocation", "native_id"),
+    ("cursor", "partition"),
+    ("reached", "partition"),
+];
 
 /// What a row holds in a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +198,19 @@ pub(super) async fn holds_something(to: &PostgresArchive) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Refuses an archive that has what cannot be looked up in Postgres; one that an earlier Stele stored.
+pub(super) async fn check_keys(from: &SqliteArchive) -> Result<()> {
+    let mut snapshot = from.read().await?;
+    for (table, column) in LOOKED_UP {
+        let sql = format!("SELECT {column} FROM {table} WHERE length(CAST({column} AS BLOB)) > {}", keys::CERTAIN);
+        let mut long = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(&mut *snapshot);
+        while let Some(key) = long.try_next().await.map_err(super::stored)? {
+            keys::check(&format!("{table}.{column} of the archive to be moved"), &key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells one transfer, or one database, from another.
