@@ -11,7 +11,7 @@ use crate::config::{self, Config, ContentStore, Engine};
 use crate::http::admin::Reindexing;
 use crate::jobs::{JobOptions, Jobs};
 use crate::live::{self, Archived, Hubs};
-use crate::media::{Links, MediaStore, S3Options};
+use crate::media::{Links, MediaStore, Owner, S3Options};
 use crate::services::{Commits, DaemonServices, FetchLimits, HttpClient};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,7 +91,8 @@ impl Parts {
         let searcher = Arc::new(Searcher::new(Arc::clone(&archive), Arc::clone(&index)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
-        let media = open_media(config).await?;
+        let archive_id = archive_id(&*archive).await?;
+        let media = open_media(config).await?.of(Owner::new(Arc::clone(&archive), &archive_id));
         let source = Archived::new(Arc::clone(&archive), Arc::clone(&clock));
         let live = live::Options::new(&config.live, &config.http, &config.archive);
         let live = Arc::new(Hubs::new(Arc::new(source), Arc::clone(&clock), live));

@@ -59,6 +59,15 @@ pub trait Contents: Send + Sync + fmt::Debug {
     /// Takes in a file that is whole and has this MD5. When it returns the content is durable.
     async fn take(&self, key: &Key, file: tempfile::TempPath) -> io::Result<()>;
 
+    /// Whose it is, as far as that was written there.
+    async fn label(&self) -> io::Result<Option<String>>;
+
+    /// Writes that there, durably.
+    async fn put_label(&self, label: &str) -> io::Result<()>;
+
+    /// Whether there is no content.
+    async fn is_empty(&self) -> io::Result<bool>;
+
     /// Whether it answers. Forgets what uploads that ended early have left.
     async fn upkeep(&self) -> io::Result<()>;
 }

@@ -1,10 +1,13 @@
 //! Contents in a folder, of this machine or shared: `<root>/ab/cd/<md5>`, written beside and renamed.
 
 use super::contents::{ContentStream, Contents, Found, Key};
+use super::owner::{LABEL, MAX_LABEL};
 use async_trait::async_trait;
 use futures::StreamExt;
-use std::io::{self, SeekFrom};
+use std::fs::Permissions;
+use std::io::{self, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -67,9 +70,45 @@ impl Contents for Folder {
         taken.await.map_err(io::Error::other)?
     }
 
+    async fn label(&self) -> io::Result<Option<String>> {
+        let Some(file) = there(File::open(self.root.join(LABEL)).await)? else { return Ok(None) };
+        let mut label = String::new();
+        file.take(MAX_LABEL).read_to_string(&mut label).await?;
+        Ok(Some(label))
+    }
+
+    async fn put_label(&self, label: &str) -> io::Result<()> {
+        let (root, label) = (self.root.clone(), format!("{label}\n"));
+        let put = tokio::task::spawn_blocking(move || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&root)?;
+            file.write_all(label.as_bytes())?;
+            // For whoever is to copy it, and other daemons' users, as contents are.
+            file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+            file.as_file().sync_all()?;
+            file.persist(root.join(LABEL))?;
+            std::fs::File::open(&root)?.sync_all()
+        });
+        put.await.map_err(io::Error::other)?
+    }
+
+    async fn is_empty(&self) -> io::Result<bool> {
+        let mut entries = fs::read_dir(&self.root).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            if entry.file_name().to_str().is_some_and(is_first_folder) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn upkeep(&self) -> io::Result<()> {
         fs::metadata(&self.root).await.map(|_| ())
     }
+}
+
+/// Whether contents are under a name: those of folders begin with two digits of their sum.
+fn is_first_folder(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// `None` for what is not there.

@@ -6,6 +6,7 @@
 //! while it lasts, and whoever starts next gives up those of a daemon that was killed.
 
 use super::contents::{ContentStream, Contents, Found, Key};
+use super::owner::{LABEL, MAX_LABEL};
 use crate::config::Secret;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -116,8 +117,19 @@ impl S3 {
     }
 
     fn path(&self, key: &Key) -> ObjectPath {
-        let path = key.path();
-        ObjectPath::from(if self.prefix.is_empty() { path } else { format!("{}/{path}", self.prefix) })
+        self.under(&key.path())
+    }
+
+    fn under(&self, path: &str) -> ObjectPath {
+        ObjectPath::from(if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) })
+    }
+
+    /// The first of what is there.
+    async fn list_one(&self) -> io::Result<Option<ObjectPath>> {
+        let one = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
+        let prefix = (!self.prefix.is_empty()).then_some(self.prefix.as_str());
+        let listed = self.bucket.list_paginated(prefix, one).await.map_err(|error| self.shown(&error))?;
+        Ok(listed.result.objects.into_iter().next().map(|object| object.location))
     }
 
     fn shown(&self, error: &object_store::Error) -> io::Error {
@@ -225,10 +237,27 @@ impl Contents for S3 {
         if size <= PART { self.put(key, open, size).await } else { self.put_in_parts(key, open, size).await }
     }
 
+    async fn label(&self) -> io::Result<Option<String>> {
+        let options = GetOptions { range: Some(GetRange::Bounded(0..MAX_LABEL)), ..GetOptions::default() };
+        let Some(found) = self.there(self.bucket.get_opts(&self.under(LABEL), options).await)? else { return Ok(None) };
+        let label = found.bytes().await.map_err(|error| self.shown(&error))?;
+        Ok(Some(String::from_utf8_lossy(&label).into_owned()))
+    }
+
+    async fn put_label(&self, label: &str) -> io::Result<()> {
+        let label = format!("{label}\n").into_bytes();
+        let put = self.bucket.put_opts(&self.under(LABEL), label.into(), PutOptions::default()).await;
+        put.map(|_| ()).map_err(|error| self.shown(&error))
+    }
+
+    async fn is_empty(&self) -> io::Result<bool> {
+        // Contents begin with a digit of a sum, so they come before the label.
+        let found = self.list_one().await?;
+        Ok(found.is_none_or(|path| path.filename() == Some(LABEL)))
+    }
+
     async fn upkeep(&self) -> io::Result<()> {
-        let one = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
-        let prefix = (!self.prefix.is_empty()).then_some(self.prefix.as_str());
-        self.bucket.list_paginated(prefix, one).await.map_err(|error| self.shown(&error))?;
+        self.list_one().await?;
         self.sweep().await
     }
 }

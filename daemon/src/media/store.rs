@@ -2,12 +2,14 @@
 
 use super::contents::{ContentStream, Contents, Found, Key};
 use super::folder::Folder;
+use super::owner::Owner;
 use super::s3::{S3, S3Options};
 use md5::{Digest, Md5};
 use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stele_archive::Blob;
@@ -30,6 +32,10 @@ const UPLOADS: &str = "uploads";
 pub struct MediaStore {
     drafts: PathBuf,
     contents: Arc<dyn Contents>,
+    /// Whose contents they are; whoever uses the store without one knows.
+    owner: Option<Arc<Owner>>,
+    /// Whether the place had the owner's label, or nobody's, when that was last looked at.
+    is_ours: Arc<AtomicBool>,
     /// Why the place of contents did not do what it was last asked to.
     trouble: Arc<Mutex<Option<String>>>,
 }
@@ -67,34 +73,81 @@ impl MediaStore {
     }
 
     fn new(drafts: PathBuf, contents: impl Contents + 'static) -> Self {
-        Self { drafts, contents: Arc::new(contents), trouble: Arc::default() }
+        let (owner, is_ours, trouble) = (None, Arc::default(), Arc::default());
+        Self { drafts, contents: Arc::new(contents), owner, is_ours, trouble }
+    }
+
+    /// The same for the contents of this archive alone: a place that is another's, or not where they are, does not answer.
+    pub fn of(self, owner: Owner) -> Self {
+        Self { owner: Some(Arc::new(owner)), ..self }
     }
 
     /// What is there under this MD5.
     pub async fn find(&self, md5: &str) -> io::Result<Option<Found>> {
         let Some(key) = Key::new(md5) else { return Ok(None) };
-        self.noted(in_time(self.contents.find(&key))).await
+        self.noted(in_time(self.in_ours(self.contents.find(&key)))).await
     }
 
     /// These bytes of a content; `None` when there is none.
     pub async fn read(&self, md5: &str, range: Range<u64>) -> io::Result<Option<ContentStream>> {
         let Some(key) = Key::new(md5) else { return Ok(None) };
-        self.noted(in_time(self.contents.read(&key, range))).await
+        self.noted(in_time(self.in_ours(self.contents.read(&key, range)))).await
     }
 
     /// A new file to write to; gone when dropped without [`Draft::keep`].
     pub async fn draft(&self) -> io::Result<Draft> {
+        if !self.is_ours.load(Ordering::Relaxed) {
+            self.noted(in_time(self.is_owned())).await?;
+        }
         let dir = self.drafts.clone();
-        let (file, path) = tokio::task::spawn_blocking(move || tempfile::NamedTempFile::new_in(dir))
-            .await
-            .map_err(io::Error::other)??
-            .into_parts();
+        let make = move || {
+            // A share that is mounted late has none yet.
+            std::fs::create_dir_all(&dir)?;
+            tempfile::NamedTempFile::new_in(dir)
+        };
+        let (file, path) = tokio::task::spawn_blocking(make).await.map_err(io::Error::other)??.into_parts();
         Ok(Draft { file: File::from_std(file), path, md5: Md5::new(), size: 0, head: Vec::new() })
     }
 
     /// Whether the place of contents answers. Forgets what uploads that ended early have left there.
     pub async fn upkeep(&self) -> io::Result<()> {
-        self.noted(in_time(self.contents.upkeep())).await
+        let upkeep = async {
+            self.contents.upkeep().await?;
+            self.is_owned().await.map(drop)
+        };
+        self.noted(in_time(upkeep)).await
+    }
+
+    /// Whether the place has the owner's label; `false` when it is nobody's yet.
+    async fn is_owned(&self) -> io::Result<bool> {
+        let looked = match &self.owner {
+            Some(owner) => owner.has(&*self.contents).await,
+            None => Ok(true),
+        };
+        self.is_ours.store(looked.is_ok(), Ordering::Relaxed);
+        looked
+    }
+
+    /// What a place that is ours has. That something is not there is only believed of one that is ours then.
+    async fn in_ours<T>(&self, look: impl Future<Output = io::Result<Option<T>>>) -> io::Result<Option<T>> {
+        if !self.is_ours.load(Ordering::Relaxed) {
+            self.is_owned().await?;
+        }
+        let found = look.await?;
+        if found.is_none() {
+            self.is_owned().await?;
+        }
+        Ok(found)
+    }
+
+    /// Puts a content into a place that is ours, or becomes it.
+    async fn take(&self, key: &Key, file: tempfile::TempPath) -> io::Result<()> {
+        if !self.is_owned().await?
+            && let Some(owner) = &self.owner
+        {
+            owner.take(&*self.contents).await?;
+        }
+        self.contents.take(key, file).await
     }
 
     /// What is not well with the place of contents.
@@ -167,7 +220,7 @@ impl Draft {
         self.file.flush().await?;
         let md5 = self.md5();
         let key = Key::new(&md5).expect("an MD5 in lower-case hex is a name");
-        store.noted(store.contents.take(&key, self.path)).await?;
+        store.noted(store.take(&key, self.path)).await?;
         let (mime, extension) = sniff(&self.head);
         Ok(Blob { md5, size: self.size, mime: mime.to_owned(), extension: extension.to_owned() })
     }

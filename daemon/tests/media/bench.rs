@@ -33,6 +33,16 @@ impl Bench {
         let options = stele_store::Options::default();
         let archive: Arc<dyn Archive> =
             Arc::new(SqliteArchive::open(&dir.path().join("a.db"), &options).await.unwrap());
+        Self::fill(&*archive, &blob).await;
+        let links = Links::new(*b"key", 365);
+        let link = links.sign(&blob, "报价.txt", NOW);
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));
+        let router = router(links, store.clone(), archive, clock);
+        Self { _dir: dir, blob, link, router }
+    }
+
+    /// Has an archive know of a content.
+    pub async fn fill(archive: &dyn Archive, blob: &Blob) {
         let instance = archive.instance("hq").await.unwrap();
         let message = Message {
             native_id: "m".into(),
@@ -48,12 +58,7 @@ impl Bench {
         let stream = Stream::Messages;
         archive.commit(Commit { instance, partition: "p", stream, from: None, page: &page, now: NOW }).await.unwrap();
         let task = archive.media_due(instance, NOW, 1).await.unwrap().remove(0);
-        archive.media_stored(instance, task.id, &blob, None, NOW).await.unwrap();
-        let links = Links::new(*b"key", 365);
-        let link = links.sign(&blob, "报价.txt", NOW);
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));
-        let router = router(links, store.clone(), archive, clock);
-        Self { _dir: dir, blob, link, router }
+        archive.media_stored(instance, task.id, blob, None, NOW).await.unwrap();
     }
 
     pub async fn ask(&self, method: Method, headers: &[(HeaderName, &str)]) -> Response {

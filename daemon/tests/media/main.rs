@@ -5,6 +5,7 @@ mod answers;
 mod bench;
 mod bucket;
 mod contract;
+mod owner;
 mod standin;
 
 /// A content of this size that repeats nowhere, whatever is left out or done twice.
