@@ -10,6 +10,18 @@ pub const NODES: u16 = 1024;
 /// A daemon that was not seen for longer is gone for good, and its number may be another's: 30 days, in microseconds.
 pub const GONE: Micros = 30 * 86_400_000_000;
 
+/// A daemon whose latest word is older is not counted among those that run: 30 s, in microseconds.
+pub const RUNNING: Micros = 30_000_000;
+
+/// What a daemon learns by saying that it is still there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Which other process has said so under the same id since this one did, or before it did for the first time, and when.
+    pub other: Option<(String, Micros)>,
+    /// Other daemons that run.
+    pub others: u64,
+}
+
 /// A daemon that has a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -34,6 +46,10 @@ pub trait Daemons: Send + Sync {
     /// # Errors
     /// [`ArchiveError::Invalid`] when all numbers are those of others.
     async fn node(&self, daemon: &str, now: Micros) -> Result<u16>;
+
+    /// Says that the daemon of this id is still there, and which of its processes it is. Nothing is kept of one that has no number yet.
+    /// Where only one process can have the archive open there are never others.
+    async fn beat(&self, daemon: &str, process: &str, now: Micros) -> Result<Beat>;
 }
 
 /// The number for a daemon that has none yet, and whose it was until now.

@@ -36,7 +36,7 @@ mod queries;
 mod state;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use daemons::{Daemons, GONE, NODES, Node, free_number};
+pub use daemons::{Beat, Daemons, GONE, NODES, Node, RUNNING, free_number};
 pub use error::{ArchiveError, Result};
 pub use feed::{DayCount, Feed, FeedRow};
 pub use ids::{ConversationId, InstanceId, MediaId, MessageId, PersonId, Rev, RunId};

@@ -12,14 +12,11 @@ use crate::http::admin::{Admin, AdminHandler, Overview, Readiness};
 use crate::http::{Listener, Running};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use stele_plugin_api::{Error, ErrorCode};
 use tokio_cron_scheduler::JobScheduler;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// How often the archive is told that this daemon is still there.
-const SEEN_EVERY: Duration = Duration::from_secs(3600);
 
 /// How much of the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +91,11 @@ impl App {
                 None
             }
         };
-        let (asked, until) = (Arc::clone(&parts), stop.clone());
+        let (there, started_with, until) = (Arc::clone(&parts), Arc::clone(&config), stop.clone());
         background.spawn(async move {
-            until.run_until_cancelled(asked.answering.watch(&*asked.archive)).await;
+            let watch = there.answering.watch(&*there.archive);
+            let both = async { tokio::join!(watch, there.is_there(&started_with)) };
+            until.run_until_cancelled(both).await;
         });
         // What an earlier process of this daemon held is given back by now.
         let (fed, until) = (Arc::clone(&parts), stop.clone());
@@ -104,14 +103,9 @@ impl App {
         let (renewed, overview, until) = (Arc::clone(&parts), Arc::clone(&instances), stop.clone());
         background.spawn(async move {
             let upkeep = async {
-                let mut seen = Instant::now();
                 loop {
                     // The store keeps what it finds wrong, for the readiness.
                     _ = tokio::join!(metrics::renew(&*renewed.archive), renewed.media.upkeep());
-                    if seen.elapsed() >= SEEN_EVERY {
-                        seen = Instant::now();
-                        renewed.is_seen().await;
-                    }
                     overview.readiness();
                     recorder.run_upkeep();
                     tokio::time::sleep(metrics::UPKEEP).await;

@@ -14,6 +14,18 @@ pub enum StartError {
     /// It is not known which daemon this is.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Another process runs under this daemon's id.
+    #[error(
+        "another process runs as this daemon, {id}: this data folder is a copy of that one's, or that one's of this; remove {} and start again, \
+         to be another daemon",
+        file.display()
+    )]
+    Twin {
+        /// The id.
+        id: String,
+        /// The file that has it.
+        file: PathBuf,
+    },
     /// The archive cannot be opened.
     #[error("the archive {place} cannot be opened: {source}")]
     Archive {

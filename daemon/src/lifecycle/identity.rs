@@ -1,7 +1,7 @@
 //! Which daemon this is: an id that is made once and kept in the data folder.
 //!
 //! By it a daemon finds the leases and the number that were its own before it was restarted. Two data folders never have the same, so
-//! none may be begun as a copy of another's.
+//! none may be begun as a copy of another's: see [`presence`](super::presence).
 
 use std::fs;
 use std::io::{self, Write};
@@ -24,9 +24,14 @@ pub struct IdentityError {
     source: io::Error,
 }
 
+/// The file of the id in a data folder.
+pub fn file_in(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
 /// The id of the daemon of this data folder, which the caller holds.
 pub fn of(folder: &Path) -> Result<String, IdentityError> {
-    let path = folder.join(FILE);
+    let path = file_in(folder);
     let id = match fs::read_to_string(&path) {
         Ok(text) => check(text.trim()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(folder, &path),

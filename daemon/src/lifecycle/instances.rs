@@ -202,6 +202,7 @@ impl Overview for Instances {
         findings.extend(indexing.map(|error| format!("the search index does not take in what is new: {error}")));
         findings.extend(self.parts.media.finding());
         findings.extend(self.parts.bus.finding());
+        findings.extend(self.parts.presence.findings());
         let health = self.parts.index.health();
         findings.extend(health.problem.map(|problem| format!("search: {problem}")));
         if health.parked > 0 {

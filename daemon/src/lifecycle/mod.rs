@@ -31,6 +31,7 @@ mod metrics;
 mod notify;
 mod parts;
 mod plugin;
+mod presence;
 mod serve;
 mod store;
 

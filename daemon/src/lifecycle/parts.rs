@@ -5,6 +5,7 @@ use super::error::StartError;
 use super::feeder::Feeder;
 use super::identity;
 use super::lock::DataLock;
+use super::presence::Presence;
 use super::store::Store;
 use crate::bus::{Bus, Carrier};
 use crate::config::{self, Config, ContentStore, Engine};
@@ -67,7 +68,8 @@ pub struct Parts {
     pub bus: Bus,
     /// Number of this daemon, which no other one of the archive has.
     pub node: u16,
-    id: String,
+    /// Who else is there.
+    pub presence: Presence,
     /// What it is called in leases.
     owner: String,
     store: Store,
@@ -85,13 +87,14 @@ impl Parts {
         };
         let store = Store::open(config).await?;
         let archive = store.archive();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let file = identity::file_in(&config.data_dir);
+        let (presence, node) = Presence::announce(Arc::clone(&archive), Arc::clone(&clock), &id, &file).await?;
         let archive_id = archive_id(&*archive).await?;
         let index = open_index(config, &archive_id).await?;
         let tailer = Arc::new(Tailer::new(store.archive(), Arc::clone(&index), tailer_options(config)));
         let searcher = Arc::new(Searcher::new(Arc::clone(&archive), Arc::clone(&index)));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let links = Links::new(link_key(config, &*archive).await?, config.media.link_days);
-        let archive_id = archive_id(&*archive).await?;
         let media = open_media(config).await?.of(Owner::new(Arc::clone(&archive), &archive_id));
         let source = Archived::new(Arc::clone(&archive), Arc::clone(&clock));
         let live = live::Options::new(&config.live, &config.http, &config.archive);
@@ -115,7 +118,6 @@ impl Parts {
         commits.tell_others(bus.clone());
         let told = Arc::clone(&commits);
         let on_commit = move |instance: InstanceId| told.tell(instance);
-        let node = archive.node(&id, clock.now()).await?;
         let options = job_options(config, &owner);
         let jobs = Jobs::new(Arc::clone(&archive), media.clone(), Arc::clone(&clock), options, on_commit);
         let client = HttpClient::new(FetchLimits::default()).map_err(|error| StartError::Client(error.into()))?;
@@ -152,7 +154,7 @@ impl Parts {
             clock,
             bus,
             node,
-            id,
+            presence,
             owner,
             store,
             lock,
@@ -166,11 +168,11 @@ impl Parts {
         }
     }
 
-    /// Tells the archive that this daemon is still there, so that its number stays its own.
-    pub async fn is_seen(&self) {
-        if let Err(error) = self.archive.node(&self.id, self.clock.now()).await {
-            tracing::warn!(%error, "the archive was not told that this daemon is still there; it is later");
-        }
+    /// Goes on telling the archive that this daemon is there, until it is dropped.
+    pub async fn is_there(&self, config: &Config) {
+        let is_shared = matches!(self.store, Store::Postgres(_));
+        let keeps_own = config.media.store == ContentStore::Folder && config.media.folder.is_none();
+        self.presence.go_on(is_shared, keeps_own).await;
     }
 
     /// Gives back what an earlier process of this daemon held. The job runner does so itself when it begins to tick.

@@ -3,7 +3,7 @@
 mod database;
 
 use database::{database, options, tamper};
-use stele_archive::{ArchiveError, Daemons};
+use stele_archive::{ArchiveError, Beat, Daemons, RUNNING};
 use stele_store::{PostgresArchive, PostgresUrl};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,4 +105,25 @@ async fn daemons_that_start_at_once_agree_and_have_numbers_of_their_own() {
     found.sort_unstable();
     assert_eq!(found.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
     assert!(found.iter().all(|(_, agreed)| *agreed == found[0].1), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_of_one_id_learn_of_each_other() {
+    let Some(url) = database() else { return };
+    let archive = PostgresArchive::open(&options(&url)).await.expect("opens");
+    let beat = async |daemon, process, now| archive.beat(daemon, process, now).await.expect("is heard");
+    let beaten = |other: Option<(&str, i64)>, others| Beat { other: other.map(|(who, at)| (who.into(), at)), others };
+    assert_eq!(beat("a", "a1", 1).await, beaten(None, 0), "it has no number yet");
+    archive.node("a", 2).await.expect("has a number");
+    assert_eq!(beat("a", "a1", 3).await, beaten(None, 0));
+    assert_eq!(beat("a", "a1", 4).await, beaten(None, 0));
+    assert_eq!(beat("a", "a2", 5).await, beaten(Some(("a1", 4)), 0));
+    assert_eq!(beat("a", "a1", 6).await, beaten(Some(("a2", 5)), 0));
+    assert_eq!(archive.node("a", 6).await.expect("has a number"), 1);
+    assert_eq!(beat("a", "a1", 7).await, beaten(None, 0));
+    // Another daemon is one as long as it is heard.
+    archive.node("b", 8).await.expect("has a number");
+    assert_eq!(beat("b", "b1", 8).await, beaten(None, 1));
+    assert_eq!(beat("a", "a1", 8 + RUNNING - 1).await, beaten(None, 1));
+    assert_eq!(beat("a", "a1", 8 + RUNNING).await, beaten(None, 0));
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use stele_archive::model::Micros;
-use stele_archive::{Daemons, Node, Result, free_number};
+use stele_archive::{Beat, Daemons, Node, RUNNING, Result, free_number};
 
 #[async_trait]
 impl Daemons for PostgresArchive {
@@ -28,9 +28,26 @@ impl Daemons for PostgresArchive {
     async fn node(&self, daemon: &str, now: Micros) -> Result<u16> {
         self.repeat(|| self.number(daemon, now)).await
     }
+
+    async fn beat(&self, daemon: &str, process: &str, now: Micros) -> Result<Beat> {
+        self.repeat(|| self.heard(daemon, process, now)).await
+    }
 }
 
 impl PostgresArchive {
+    async fn heard(&self, daemon: &str, process: &str, now: Micros) -> Result<Beat, Failure> {
+        let mut transaction = self.begin().await?;
+        let before = sqlx::query_as("SELECT process, seen_at FROM node WHERE daemon = $1 FOR UPDATE").bind(daemon);
+        let before: Option<(String, Micros)> = before.fetch_optional(&mut *transaction).await?;
+        let heard = sqlx::query("UPDATE node SET process = $1, seen_at = $2 WHERE daemon = $3");
+        heard.bind(process).bind(now).bind(daemon).execute(&mut *transaction).await?;
+        let others = sqlx::query_scalar("SELECT count(*) FROM node WHERE daemon <> $1 AND seen_at > $2").bind(daemon);
+        let others: i64 = others.bind(now.saturating_sub(RUNNING)).fetch_one(&mut *transaction).await?;
+        commit(transaction).await?;
+        let other = before.filter(|(other, _)| !other.is_empty() && other != process);
+        Ok(Beat { other, others: others.cast_unsigned() })
+    }
+
     async fn number(&self, daemon: &str, now: Micros) -> Result<u16, Failure> {
         let mut transaction = self.begin().await?;
         // One after the other: no two find the same number free.

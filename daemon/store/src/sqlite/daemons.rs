@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use stele_archive::model::Micros;
-use stele_archive::{Daemons, Node, Result, free_number};
+use stele_archive::{Beat, Daemons, Node, Result, free_number};
 
 #[async_trait]
 impl Daemons for SqliteArchive {
@@ -60,6 +60,13 @@ impl Daemons for SqliteArchive {
         };
         transaction.commit().await.map_err(Failure)?;
         Ok(number)
+    }
+
+    async fn beat(&self, daemon: &str, _process: &str, now: Micros) -> Result<Beat> {
+        let mut writer = self.writer().await?;
+        let seen = sqlx::query("UPDATE node SET seen_at = ? WHERE daemon = ?").bind(now).bind(daemon);
+        seen.execute(&mut writer.connection).await.map_err(Failure)?;
+        Ok(Beat::default())
     }
 }
 
