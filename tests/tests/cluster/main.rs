@@ -70,7 +70,7 @@ async fn is_heard_and_found(with_nats: bool) -> Result<()> {
     if cluster.nats.take().is_some() {
         wait_for("word of it", || async {
             let ready = cluster.site(1).admin("/ready").await.map_err(|error| error.to_string())?;
-            if ready.to_string().contains("NATS cannot be reached") { Ok(()) } else { Err(ready.to_string()) }
+            if ready.to_string().contains("NATS cannot be used") { Ok(()) } else { Err(ready.to_string()) }
         })
         .await?;
         let heard = send(&cluster, 2, "withoutnats").await?;
