@@ -523,7 +523,9 @@ async fn a_folder_that_cannot_be_written_costs_no_file_an_attempt() {
     let bench = Bench::new().await;
     let jobs = bench.jobs("one");
     let drafts = bench.dir.path().join("media/drafts");
+    // A folder that is gone would be made again; this is none.
     std::fs::remove_dir(&drafts).unwrap();
+    std::fs::write(&drafts, "").unwrap();
     let files = HashMap::from([("good".to_owned(), b"hello, world".to_vec())]);
     bench.add(&jobs, Arc::new(Script { messages: 10, page: 10, files, ..Script::default() })).await;
     bench.run(&jobs, "sync").await;
@@ -537,7 +539,7 @@ async fn a_folder_that_cannot_be_written_costs_no_file_an_attempt() {
     // It is not asked for again before its time.
     jobs.wake("hq", "media");
     assert!(jobs.overview().await.iter().all(|job| !job.running));
-    std::fs::create_dir(&drafts).unwrap();
+    std::fs::remove_file(&drafts).unwrap();
     bench.run(&jobs, "media").await;
     assert_eq!(bench.archive.media_totals(Some(bench.id)).await.unwrap().stored, 1);
 }
