@@ -190,7 +190,11 @@ impl World {
                 self.start().await;
             }
             Step::DeleteOpen => match &self.home {
-                Home::Folder(folder) => files(folder.path()).iter().for_each(|file| fs::remove_file(file).unwrap()),
+                Home::Folder(folder) => files(folder.path()).iter().for_each(|file| match fs::remove_file(file) {
+                    // The engine, which runs, may have taken it away itself.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    removed => removed.unwrap(),
+                }),
                 Home::Server(place) => {
                     place.delete(None).await;
                     // A search sees it at once.
