@@ -220,9 +220,7 @@ impl Session {
         if !may_call || self.said_goodbye {
             return Err(Error::new(ErrorCode::Unavailable, "the session is not open"));
         }
-        if request.op.is_empty() || request.op.len() > MAX_OP {
-            return Err(Error::new(ErrorCode::Invalid, "the name of an operation has 1 to 128 bytes"));
-        }
+        check_name(&request.op)?;
         if self.outgoing.len() >= self.remote.max_calls as usize {
             return Err(Error::new(ErrorCode::TooLarge, format!("{} calls are in flight", self.outgoing.len())));
         }
@@ -309,7 +307,8 @@ impl Session {
         self.settle();
     }
 
-    /// Answers an incoming call with an error. Nothing is sent when the call is over already.
+    /// Answers an incoming call with an error; one larger than the caller bears becomes a `too_large` one. Nothing is sent when
+    /// the call is over already.
     pub fn fail(&mut self, id: CallId, error: &Error) {
         let Some(call) = self.take_incoming(id) else { return };
         self.send_error(id, call.encoding, error);
@@ -320,11 +319,12 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `unavailable` when nobody listens, `too_large` when it does not fit.
+    /// `unavailable` when nobody listens, `too_large` when it does not fit, `invalid` for a name that cannot be one.
     pub fn notify(&mut self, op: Cow<'static, str>, payload: Bytes) -> Result<(), Error> {
         if matches!(self.state, State::Silent | State::Closed) {
             return Err(Error::new(ErrorCode::Unavailable, "the session is not open"));
         }
+        check_name(&op)?;
         let frame = Frame { flags: self.encoding.flags(), op, payload, ..Frame::bare(Kind::Notify, 0) };
         self.fits(&frame)?;
         self.frames.push_back(frame);
@@ -397,8 +397,13 @@ impl Session {
 
     fn send_error(&mut self, id: CallId, encoding: Encoding, error: &Error) {
         // An error is made of strings and numbers, which every encoding writes; an empty payload still ends the call.
-        let payload = encoding.encode(error).unwrap_or_default();
-        self.frames.push_back(Frame { flags: encoding.flags(), payload, ..Frame::bare(Kind::Error, id) });
+        let written = |error: &Error| {
+            let payload = encoding.encode(error).unwrap_or_default();
+            Frame { flags: encoding.flags(), payload, ..Frame::bare(Kind::Error, id) }
+        };
+        let frame = written(error);
+        let frame = self.fits(&frame).map_or_else(|too_large| written(&too_large), |()| frame);
+        self.frames.push_back(frame);
     }
 
     fn fits(&self, frame: &Frame) -> Result<(), Error> {
@@ -453,4 +458,12 @@ impl Session {
         self.events.extend(dropped.into_iter().map(|id| Event::Dropped { id }));
         self.events.push_back(Event::Closed(error));
     }
+}
+
+/// A longer name would put the stream out of step, see [`crate::frame::WireError::OpTooLong`].
+fn check_name(op: &str) -> Result<(), Error> {
+    if (1..=MAX_OP).contains(&op.len()) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::Invalid, "the name of an operation has 1 to 128 bytes"))
 }

@@ -414,6 +414,40 @@ fn streams_move_by_credit() {
 }
 
 #[test]
+fn a_grant_of_nothing_is_none() {
+    let now = Instant::now();
+    let (mut host, mut plugin) = pair(now);
+    let id = host.call(request(now, Some(TTL))).expect("calls");
+    pass(&mut host, &mut plugin, now);
+    while plugin.item(id, Bytes::new(), Bytes::new(), now) != Err(ItemRefused::NoCredit) {}
+    let credit = Encoding::MessagePack.encode(&Credit { items: 0 }).expect("writes");
+    plugin.receive(Frame { payload: credit, ..Frame::bare(Kind::Credit, id) }, now);
+    assert_eq!((events(&mut plugin), plugin.counters().violations), (vec![], 1));
+    // Whoever grants nothing again and again does not hold the work, either.
+    plugin.expire(now + STALL);
+    assert_eq!(events(&mut plugin), [Event::Dropped { id }]);
+}
+
+/// Whatever an application says: a name that is too long would put the stream out of step, an error that is too long ends the
+/// plugin's process.
+#[test]
+fn what_the_other_side_does_not_bear_is_not_sent() {
+    let now = Instant::now();
+    let (mut host, mut plugin) = pair(now);
+    let id = host.call(request(now, None)).expect("calls");
+    pass(&mut host, &mut plugin, now);
+    plugin.fail(id, &Error::invalid("x".repeat(LIMITS.max_frame as usize)));
+    let told = pass(&mut plugin, &mut host, now);
+    assert!(matches!(&told[..], [Event::Failed { error, .. }] if error.code == ErrorCode::TooLarge), "{told:?}");
+    assert_eq!(host.counters().oversized, 0);
+    for name in [String::new(), "x".repeat(129)] {
+        let error = plugin.notify(name.into(), Bytes::new()).expect_err("it is no name");
+        assert_eq!(error.code, ErrorCode::Invalid);
+    }
+    assert!(frames(&mut plugin).is_empty());
+}
+
+#[test]
 fn what_is_unknown_or_out_of_place_is_counted() {
     let now = Instant::now();
     let (mut host, mut plugin) = pair(now);

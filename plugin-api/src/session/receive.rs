@@ -188,6 +188,11 @@ impl Session {
             self.counters.violations += 1;
             return;
         };
+        if items == 0 {
+            // Nothing is granted, so the wait for a grant goes on.
+            self.counters.violations += 1;
+            return;
+        }
         call.credit = call.credit.saturating_add(items).min(Limits::MOST.credit);
         if let Some(at) = call.stalled.take() {
             self.timers.remove(&(at, Timer::Stall(frame.id)));
