@@ -37,7 +37,8 @@
  * A payload is one map whose keys are field names (a few replies are a bare value: null for a thing that does not exist, true
  * or false): MessagePack, or JSON when the plugin's descriptor has STELE_DESCRIPTOR_JSON. The host's hello is always JSON. In
  * JSON, bytes are a string when they are UTF-8 and an array of numbers otherwise; both are understood. An empty payload means
- * an empty map. Bulk bytes (HTTP bodies, media) are in body, never in the payload.
+ * an empty map. Maps and lists are less than 128 deep within each other. Bulk bytes (HTTP bodies, media) are in body, never in
+ * the payload.
  *
  *   hello:  {"abi_minor": n, "name": "...", "version": "...",
  *            "limits": {"max_frame": bytes, "max_calls": n, "credit": n},    what the sender bears as a receiver

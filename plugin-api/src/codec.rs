@@ -12,6 +12,10 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::io;
 
+/// Maps and lists within each other a payload may have less than this many of: what is nested more deeply could exhaust the
+/// stack of whoever reads it. JSON's own bound.
+const MAX_DEPTH: usize = 128;
+
 /// How payloads are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -68,7 +72,9 @@ impl Encoding {
         match self {
             Self::MessagePack => {
                 let payload = if payload.is_empty() { &[0x80] } else { payload };
-                rmp_serde::from_slice(payload).map_err(|error| failed(error.to_string()))
+                let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
+                deserializer.set_max_depth(MAX_DEPTH);
+                T::deserialize(&mut deserializer).map_err(|error| failed(error.to_string()))
             }
             Self::Json => {
                 let payload = if payload.is_empty() { b"{}" } else { payload };
@@ -83,7 +89,9 @@ pub(crate) fn reason(text: &str) -> String {
     if let Some((_, expected)) = text.rsplit_once(", expected ") {
         return format!("expected {expected}");
     }
-    for ours in ["missing field", "duplicate field", "EOF while parsing", "expected value", "trailing characters"] {
+    let parsers = ["EOF while parsing", "expected value", "trailing characters"];
+    let bounds = ["depth limit exceeded", "recursion limit exceeded"];
+    for ours in ["missing field", "duplicate field"].into_iter().chain(parsers).chain(bounds) {
         if text.starts_with(ours) {
             return text.to_owned();
         }
@@ -132,6 +140,23 @@ mod tests {
         fn garbage_is_refused_without_panic(payload: Vec<u8>) {
             for encoding in [Encoding::MessagePack, Encoding::Json] {
                 let _ = encoding.decode::<crate::model::Page>(&payload);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let nested = |encoding: Encoding, lists: usize| match encoding {
+            Encoding::MessagePack => [&b"\x81\xa1x"[..], &vec![0x91; lists][..], &b"\xc0"[..]].concat(),
+            Encoding::Json => format!("{{\"x\":{}{}}}", "[".repeat(lists), "]".repeat(lists)).into_bytes(),
+        };
+        for encoding in [Encoding::MessagePack, Encoding::Json] {
+            let read = |lists| encoding.decode::<serde_json::Value>(&nested(encoding, lists)).map(drop);
+            // The map counts as well.
+            assert_eq!(read(MAX_DEPTH - 2), Ok(()), "{encoding:?}");
+            for lists in [MAX_DEPTH - 1, 100_000] {
+                let error = read(lists).expect_err("it is too deep");
+                assert!(error.message.contains("limit exceeded"), "{encoding:?}: {error}");
             }
         }
     }
