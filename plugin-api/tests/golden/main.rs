@@ -13,7 +13,9 @@ use any::Any;
 use bytes::{Bytes, BytesMut};
 use samples::{Sample, samples};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use stele_plugin_api::Encoding;
 use stele_plugin_api::abi::ABI_MINOR;
@@ -22,7 +24,16 @@ use stele_plugin_api::typed::Parts;
 
 /// The folder of a minor.
 fn folder(minor: u32) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("golden/v1.{minor}"))
+    root().join(format!("v1.{minor}"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// The sums of all golden files, as `sha256sum -c` reads them.
+fn sums() -> PathBuf {
+    root().join("SHA256SUMS")
 }
 
 /// The minor in which a file was written; the current one for a new file.
@@ -81,7 +92,10 @@ fn golden(sample: &Sample) -> Vec<(String, Encoding, Frame)> {
                     }
                 };
                 std::fs::create_dir_all(&folder).expect("the folder can be made");
-                std::fs::write(&path, content).expect("the file can be written");
+                std::fs::write(&path, &content).expect("the file can be written");
+                let sums = std::fs::OpenOptions::new().append(true).open(sums());
+                let line = format!("{}  v1.{}/{file}\n", hex::encode(Sha256::digest(&content)), minor_of(&file));
+                sums.and_then(|mut sums| sums.write_all(line.as_bytes())).expect("its sum can be kept");
             }
             let content =
                 std::fs::read(&path).unwrap_or_else(|error| panic!("{file}: {error}; see the head of this test"));
@@ -144,6 +158,27 @@ fn every_operation_has_golden_frames() {
     let sampled: BTreeSet<String> =
         samples().iter().filter_map(|sample| sample.name.strip_prefix("call.").map(str::to_owned)).collect();
     assert_eq!(named, sampled);
+}
+
+#[test]
+fn golden_files_are_never_edited() {
+    let sums = std::fs::read_to_string(sums()).expect("the sums of the golden files");
+    let kept: BTreeSet<(String, String)> = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(sum, file)| (file.to_owned(), sum.to_owned()))
+        .collect();
+    let mut found = BTreeSet::new();
+    for minor in 0..=ABI_MINOR {
+        for entry in std::fs::read_dir(folder(minor)).expect("the golden folder") {
+            let entry = entry.expect("an entry");
+            let content = std::fs::read(entry.path()).expect("a golden file");
+            let name = entry.file_name().into_string().expect("text");
+            found.insert((format!("v1.{minor}/{name}"), hex::encode(Sha256::digest(&content))));
+        }
+    }
+    let differing: Vec<_> = found.symmetric_difference(&kept).collect();
+    assert!(differing.is_empty(), "these were edited, came or went: {differing:?}");
 }
 
 /// A golden file without a sample would never be looked at.
