@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test lint doc bench size live sends channels table install clean
+.PHONY: demo demo-check build test fuzz lint doc bench size live sends channels table install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with three chat APIs
 # beside it on :8088, :5001 and :10002.
@@ -28,6 +28,23 @@ test:
 	$(CARGO) build --locked --workspace --all-targets
 	@set -o pipefail; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee target/test.log; status=$$?; \
 		echo "$$(grep -c 'SKIPPED' target/test.log) parts of tests were skipped"; exit $$status
+
+# So many seconds of arbitrary frames for the plugin boundary: guided by coverage where a nightly toolchain and cargo-fuzz are found, and
+# by mutating golden frames where not. It says which.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+		echo "*** fuzzing with cargo-fuzz, guided by coverage"; set -e; cd plugin-api; \
+		$(CARGO) +nightly run --quiet --locked --manifest-path fuzz/Cargo.toml --example corpus -- fuzz/corpus/golden; \
+		for target in frames payloads session; do \
+			mkdir -p fuzz/corpus/$$target; \
+			$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/corpus/golden -- \
+				-max_total_time=$$(( $(FUZZ_SECONDS) / 3 )) -max_len=16384 -print_final_stats=1; \
+		done; \
+	else \
+		echo "*** SKIPPED: fuzzing guided by coverage, which needs a nightly toolchain and cargo-fuzz; golden frames are mutated instead"; \
+		STELE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --workspace --test fuzz -- --nocapture --test-threads=3; \
+	fi
 
 lint:
 	$(CARGO) fmt --all --check
