@@ -472,8 +472,16 @@ impl Descriptor {
     ///
     /// `entry` must be the symbol [`SYMBOL`] of a library that is never unloaded.
     pub unsafe fn load(entry: EntryPoint) -> Result<Self, AbiError> {
-        // SAFETY: the caller names a plugin's entry point.
-        let raw = unsafe { entry() };
+        // SAFETY: the caller names a plugin's entry point, whose descriptor is a constant.
+        unsafe { Self::read(entry()) }
+    }
+
+    /// Checks what a library, or this program, says about itself.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be null or point to a descriptor that stays as it is for ever.
+    pub(crate) unsafe fn read(raw: *const SteleDescriptor) -> Result<Self, AbiError> {
         if raw.is_null() {
             return Err(AbiError::Null);
         }

@@ -1,26 +1,37 @@
 //! Does a plugin keep the rules? A kit that any plugin can be run against, in any language, over either carrier.
 //!
-//! The kit knows frames and nothing of how they travel: it is given a way to open an instance as a [`Pipe`]. Each check opens
-//! instances of its own, so that one that fails does not spoil the others. What the plugin does with real data is not
-//! looked at; every plugin passes every check, or the check is skipped with a reason.
+//! Each check opens instances of its own, so that one that fails does not spoil the others. What the plugin does with real data
+//! is not looked at; every plugin passes every check, or the check is skipped with a reason.
 //!
-//! ```no_run
-//! # async fn f(descriptor: stele_plugin_api::abi::Descriptor) {
-//! use stele_plugin_api::conformance::{Pipe, Subject, run};
+//! A plugin in any language is looked at in a process of its own, and with `--in-process` without one, by
 //!
-//! let subject = Subject::new(move || {
-//!     let descriptor = descriptor.clone();
-//!     Box::pin(async move { Pipe::in_process(&descriptor).map_err(|error| error.to_string()) })
-//! });
-//! let report = run(&subject.with_config(serde_json::json!({ "greeting": "hi" }))).await;
-//! assert!(report.passed(), "{report}");
-//! # }
+//! ```sh
+//! steled plugins check target/debug/libmine.so
 //! ```
+//!
+//! and one of the SDK in its own tests as well (the feature `conformance` of this crate, among the `dev-dependencies`), with the
+//! configuration it opens with:
+//!
+//! ```
+//! # use stele_plugin_api::{Host, Plugin, Result, ops::Description};
+//! # struct Mine;
+//! # impl Plugin for Mine {
+//! #     type Config = serde_json::Value;
+//! #     const NAME: &'static str = "mine";
+//! #     const VERSION: &'static str = "1";
+//! #     async fn open(_: serde_json::Value, _: Host) -> Result<Self> { Ok(Self) }
+//! #     fn describe(&self) -> Description { Description { name: "mine".into(), ..Description::default() } }
+//! # }
+//! stele_plugin_api::conformance::assert_conforms::<Mine>(serde_json::json!({ "greeting": "hi" }));
+//! ```
+//!
+//! The kit knows frames and nothing of how they travel: it is given a way to open an instance as a [`Pipe`].
 
 mod checks;
 mod link;
 
 use crate::abi::{AbiError, Descriptor};
+use crate::codec::Encoding;
 use crate::frame::Frame;
 use crate::peer::BoxFuture;
 use std::fmt;
@@ -79,6 +90,7 @@ pub struct Subject {
     open: Arc<Open>,
     config: serde_json::Value,
     texts: Vec<String>,
+    encoding: Option<Encoding>,
     timeout: Duration,
 }
 
@@ -90,8 +102,19 @@ impl Subject {
             open: Arc::new(open),
             config: serde_json::Value::Object(serde_json::Map::new()),
             texts: Vec::new(),
+            encoding: None,
             timeout: Duration::from_secs(10),
         }
+    }
+
+    /// A plugin of the SDK, within this process.
+    #[cfg(feature = "sdk")]
+    pub fn of<P: crate::Plugin>() -> Self {
+        let descriptor = crate::entry::loaded::<P>();
+        Self::new(move || {
+            let pipe = descriptor.clone().and_then(|descriptor| Pipe::in_process(&descriptor));
+            Box::pin(std::future::ready(pipe.map_err(|error| error.to_string())))
+        })
     }
 
     /// With this configuration, with which it must open.
@@ -106,6 +129,13 @@ impl Subject {
     #[must_use]
     pub fn with_texts(self, texts: Vec<String>) -> Self {
         Self { texts, ..self }
+    }
+
+    /// Spoken to in this encoding, instead of the one of its hello. A plugin of the SDK takes both; of one that speaks JSON, which
+    /// need not know MessagePack, every check is skipped then.
+    #[must_use]
+    pub fn speaking(self, encoding: Encoding) -> Self {
+        Self { encoding: Some(encoding), ..self }
     }
 
     /// With this long for each answer.
@@ -175,4 +205,20 @@ impl fmt::Display for Report {
 /// Makes every check, one after the other.
 pub async fn run(subject: &Subject) -> Report {
     checks::all(subject).await
+}
+
+/// Makes every check on a plugin of the SDK within this process, in both encodings. `config` is what it opens with.
+///
+/// # Panics
+///
+/// With the report, when the plugin breaks a rule.
+#[cfg(feature = "sdk")]
+pub fn assert_conforms<P: crate::Plugin>(config: serde_json::Value) {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_time().build().expect("threads for a runtime can be had");
+    let subject = Subject::of::<P>().with_config(config);
+    for encoding in [Encoding::MessagePack, Encoding::Json] {
+        let report = runtime.block_on(run(&subject.clone().speaking(encoding)));
+        assert!(report.passed(), "{} in {encoding:?}:\n{report}", P::NAME);
+    }
 }

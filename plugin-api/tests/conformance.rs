@@ -6,9 +6,10 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 use stele_plugin_api::abi::{Descriptor, SteleDescriptor, StelePeer};
-use stele_plugin_api::conformance::{Outcome, Pipe, Report, Subject, run};
+use stele_plugin_api::conformance::{Outcome, Pipe, Report, Subject, assert_conforms, run};
 use stele_plugin_api::frame::{Frame, Kind};
-use stele_plugin_api::{Encoding, Error, ErrorCode};
+use stele_plugin_api::ops::Description;
+use stele_plugin_api::{Encoding, Error, ErrorCode, Host, Plugin, Result};
 use tokio::sync::mpsc;
 
 #[allow(dead_code)]
@@ -60,10 +61,35 @@ fn failed(report: &Report) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_smallest_plugin_conforms() {
-    let report = run(&sound()).await;
-    assert!(report.passed(), "{report}");
-    assert!(report.checks.iter().all(|check| check.outcome == Outcome::Pass), "{report}");
-    assert_eq!(report.checks.len(), 19);
+    for encoding in [Encoding::MessagePack, Encoding::Json] {
+        let report = run(&sound().speaking(encoding)).await;
+        assert!(report.passed(), "{report}");
+        assert!(report.checks.iter().all(|check| check.outcome == Outcome::Pass), "{report}");
+        assert_eq!(report.checks.len(), 20);
+    }
+}
+
+/// Has two names.
+struct Twofold;
+
+impl Plugin for Twofold {
+    type Config = serde_json::Value;
+    const NAME: &'static str = "twofold";
+    const VERSION: &'static str = "1";
+
+    async fn open(_: serde_json::Value, _: Host) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn describe(&self) -> Description {
+        Description { name: "twosome".into(), ..Description::default() }
+    }
+}
+
+#[test]
+#[should_panic(expected = "FAIL described_operations_are_answered: it calls itself \"twofold\" and \"twosome\"")]
+fn a_plugin_that_breaks_a_rule_fails_its_test() {
+    assert_conforms::<Twofold>(serde_json::json!({}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,6 +140,14 @@ async fn each_broken_rule_is_noticed() {
     check(
         spoiled(true, |frame| if frame.kind == Kind::Error && frame.id > 0 { vec![] } else { vec![frame] }),
         "too_large_is_refused",
+    )
+    .await;
+    check(spoiled(true, |frame| vec![Frame { flags: 0, ..frame }]).speaking(Encoding::Json), "health_is_answered")
+        .await;
+    let newer = |frame: &Frame| frame.payload.windows(19).any(|bytes| bytes == b"conformance_unknown");
+    check(
+        spoiled(false, move |frame| if frame.kind == Kind::Hello && newer(&frame) { vec![] } else { vec![frame] }),
+        "hello_of_a_newer_host_is_taken",
     )
     .await;
     // An unknown kind, a late reply or an unknown notify ends it.

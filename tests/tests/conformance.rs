@@ -1,9 +1,10 @@
-//! The plugins keep the rules of the boundary, over both carriers.
+//! The plugins keep the rules of the boundary, over both carriers and in both encodings.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use stele_host::{Carrier, conformance};
-use stele_plugin_api::conformance::Outcome;
+use stele_host::{Carrier, subject};
+use stele_plugin_api::Encoding;
+use stele_plugin_api::conformance::{Outcome, run};
 use stele_tests::{places, vendor_stub};
 
 /// The wecom plugin has the vendor's library in its own process.
@@ -36,12 +37,13 @@ async fn conforms(plugin: &str, config: Value) -> Result<()> {
     // Releases can only be counted where memory is shared.
     let carriers = [(Carrier::Child, &["buffers_are_released_once"][..]), (Carrier::InProcess, &[])];
     for (carrier, expected) in carriers {
-        let report =
-            conformance(&places::plugin(plugin)?, carrier, config.clone(), Vec::new(), &places::program("steled")?)
-                .await;
-        ensure!(report.passed(), "{carrier:?}:\n{report}");
-        let skipped = report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name);
-        ensure!(skipped.eq(expected.iter().copied()), "{carrier:?}:\n{report}");
+        let subject = subject(&places::plugin(plugin)?, carrier, &places::program("steled")?);
+        for encoding in [Encoding::MessagePack, Encoding::Json] {
+            let report = run(&subject.clone().with_config(config.clone()).speaking(encoding)).await;
+            ensure!(report.passed(), "{carrier:?}, {encoding:?}:\n{report}");
+            let skipped = report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name);
+            ensure!(skipped.eq(expected.iter().copied()), "{carrier:?}, {encoding:?}:\n{report}");
+        }
     }
     Ok(())
 }

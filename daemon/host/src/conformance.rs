@@ -1,4 +1,4 @@
-//! The conformance kit of [`stele_plugin_api::conformance`], run against a plugin's file over either carrier.
+//! What the kit of [`stele_plugin_api::conformance`] looks at: a plugin's file, over either carrier.
 
 use crate::{
     carrier::{Exit, Link},
@@ -9,7 +9,7 @@ use crate::{
 use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
 use stele_plugin_api::{
-    conformance::{Pipe, Report, Subject, run},
+    conformance::{Pipe, Subject},
     frame::{Decoded, Frame},
     hello,
 };
@@ -18,18 +18,11 @@ use tokio::sync::mpsc;
 /// What a plugin's process may take to end.
 const CLOSE_GRACE: Duration = Duration::from_secs(10);
 
-/// Makes every check against the plugin in the file `plugin`: whether it keeps the rules of the boundary. `config` is the
-/// configuration it must open with, text at `texts` of it standing for a number or a truth value, too; `host_program` is what
-/// holds it, over the child carrier.
+/// The plugin in the file `plugin`, for the kit: whether it keeps the rules of the boundary. `host_program` is what holds it, over
+/// the child carrier.
 ///
 /// A file that is no plugin fails every check, with the reason.
-pub async fn conformance(
-    plugin: &Path,
-    carrier: Carrier,
-    config: Value,
-    texts: Vec<String>,
-    host_program: &Path,
-) -> Report {
+pub fn subject(plugin: &Path, carrier: Carrier, host_program: &Path) -> Subject {
     let spec = Arc::new(InstanceSpec {
         name: "conformance".to_owned(),
         plugin: plugin.to_owned(),
@@ -41,7 +34,7 @@ pub async fn conformance(
         // What the session would refuse, the kit wants to see.
         limits: Limits { max_frame_bytes: hello::Limits::MOST.max_frame, ..Limits::default() },
     });
-    let subject = Subject::new(move || {
+    Subject::new(move || {
         let spec = spec.clone();
         Box::pin(async move {
             match spec.carrier {
@@ -49,8 +42,7 @@ pub async fn conformance(
                 Carrier::InProcess => in_process(&spec.plugin),
             }
         })
-    });
-    run(&subject.with_config(config).with_texts(texts)).await
+    })
 }
 
 fn in_process(plugin: &Path) -> Result<Pipe, String> {

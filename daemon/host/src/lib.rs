@@ -31,7 +31,7 @@ mod watchdog;
 
 pub use backoff::RestartPolicy;
 pub use child::plugin_host_main;
-pub use conformance::conformance;
+pub use conformance::subject;
 pub use instance::Instance;
 pub use lines::{LineRate, harmless};
 pub use loader::{LoadError, load};

@@ -1,50 +1,51 @@
-//! The conformance kit over both carriers, against plugins in Rust and in C.
+//! The conformance kit over both carriers and in both encodings, on plugins in Rust and in C.
 
 mod support;
 
 use std::path::Path;
-use stele_host::{Carrier, conformance};
-use stele_plugin_api::conformance::{Outcome, Report};
+use stele_host::{Carrier, subject};
+use stele_plugin_api::Encoding;
+use stele_plugin_api::conformance::{Outcome, run};
 use support::{echo_c, host_program, misbehave, rude};
 
-async fn report(plugin: &Path, carrier: Carrier) -> Report {
-    conformance(plugin, carrier, serde_json::json!({}), Vec::new(), &host_program()).await
-}
-
-async fn check(plugin: &Path) {
+async fn check(plugin: &Path, encodings: &[Encoding]) {
     for carrier in [Carrier::Child, Carrier::InProcess] {
-        let report = report(plugin, carrier).await;
-        assert!(report.passed(), "{carrier:?}:\n{report}");
-        let skipped: Vec<_> =
-            report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name).collect();
-        // Releases can only be counted where memory is shared.
-        let expected: &[&str] = if carrier == Carrier::Child { &["buffers_are_released_once"] } else { &[] };
-        assert_eq!(skipped, expected, "{carrier:?}");
+        for &encoding in encodings {
+            let report = run(&subject(plugin, carrier, &host_program()).speaking(encoding)).await;
+            assert!(report.passed(), "{carrier:?}, {encoding:?}:\n{report}");
+            let skipped: Vec<_> =
+                report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name).collect();
+            // Releases can only be counted where memory is shared.
+            let expected: &[&str] = if carrier == Carrier::Child { &["buffers_are_released_once"] } else { &[] };
+            assert_eq!(skipped, expected, "{carrier:?}, {encoding:?}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_in_c_conforms() {
-    let plugin = echo_c();
-    check(plugin).await;
+    check(echo_c(), &[Encoding::Json]).await;
+    // It knows no MessagePack, and is never spoken to in it.
+    let other = subject(echo_c(), Carrier::InProcess, &host_program()).speaking(Encoding::MessagePack);
+    let report = run(&other).await;
+    assert!(report.checks.iter().all(|check| check.outcome == Outcome::Skip), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_of_the_sdk_conforms() {
-    check(&misbehave()).await;
+    check(&misbehave(), &[Encoding::MessagePack, Encoding::Json]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_without_manners_does_not() {
-    let plugin = rude();
-    let report = report(plugin, Carrier::Child).await;
+    let report = run(&subject(rude(), Carrier::Child, &host_program())).await;
     assert!(!report.passed(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_plugin_fails_with_the_reason() {
     for carrier in [Carrier::Child, Carrier::InProcess] {
-        let report = report(Path::new("/nowhere/plugin.so"), carrier).await;
+        let report = run(&subject(Path::new("/nowhere/plugin.so"), carrier, &host_program())).await;
         assert!(!report.passed());
         assert!(report.to_string().contains("does not exist"), "{report}");
     }

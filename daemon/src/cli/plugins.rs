@@ -6,6 +6,7 @@ use crate::lifecycle::{plugin_not_found, plugins_of};
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
 use stele_host::Carrier;
+use stele_plugin_api::conformance;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -52,7 +53,8 @@ async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process
         }
     };
     let carrier = if in_process { Carrier::InProcess } else { Carrier::Child };
-    let report = stele_host::conformance(&path, carrier, settings, texts, &std::env::current_exe()?).await;
+    let subject = stele_host::subject(&path, carrier, &std::env::current_exe()?);
+    let report = conformance::run(&subject.with_config(settings).with_texts(texts)).await;
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

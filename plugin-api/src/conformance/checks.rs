@@ -52,6 +52,7 @@ pub(super) async fn all(subject: &Subject) -> Report {
     }
     check!(
         hello_is_answered_within_limits,
+        hello_of_a_newer_host_is_taken,
         bad_configuration_is_survived_and_not_repeated,
         health_is_answered,
         described_operations_are_answered,
@@ -87,6 +88,21 @@ async fn hello_is_answered_within_limits(subject: &Subject) -> Finding {
     if max_frame < least.max_frame || max_calls < least.max_calls || credit < least.credit {
         return Err(format!("its limits {:?} are below the least {least:?}", hello.limits).into());
     }
+    link.close().await
+}
+
+async fn hello_of_a_newer_host_is_taken(subject: &Subject) -> Finding {
+    let mut link = Link::connect(subject).await?;
+    let frame = link.hello_frame(subject.config.clone())?;
+    let mut hello: serde_json::Value = Encoding::Json.decode(&frame.payload)?;
+    hello["abi_minor"] = u32::MAX.into();
+    hello["conformance_unknown"] = serde_json::json!({ "of": [-1, null] });
+    hello["limits"]["conformance_unknown"] = true.into();
+    link.post(Frame { payload: Encoding::Json.encode(&hello)?, ..frame });
+    if let Err(error) = link.greeted().await? {
+        return Err(format!("it refuses a host that knows more than it does: {error}").into());
+    }
+    link.lives("the hello of a newer host").await?;
     link.close().await
 }
 

@@ -121,8 +121,12 @@ impl Link {
             let frame = self.frame(deadline, "hello was not answered").await?;
             match frame.kind {
                 Kind::Hello => {
-                    self.encoding = Encoding::of(frame.flags);
-                    self.hello = self.encoding.decode(&frame.payload)?;
+                    let spoken = Encoding::of(frame.flags);
+                    self.hello = spoken.decode(&frame.payload)?;
+                    self.encoding = self.subject.encoding.unwrap_or(spoken);
+                    if (spoken, self.encoding) == (Encoding::Json, Encoding::MessagePack) {
+                        return Err(Verdict::Skip("it speaks JSON".into()));
+                    }
                     return Ok(Ok(()));
                 }
                 Kind::Error if frame.id == 0 => return Ok(Err(Encoding::of(frame.flags).decode(&frame.payload)?)),
@@ -152,9 +156,13 @@ impl Link {
                 if !self.open.remove(&frame.id) {
                     return Err(format!("call {} was answered twice, or never made", frame.id).into());
                 }
+                let (asked, answered) = (self.encoding, Encoding::of(frame.flags));
+                if asked != answered {
+                    return Err(format!("it was asked in {asked:?} and answered in {answered:?}").into());
+                }
                 let answer = match frame.kind {
                     Kind::Reply => Answer::Reply(frame.payload),
-                    _ => Answer::Error(Encoding::of(frame.flags).decode(&frame.payload)?),
+                    _ => Answer::Error(answered.decode(&frame.payload)?),
                 };
                 self.answers.insert(frame.id, answer);
             }

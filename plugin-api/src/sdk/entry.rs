@@ -74,6 +74,15 @@ pub const fn descriptor<P: Plugin>(name: &'static [u8], version: &'static [u8]) 
     }
 }
 
+/// The checked descriptor of a plugin of this program. Like a library it is never unloaded: each one leaks a few bytes.
+#[cfg(feature = "conformance")]
+pub(crate) fn loaded<P: Plugin>() -> Result<abi::Descriptor, abi::AbiError> {
+    let c_string = |text: &str| -> &'static [u8] { [text.as_bytes(), &[0][..]].concat().leak() };
+    let descriptor = Box::leak(Box::new(descriptor::<P>(c_string(P::NAME), c_string(P::VERSION))));
+    // SAFETY: the descriptor and its strings, which end with a NUL, are leaked and never changed.
+    unsafe { abi::Descriptor::read(descriptor) }
+}
+
 /// `open` of a plugin.
 unsafe extern "C" fn open<P: Plugin>(host: *const StelePeer, plugin: *mut StelePeer) -> i32 {
     catch_unwind(AssertUnwindSafe(|| {
