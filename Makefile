@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test fuzz lint doc bench size live sends channels table install clean
+.PHONY: demo demo-check build test fuzz miri lint doc bench size live sends channels table install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with three chat APIs
 # beside it on :8088, :5001 and :10002.
@@ -44,6 +44,14 @@ fuzz:
 	else \
 		echo "*** SKIPPED: fuzzing guided by coverage, which needs a nightly toolchain and cargo-fuzz; golden frames are mutated instead"; \
 		STELE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --workspace --test fuzz -- --nocapture --test-threads=3; \
+	fi
+
+# What the C ABI does with memory, looked at by miri, where a nightly toolchain has it. Counted buffers are leaked on purpose.
+miri:
+	@if $(CARGO) +nightly miri setup >/dev/null 2>&1; then \
+		MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-disable-isolation" $(CARGO) +nightly miri test --locked -p stele-plugin-api --test abi; \
+	else \
+		echo "*** SKIPPED: the C ABI under miri, which needs a nightly toolchain with miri and rust-src"; \
 	fi
 
 lint:

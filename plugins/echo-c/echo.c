@@ -124,8 +124,8 @@ static int skip_value(cursor *json, int depth) {
 
 /* A request is one map; no bytes at all mean an empty one. */
 static int is_request(const stele_buf *payload) {
+    if (payload->len == 0) return 1; /* its pointer may be null */
     cursor json = {payload->ptr, payload->ptr + payload->len};
-    if (payload->len == 0) return 1;
     if (!next_is(&json, '{')) return 0;
     json.at--;
     if (!skip_value(&json, 0)) return 0;
