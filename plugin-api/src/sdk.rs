@@ -49,6 +49,9 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// Worker threads of the plugin's runtime.
     const THREADS: usize = 1;
 
+    /// Calls of the daemon it works on at once; more wait there for their turn.
+    const MAX_CALLS: u32 = 256;
+
     /// No operation ever blocks. In-process the daemon's thread then starts working on a call itself, and hands it to the
     /// plugin's runtime when it waits for the first time; this saves two changes of thread per call.
     const NONBLOCKING: bool = false;

@@ -107,7 +107,7 @@ fn start<P: Plugin>(remote: Arc<Remote>) -> std::io::Result<Box<Port>> {
     let hello = Hello {
         name: P::NAME.to_owned(),
         version: P::VERSION.to_owned(),
-        limits: Limits::default(),
+        limits: Limits { max_calls: P::MAX_CALLS, ..Limits::default() },
         threads: u32::try_from(P::THREADS).unwrap_or(u32::MAX),
         ..Hello::default()
     };

@@ -35,6 +35,11 @@ pub fn misbehave() -> PathBuf {
     example(&format!("{}misbehave{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
 }
 
+/// The plugin of `examples/busy.rs`.
+pub fn busy() -> PathBuf {
+    example(&format!("{}busy{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
+}
+
 /// The daemon of `examples/hold.rs`.
 pub fn hold() -> PathBuf {
     example("hold")
