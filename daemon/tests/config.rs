@@ -61,6 +61,20 @@ fn each_mistake_names_its_place() {
             "[admin]\nlisten = '0.0.0.0:9090'",
             &["F:2:10: admin.listen: 0.0.0.0:9090 is reachable from elsewhere: that needs admin.api_keys"],
         ),
+        (
+            "[[instance]]\nname = 'a'\nplugin = 'b'\nlimits = { memory_mib = 8, open_files = 1, cpu_percent = 0, nice = 20 }",
+            &[
+                "F:4:25: instance[0].limits.memory_mib: must be between 16 and 16777216, is 8",
+                "F:4:41: instance[0].limits.open_files: must be between 64 and 1048576, is 1",
+                "F:4:58: instance[0].limits.cpu_percent: must be between 1 and 100000, is 0",
+                "F:4:68: instance[0].limits.nice: must be between 0 and 19, is 20",
+            ],
+        ),
+        (
+            "[[instance]]\nname = 'a'\nplugin = 'b'\ncarrier = 'in-process'\nlimits.nice = 1",
+            &["F:5:1: instance[0].limits: limits hold a process of the plugin's own, and in-process it has none: use \
+               carrier = \"child\""],
+        ),
         ("[admin]\nenabled = 'yes'", &["F:2:11: admin.enabled: expected true or false, found text"]),
         ("[admin]\napi_keys = ['']", &["F:2:13: admin.api_keys[0]: must not be empty"]),
         (
@@ -491,6 +505,7 @@ fn every_key_is_documented() {
         ("instance.sync", instance["sync"].as_table().unwrap(), c::InstanceSync::KEYS),
         ("instance.directory", instance["directory"].as_table().unwrap(), c::InstanceDirectory::KEYS),
         ("instance.media", instance["media"].as_table().unwrap(), c::InstanceMedia::KEYS),
+        ("instance.limits", instance["limits"].as_table().unwrap(), c::InstanceLimits::KEYS),
     ];
     for (name, table, keys) in sections {
         let missing: Vec<_> = keys.iter().filter(|key| !table.contains_key(key)).collect();

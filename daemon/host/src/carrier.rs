@@ -39,6 +39,8 @@ pub(crate) enum Exit {
     Protocol(String),
     /// It does not take what is sent to it.
     Stuck,
+    /// It went past a limit, and was killed: what it did, and what the limit is.
+    OverLimit(String),
     /// Nobody knows.
     Unknown(String),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Exit {
             Self::Closed => f.write_str("the plugin was closed"),
             Self::Protocol(reason) => write!(f, "the plugin's process broke the protocol: {reason}"),
             Self::Stuck => f.write_str("the plugin takes nothing that is sent to it"),
+            Self::OverLimit(how) => write!(f, "the plugin's process {how}"),
             Self::Unknown(reason) => write!(f, "the plugin's process is gone: {reason}"),
         }
     }

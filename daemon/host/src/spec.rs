@@ -1,6 +1,6 @@
 //! What an instance is started from, and what is seen of it from outside.
 
-use crate::{backoff::RestartPolicy, watchdog::Watchdog};
+use crate::{backoff::RestartPolicy, limits::ProcessLimits, watchdog::Watchdog};
 use serde_json::Value;
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -35,6 +35,8 @@ pub struct Limits {
     pub restart: RestartPolicy,
     /// When a plugin that says nothing counts as one that hangs.
     pub watchdog: Watchdog,
+    /// What its process may take of the machine.
+    pub process: ProcessLimits,
 }
 
 impl Default for Limits {
@@ -49,6 +51,7 @@ impl Default for Limits {
             stop_grace: Duration::from_secs(10),
             restart: RestartPolicy::default(),
             watchdog: Watchdog::default(),
+            process: ProcessLimits::default(),
         }
     }
 }

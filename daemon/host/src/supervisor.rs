@@ -173,7 +173,7 @@ impl Supervisor {
                 Next::Attend(connection)
             }
             Err(OpenError { error, permanent }) => {
-                tracing::error!(instance = shared.name, %error, "plugin does not start");
+                tracing::error!(instance = shared.name, %error, plugin = %spec.plugin.display(), "plugin does not start");
                 shared.set_last_error(error);
                 if permanent { Next::StayDown } else { self.after_crash() }
             }
@@ -272,7 +272,8 @@ impl Supervisor {
                 Next::Attend(new)
             }
             (Err(OpenError { error, .. }), Some(old)) => {
-                tracing::error!(instance = shared.name, %error, "plugin does not start; the old one goes on");
+                let plugin = spec.plugin.display();
+                tracing::error!(instance = shared.name, %error, %plugin, "plugin does not start; the old one goes on");
                 let _ = done.send(Err(error.clone()));
                 shared.set_last_error(error);
                 Next::Attend(old)
@@ -287,7 +288,8 @@ impl Supervisor {
 
     /// Lets go of a plugin that has ended. Who is told by the end of a call, and calls again, must not find it any more.
     fn crashed(&self, connection: &Connection, reason: &str, state: InstanceState) {
-        tracing::error!(instance = self.shared.name, reason, "plugin has crashed");
+        let plugin = self.shared.spec().plugin.display().to_string();
+        tracing::error!(instance = self.shared.name, reason, plugin, "plugin has crashed");
         self.shared.set_last_error(Error::new(ErrorCode::Unavailable, reason));
         self.shared.show(state, None);
         connection.lose(reason);

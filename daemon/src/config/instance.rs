@@ -75,6 +75,22 @@ section! {
 }
 
 section! {
+    /// `[instance.limits]`: what the plugin's process may take of the machine.
+    pub struct InstanceLimits {
+        /// MiB of memory it may hold. Unset: any number.
+        pub memory_mib: Option<u64> = None, unset_or_within(16..=1 << 24);
+        /// Files, sockets and pipes it may have open. Unset: as many as the daemon.
+        pub open_files: Option<u64> = None, unset_or_within(64..=1 << 20);
+        /// Processor time it may take, in percent of one processor. Unset: all it gets.
+        pub cpu_percent: Option<u32> = None, unset_or_within(1..=100_000);
+        /// Seconds that is the average of.
+        pub cpu_window_seconds: u64 = 60, within(1..=3600);
+        /// How much it gives way to others where processors are short: 0 (not at all) to 19.
+        pub nice: u8 = 0, within(0..=19);
+    }
+}
+
+section! {
     /// `[[instance]]`: a configured plugin.
     pub struct Instance {
         /// Its name: unique, and for ever, since the archive knows its messages by it.
@@ -103,6 +119,8 @@ section! {
         pub directory: InstanceDirectory = InstanceDirectory::default();
         /// Files of messages.
         pub media: InstanceMedia = InstanceMedia::default();
+        /// What the plugin's process may take of the machine.
+        pub limits: InstanceLimits = InstanceLimits::default();
         /// What the plugin gets.
         pub config: PluginConfig = PluginConfig::default();
     }
@@ -180,6 +198,11 @@ pub(super) fn cross_check(config: &Config, reader: &mut Reader<'_>) {
             if value.is_empty() && !reader.has_problem_at(&format!("{key}.{field}")) {
                 reader.problem_at(&format!("{key}.{field}"), "is missing");
             }
+        }
+        if instance.carrier == Carrier::InProcess && instance.limits != InstanceLimits::default() {
+            let message =
+                "limits hold a process of the plugin's own, and in-process it has none: use carrier = \"child\"";
+            reader.problem_at(&format!("{key}.limits"), message);
         }
         if let Some(first) = names.insert(instance.name.as_str(), index)
             && !instance.name.is_empty()

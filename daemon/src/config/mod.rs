@@ -35,7 +35,7 @@ mod values;
 
 pub use cluster::Cluster;
 pub use environment::{PREFIX, ReadFile, Surroundings};
-pub use instance::{Carrier, Instance, InstanceDirectory, InstanceMedia, InstanceSync, Tls};
+pub use instance::{Carrier, Instance, InstanceDirectory, InstanceLimits, InstanceMedia, InstanceSync, Tls};
 pub use media::{ContentStore, Media, S3};
 pub use plugin::PluginConfig;
 pub use problem::{ConfigErrors, Place, Problem};

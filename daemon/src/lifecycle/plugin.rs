@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::StoredMessage;
-use stele_host::{Carrier, Instance, InstanceSpec, Limits};
+use stele_host::{Carrier, Instance, InstanceSpec, Limits, ProcessLimits};
 use stele_plugin_api::ops::{self, HttpReply, HttpRequest, LiveEvent, RenderRequest};
 use stele_plugin_api::{Error, ErrorCode};
 
@@ -103,9 +103,20 @@ pub(super) fn spec(
             // No request may take longer, and jobs wait for no call when they are to stop.
             drain: config.http.request_timeout(),
             stop_grace: Duration::from_secs(config.plugins.stop_timeout_seconds),
+            process: process_limits(&instance.limits),
             ..Limits::default()
         },
     })
+}
+
+fn process_limits(limits: &config::InstanceLimits) -> ProcessLimits {
+    ProcessLimits {
+        memory: limits.memory_mib.map(|mib| mib << 20),
+        open_files: limits.open_files,
+        cpu_percent: limits.cpu_percent,
+        cpu_window: Duration::from_secs(limits.cpu_window_seconds),
+        nice: limits.nice,
+    }
 }
 
 /// The sentence for a plugin that is not there.

@@ -11,6 +11,7 @@
 //! the same number.
 
 mod capture;
+mod group;
 mod outbox;
 mod preamble;
 mod process;
@@ -20,15 +21,19 @@ pub use process::plugin_host_main;
 
 use crate::{
     carrier::{Deliver, Exit, Link, StartError},
-    spec::InstanceSpec,
+    limits,
+    spec::{InstanceSpec, Limits},
 };
 use bytes::BytesMut;
+use group::Group;
 use outbox::{Outbox, Wait};
 use preamble::{LoadReply, LoadRequest};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use std::{
+    future::Future,
     io,
     os::{fd::AsFd, unix::process::ExitStatusExt},
+    pin::Pin,
     process::ExitStatus,
     sync::Arc,
     time::Duration,
@@ -40,7 +45,6 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    process::Child,
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::timeout,
@@ -63,6 +67,9 @@ pub(crate) struct ChildLink {
     exit: watch::Receiver<Option<Exit>>,
 }
 
+/// Waits until the process is past one of its limits.
+type OverLimit = Pin<Box<dyn Future<Output = Exit> + Send>>;
+
 /// What the task that owns the process is told.
 enum Order {
     /// SIGTERM.
@@ -77,7 +84,6 @@ impl ChildLink {
         let spawned = spawn::spawn(&spec.host_program, &spec.name).await;
         let (mut child, mut socket) =
             spawned.map_err(|source| StartError::Spawn { program: spec.host_program.clone(), source })?;
-        let pid = child.id().unwrap_or_default();
         let captures = [
             child
                 .stdout
@@ -88,26 +94,32 @@ impl ChildLink {
                 .take()
                 .map(|err| tokio::spawn(capture::capture(err, capture::Stream::Stderr, spec.name.clone()))),
         ];
-        match load(&mut socket, spec).await {
+        let mut group = Group::of(child);
+        let mut over_limit: OverLimit = Box::pin(limits::exceeded(group.pid(), spec.limits.process));
+        let loaded = tokio::select! {
+            loaded = load(&mut socket, spec) => loaded,
+            exit = &mut over_limit => return Err(StartError::Lost(exit.to_string())),
+        };
+        match loaded {
             Ok(LoadReply::Loaded) => {}
             Ok(LoadReply::Refused(reason)) => return Err(StartError::Refused(reason)),
             Err(error) => {
-                let reason = match timeout(TIDY_UP, child.wait()).await {
+                let reason = match timeout(TIDY_UP, group.ended()).await {
                     Ok(Ok(status)) => exit_of(status).to_string(),
                     _ => error.to_string(),
                 };
                 return Err(StartError::Lost(reason));
             }
         }
-        let link = Self::attach(child, socket, captures, pid, spec.limits.max_frame_bytes, deliver);
+        let link = Self::attach(group, over_limit, socket, captures, spec.limits.max_frame_bytes, deliver);
         link.map_err(|error| StartError::Lost(error.to_string()))
     }
 
     fn attach(
-        child: Child,
+        group: Group,
+        over_limit: OverLimit,
         socket: UnixStream,
         captures: [Option<JoinHandle<()>>; 2],
-        pid: u32,
         max_frame_bytes: u32,
         deliver: Deliver,
     ) -> io::Result<Arc<Self>> {
@@ -119,7 +131,8 @@ impl ChildLink {
         let reader = tokio::spawn(read_frames(read, max_frame_bytes, deliver));
         let (orders, received) = mpsc::unbounded_channel();
         let (tell_exit, exit) = watch::channel(None);
-        tokio::spawn(own(child, pid, reader, drainer, captures, received, tell_exit));
+        let pid = group.pid();
+        tokio::spawn(own(group, over_limit, reader, drainer, captures, received, tell_exit));
         Ok(Arc::new(Self { outbox, pid, orders, exit }))
     }
 }
@@ -178,15 +191,17 @@ fn unknown() -> Exit {
 async fn load(socket: &mut UnixStream, spec: &InstanceSpec) -> io::Result<LoadReply> {
     // The child's working directory need not stay ours.
     let plugin = std::path::absolute(&spec.plugin)?;
-    let request = LoadRequest { plugin, instance: spec.name.clone(), max_frame_bytes: spec.limits.max_frame_bytes };
+    let Limits { max_frame_bytes, process, .. } = spec.limits;
+    let (instance, daemon) = (spec.name.clone(), std::process::id());
+    let request = LoadRequest { plugin, instance, max_frame_bytes, limits: process, daemon };
     socket.write_all(&preamble::encode(&request)?).await?;
     preamble::read_async(socket).await
 }
 
 /// Owns the process until it is gone: waits for it, signals it, and says how it ended once everything it sent was taken.
 async fn own(
-    mut child: Child,
-    pid: u32,
+    mut group: Group,
+    mut over_limit: OverLimit,
     mut reader: JoinHandle<Result<(), String>>,
     drainer: JoinHandle<()>,
     captures: [Option<JoinHandle<()>>; 2],
@@ -194,27 +209,32 @@ async fn own(
     tell_exit: watch::Sender<Option<Exit>>,
 ) {
     let mut verdict = None;
-    let (mut reading, mut ordered) = (true, true);
+    let (mut reading, mut ordered, mut watched) = (true, true, true);
     let status = loop {
         tokio::select! {
-            status = child.wait() => break status,
+            status = group.ended() => break status,
             read = &mut reader, if reading => {
                 reading = false;
                 if let Ok(Err(reason)) = read {
                     verdict = Some(Exit::Protocol(reason));
-                    signal(pid, Signal::KILL);
+                    group.signal(Signal::KILL);
                 }
                 // The end of the socket is the end of the plugin: the process follows, or is made to.
-                if let Ok(status) = timeout(TIDY_UP, child.wait()).await {
+                if let Ok(status) = timeout(TIDY_UP, group.ended()).await {
                     break status;
                 }
-                signal(pid, Signal::KILL);
+                group.signal(Signal::KILL);
+            }
+            exit = &mut over_limit, if watched => {
+                watched = false;
+                verdict = verdict.or(Some(exit));
+                group.signal(Signal::KILL);
             }
             order = orders.recv(), if ordered => match order {
-                Some(Order::Terminate) => signal(pid, Signal::TERM),
+                Some(Order::Terminate) => group.signal(Signal::TERM),
                 Some(Order::Kill(why)) => {
                     verdict = verdict.or(why);
-                    signal(pid, Signal::KILL);
+                    group.signal(Signal::KILL);
                 }
                 // The link is dropped, which has sent a kill before.
                 None => ordered = false,
@@ -237,13 +257,6 @@ async fn own(
         Err(error) => Exit::Unknown(error.to_string()),
     });
     tell_exit.send_replace(Some(exit));
-}
-
-/// Signals the process and whatever it has started. Only for the owner of a process that was not waited for yet.
-fn signal(pid: u32, signal: Signal) {
-    if let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(group, signal);
-    }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

@@ -3,6 +3,7 @@
 //! A message is its length (u32, little endian) and JSON. It carries no configuration: that comes by hello, once the plugin
 //! is known to be one.
 
+use crate::limits::ProcessLimits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     io::{self, Read},
@@ -22,6 +23,10 @@ pub(crate) struct LoadRequest {
     pub(crate) instance: String,
     /// Bound of a frame, bytes.
     pub(crate) max_frame_bytes: u32,
+    /// What the process may take of the machine.
+    pub(crate) limits: ProcessLimits,
+    /// The daemon's process.
+    pub(crate) daemon: u32,
 }
 
 /// Child → daemon.
@@ -74,7 +79,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let sent = LoadRequest { plugin: "/opt/产品 1.so".into(), instance: "hq".into(), max_frame_bytes: 1 };
+        let limits = ProcessLimits { memory: Some(1 << 40), ..ProcessLimits::default() };
+        let (plugin, instance) = ("/opt/产品 1.so".into(), "hq".into());
+        let sent = LoadRequest { plugin, instance, max_frame_bytes: 1, limits, daemon: 1 };
         let bytes = encode(&sent).unwrap();
         assert_eq!(read::<LoadRequest>(&mut &bytes[..]).unwrap(), sent);
         let sent = LoadReply::Refused("no \"such\" file".into());

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::loader::{self, LoadError};
 use bytes::BytesMut;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -52,6 +52,14 @@ fn run() -> io::Result<()> {
     let mut socket = take_socket()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let request: LoadRequest = preamble::read(&mut socket)?;
+    // A daemon that died before the signal was asked for sends none; what it wrote is here all the same.
+    if getppid().is_none_or(|parent| parent.as_raw_pid().unsigned_abs() != request.daemon) {
+        return Err(io::Error::other("the daemon is gone"));
+    }
+    // Before there is a second thread, and before any code of the plugin runs.
+    if let Err(reason) = request.limits.apply() {
+        return refuse(&mut socket, &reason);
+    }
     let descriptor = match loader::load(&request.plugin) {
         Ok(descriptor) => descriptor,
         Err(error) => return refuse(&mut socket, &error.to_string()),

@@ -1,0 +1,108 @@
+//! Instances of a plugin that does as it is told, and what is seen of them.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use stele_tests::{
+    client::http,
+    daemon::{Site, free_address, wait_for},
+    settings::quoted,
+    source_root,
+};
+
+/// The plugin of `deeds.c`, compiled with these definitions, e.g. `SICK`, into a file of this name.
+pub fn plugin(file: &str, definitions: &[&str]) -> Result<PathBuf> {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    // Other tests of this process may build and load the same one: it appears whole or not at all.
+    let draft = tempfile::Builder::new().prefix(file).tempfile_in(env!("CARGO_TARGET_TMPDIR"))?.into_temp_path();
+    let mut compiler = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
+    compiler
+        .args("-std=c11 -Wall -Wextra -Wpedantic -Werror -fPIC -fvisibility=hidden -O1 -shared -pthread".split(' '));
+    compiler.args(definitions.iter().map(|definition| format!("-D{definition}")));
+    compiler.arg("-I").arg(source_root().join("plugin-api/include")).arg("-o").arg(&draft);
+    compiler.arg(source_root().join("tests/tests/lifecycle/deeds.c"));
+    let output = compiler.output().context("the tests need a C compiler (cc, or CC)")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    draft.persist(&out)?;
+    Ok(out)
+}
+
+/// An instance of it.
+pub struct Deeds {
+    /// Name of the instance.
+    pub name: String,
+    /// Its plugin, as configured.
+    pub plugin: String,
+    listen: String,
+    /// More of `[[instance]]`, and sections of it.
+    pub more: String,
+}
+
+impl Deeds {
+    /// One at a free address.
+    pub fn new(name: &str, plugin: &Path, more: &str) -> Result<Self> {
+        let plugin = plugin.display().to_string();
+        Ok(Self { name: name.into(), plugin, listen: free_address()?, more: more.into() })
+    }
+
+    /// Its section of the configuration.
+    pub fn toml(&self) -> String {
+        let Self { name, plugin, listen, more } = self;
+        let plugin = quoted(plugin);
+        format!("[[instance]]\nname = \"{name}\"\nplugin = {plugin}\nlisten = \"{listen}\"\nrate_limit = 0\n{more}\n")
+    }
+
+    /// Asks for a deed: what it answers.
+    pub async fn ask(&self, deed: &str) -> Result<String> {
+        let response = http().get(format!("http://{}/{deed}", self.listen)).send().await?;
+        let (status, text) = (response.status(), response.text().await?);
+        ensure!(status.is_success(), "/{deed} answered {status}: {text}");
+        Ok(text)
+    }
+}
+
+/// A daemon with these instances and nothing else; `sections` are more of its file.
+pub fn site(sections: &str, instances: &[&Deeds]) -> Result<Site> {
+    Site::of(configured(sections, instances))
+}
+
+/// The sections of such a daemon.
+pub fn configured(sections: &str, instances: &[&Deeds]) -> String {
+    let instances: Vec<_> = instances.iter().map(|instance| instance.toml()).collect();
+    format!("{sections}\n{}", instances.join("\n"))
+}
+
+/// What the daemon's API says of an instance.
+pub async fn view(site: &Site, name: &str) -> Result<Value> {
+    let all = site.admin("/api/v1/instances").await?;
+    let mut rows = all["instances"].as_array().into_iter().flatten();
+    Ok(rows.find(|row| row["name"] == name).with_context(|| format!("no {name} in {all}"))?.clone())
+}
+
+/// Waits until the daemon's API says so of an instance.
+pub async fn viewed(site: &Site, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    wait_for(what, || async {
+        let view = view(site, name).await.map_err(|error| error.to_string())?;
+        if wanted(&view) { Ok(view) } else { Err(view.to_string()) }
+    })
+    .await
+}
+
+/// The process of an instance that runs.
+pub async fn pid(site: &Site, name: &str) -> Result<u32> {
+    let running = viewed(site, name, "process", |view| view["state"] == "running" && view["pid"].is_u64()).await?;
+    Ok(u32::try_from(running["pid"].as_u64().context("no pid")?)?)
+}
+
+/// Waits for a line of the log that has all of these.
+pub async fn logged(site: &Site, words: &[&str]) -> Result<String> {
+    wait_for(&words.join(", "), || async {
+        let log = site.log();
+        let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+        line.map(str::to_owned).ok_or_else(|| site.log_tail())
+    })
+    .await
+}
