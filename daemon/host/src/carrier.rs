@@ -1,8 +1,12 @@
 //! What both carriers have in common: a plugin that was loaded, where frames go to it, and how it ends.
 
 use crate::loader::LoadError;
+use serde::{Deserialize, Serialize};
 use std::{fmt, io, path::PathBuf, sync::Arc};
-use stele_plugin_api::frame::{Decoded, Frame};
+use stele_plugin_api::{
+    abi::Descriptor,
+    frame::{Decoded, Frame},
+};
 
 /// Takes what a plugin sends. Called on whatever thread has it; returns soon and never blocks.
 pub(crate) type Deliver = Arc<dyn Fn(Decoded) + Send + Sync>;
@@ -16,6 +20,9 @@ pub(crate) trait Link: Send + Sync + 'static {
     /// The plugin's process, when it has one of its own.
     fn pid(&self) -> Option<u32>;
 
+    /// What its library says about itself.
+    fn about(&self) -> &About;
+
     /// Waits until the plugin is gone.
     async fn ended(&self) -> Exit;
 
@@ -24,6 +31,22 @@ pub(crate) trait Link: Send + Sync + 'static {
 
     /// Ends the plugin now, as far as the carrier can. Does not wait.
     fn kill(&self);
+}
+
+/// What a plugin's library says about itself before it is opened: its descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Its payloads are JSON.
+    pub(crate) json: bool,
+}
+
+impl From<&Descriptor> for About {
+    fn from(descriptor: &Descriptor) -> Self {
+        let (name, version) = (descriptor.name().to_owned(), descriptor.version().to_owned());
+        Self { name, version, json: descriptor.is_json() }
+    }
 }
 
 /// How a plugin ended.

@@ -74,15 +74,33 @@ impl From<Error> for OpenError {
     }
 }
 
-impl Connection {
-    /// Starts the plugin and greets it.
-    pub(crate) async fn open(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Self>, OpenError> {
+/// A plugin that is loaded and was told nothing yet.
+pub(crate) struct Loaded {
+    pub(crate) link: Arc<dyn Link>,
+    slot: Arc<OnceLock<Peer>>,
+    heard: Arc<AtomicU64>,
+    /// When it must have answered hello.
+    deadline: Instant,
+}
+
+impl Loaded {
+    /// Has the carrier load the plugin.
+    pub(crate) async fn start(spec: &InstanceSpec) -> Result<Self, StartError> {
         let deadline = Instant::now() + spec.limits.start_timeout;
         let slot = Arc::new(OnceLock::<Peer>::new());
         let heard = Arc::<AtomicU64>::default();
         let link = timeout(spec.limits.start_timeout, start(spec, deliver_to(slot.clone(), heard.clone())));
         let link = link.await.unwrap_or(Err(StartError::Timeout))?;
+        Ok(Self { link, slot, heard, deadline })
+    }
 
+    /// Greets the plugin.
+    pub(crate) async fn greet(
+        self,
+        spec: &InstanceSpec,
+        services: Arc<dyn Services>,
+    ) -> Result<Arc<Connection>, Error> {
+        let Self { link, slot, heard, deadline } = self;
         // Weak, because the carrier holds the session: who holds the connection decides how long both live.
         let post_to: Weak<dyn Link> = Arc::downgrade(&link);
         let peer = Peer::new(Setup {
@@ -99,14 +117,21 @@ impl Connection {
         });
         let _ = slot.set(peer.clone());
         peer.start(deadline.saturating_duration_since(Instant::now()));
-        let connection = Self { peer, link, users: TaskTracker::new(), heard, description: OnceCell::new() };
+        let connection = Connection { peer, link, users: TaskTracker::new(), heard, description: OnceCell::new() };
         match connection.greeted().await {
             Ok(()) => Ok(Arc::new(connection)),
             Err(error) => {
                 connection.link.kill();
-                Err(error.into())
+                Err(error)
             }
         }
+    }
+}
+
+impl Connection {
+    /// Starts the plugin and greets it.
+    pub(crate) async fn open(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Self>, OpenError> {
+        Ok(Loaded::start(spec).await?.greet(spec, services).await?)
     }
 
     async fn greeted(&self) -> Result<(), Error> {
@@ -134,6 +159,14 @@ impl Connection {
     /// What the plugin offers; asked once.
     pub(crate) async fn describe(&self, deadline: Duration) -> Result<Description, Error> {
         self.description.get_or_try_init(|| self.peer.call::<Describe>(Empty {}, deadline)).await.cloned()
+    }
+
+    /// The same, also of a plugin that ends instead: then why.
+    pub(crate) async fn described(&self, within: Duration) -> Result<Description, Error> {
+        tokio::select! {
+            described = self.describe(within) => described,
+            reason = self.ended() => Err(Error::new(ErrorCode::Unavailable, reason)),
+        }
     }
 
     /// Waits until the plugin is gone or its session is over, and says why. [`Connection::lose`] must follow, once no new call

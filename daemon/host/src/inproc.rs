@@ -4,7 +4,7 @@
 //! daemon with it, and one that hangs cannot be killed, only left alone. For trusted plugins on a hot path.
 
 use crate::{
-    carrier::{Deliver, Exit, Link, StartError},
+    carrier::{About, Deliver, Exit, Link, StartError},
     loader::{self, LoadError},
     spec::InstanceSpec,
 };
@@ -18,6 +18,7 @@ use tokio::{sync::watch, time::timeout};
 /// A plugin in this process.
 pub(crate) struct InProcessLink {
     plugin: Arc<OpenPlugin>,
+    about: About,
     exit: watch::Sender<Option<Exit>>,
 }
 
@@ -30,10 +31,10 @@ impl InProcessLink {
             let descriptor = loader::load(&path)?;
             let plugin = descriptor.open(move |frame| deliver(Decoded::Frame(frame)));
             let plugin = plugin.map_err(|reason| LoadError::at(&path, reason))?;
-            Ok::<_, LoadError>(Arc::new(plugin))
+            Ok::<_, LoadError>((Arc::new(plugin), About::from(&descriptor)))
         });
-        let plugin = opened.await.map_err(|error| StartError::Lost(error.to_string()))??;
-        Ok(Arc::new(Self { plugin, exit: watch::Sender::new(None) }))
+        let (plugin, about) = opened.await.map_err(|error| StartError::Lost(error.to_string()))??;
+        Ok(Arc::new(Self { plugin, about, exit: watch::Sender::new(None) }))
     }
 
     /// Closes the plugin on a thread of its own, because it may block for ever.
@@ -57,6 +58,10 @@ impl Link for InProcessLink {
 
     fn pid(&self) -> Option<u32> {
         None
+    }
+
+    fn about(&self) -> &About {
+        &self.about
     }
 
     async fn ended(&self) -> Exit {

@@ -18,6 +18,7 @@ mod carrier;
 mod child;
 mod conformance;
 mod connection;
+mod describe;
 mod inproc;
 mod instance;
 mod limits;
@@ -31,8 +32,10 @@ mod supervisor;
 mod watchdog;
 
 pub use backoff::RestartPolicy;
+pub use carrier::StartError;
 pub use child::plugin_host_main;
 pub use conformance::subject;
+pub use describe::{Described, Nobody, Opened, describe};
 pub use instance::Instance;
 pub use limits::ProcessLimits;
 pub use lines::{LineRate, harmless};

@@ -322,12 +322,8 @@ async fn ended(connection: Option<&Connection>) -> String {
 /// A plugin that is ready to take over: it has answered hello and said what it offers.
 async fn open_described(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Connection>, OpenError> {
     let connection = Connection::open(spec, services).await?;
-    let described = tokio::select! {
-        described = connection.describe(spec.limits.start_timeout) => described.map(drop),
-        reason = connection.ended() => Err(Error::new(ErrorCode::Unavailable, reason)),
-    };
-    match described {
-        Ok(()) => Ok(connection),
+    match connection.described(spec.limits.start_timeout).await {
+        Ok(_) => Ok(connection),
         Err(error) => {
             connection.lose(&error.message);
             Err(error.into())

@@ -13,6 +13,7 @@
 mod check;
 mod client;
 mod demo;
+mod describe;
 mod jobs;
 mod migrate;
 mod plugins;
@@ -57,7 +58,7 @@ enum Command {
     Sync(sync::Arguments),
     /// Show jobs and their latest runs
     Jobs(jobs::Arguments),
-    /// Show plugins and the instances that use them, or check one
+    /// Show plugins and the instances that use them; describe or check one
     Plugins(plugins::Arguments),
     /// Build the search index anew
     Reindex,

@@ -1,9 +1,10 @@
 //! `steled plugins`
 
-use super::table;
-use crate::config::{Config, find_plugin};
+use super::{describe, table};
+use crate::config::{Config, Instance, find_plugin};
 use crate::lifecycle::{plugin_not_found, plugins_of};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use stele_host::Carrier;
 use stele_plugin_api::conformance;
@@ -30,6 +31,17 @@ enum Command {
         #[arg(long)]
         in_process: bool,
     },
+    /// Ask a plugin what it is, in a process of its own that is thrown away
+    Describe {
+        /// Name of a plugin, or path of its file
+        plugin: String,
+        /// Give the plugin the configuration of this instance [default: an empty one]
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
@@ -38,19 +50,29 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
         Some(Command::Check { plugin, instance, in_process }) => {
             check(config, plugin, instance.as_deref(), *in_process).await
         }
+        Some(Command::Describe { plugin, instance, json }) => {
+            let (path, instance) = (file_of(config, plugin)?, named(config, instance.as_deref())?);
+            describe::run(config, &path, instance, *json).await
+        }
     }
 }
 
-async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process: bool) -> Result<ExitCode> {
+fn file_of(config: &Config, plugin: &str) -> Result<PathBuf> {
     let folders = config.plugins.folders();
-    let Some(path) = find_plugin(plugin, &folders) else { bail!("{}", plugin_not_found(plugin, &folders)) };
-    let (settings, texts) = match instance {
+    find_plugin(plugin, &folders).with_context(|| plugin_not_found(plugin, &folders))
+}
+
+fn named<'c>(config: &'c Config, name: Option<&str>) -> Result<Option<&'c Instance>> {
+    let Some(name) = name else { return Ok(None) };
+    let found = config.instances.iter().find(|instance| instance.name == name);
+    found.map(Some).with_context(|| format!("there is no instance {name:?}"))
+}
+
+async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process: bool) -> Result<ExitCode> {
+    let path = file_of(config, plugin)?;
+    let (settings, texts) = match named(config, instance)? {
         None => (serde_json::json!({}), Vec::new()),
-        Some(name) => {
-            let found = config.instances.iter().find(|instance| instance.name == name);
-            let config = &found.with_context(|| format!("there is no instance {name:?}"))?.config;
-            (config.value().clone(), config.texts())
-        }
+        Some(instance) => (instance.config.value().clone(), instance.config.texts()),
     };
     let carrier = if in_process { Carrier::InProcess } else { Carrier::Child };
     let subject = stele_host::subject(&path, carrier, &std::env::current_exe()?);

@@ -1,13 +1,11 @@
-//! Asking a plugin what it thinks of its configuration, with no archive and no listener.
+//! Asking a plugin what it is, and what it thinks of its configuration, with no archive and no listener.
 
 use super::plugin::spec;
 use crate::config::{self, Config};
-use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use stele_host::{Incoming, Instance, Services};
-use stele_plugin_api::notify::{LogRecord, MetricRecord};
+use stele_host::{Described, Instance, Nobody};
 use stele_plugin_api::ops::{Empty, Health};
 use stele_plugin_api::{Error, ErrorCode};
 
@@ -45,16 +43,17 @@ async fn examined(plugin: &Instance, timeout: Duration) -> Result<Examined, Erro
     Ok(Examined { findings, default_listen: description.default_listen })
 }
 
-/// A daemon that has nothing to offer.
-struct Nobody;
-
-#[async_trait]
-impl Services for Nobody {
-    async fn call(&self, _: &str, call: Incoming) -> Result<stele_host::Outgoing, Error> {
-        Err(call.unsupported())
-    }
-
-    fn log(&self, _: &str, _: LogRecord) {}
-
-    fn metric(&self, _: &str, _: MetricRecord) {}
+/// Asks a plugin's file what it is, with the configuration of an instance or an empty one.
+///
+/// # Errors
+///
+/// Why it cannot be loaded as a plugin, in a sentence.
+pub async fn describe(
+    plugin: PathBuf,
+    instance: Option<&config::Instance>,
+    config: &Config,
+) -> anyhow::Result<Described> {
+    let nobody = config::Instance { name: "describe".to_owned(), ..config::Instance::default() };
+    let spec = spec(instance.unwrap_or(&nobody), config, plugin, None).map_err(anyhow::Error::msg)?;
+    Ok(stele_host::describe(&spec).await?)
 }

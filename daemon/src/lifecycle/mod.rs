@@ -37,7 +37,7 @@ mod store;
 
 pub use app::{App, Mode};
 pub use error::StartError;
-pub use examine::examine;
+pub use examine::{describe, examine};
 pub use identity::IdentityError;
 pub use instances::{Changes, plugins_of};
 pub use lock::{DataLock, LockError, refuse_foreign};

@@ -106,3 +106,12 @@ pub async fn logged(site: &Site, words: &[&str]) -> Result<String> {
     })
     .await
 }
+
+/// Processes that have the file loaded.
+pub fn holders(file: &Path) -> Vec<u32> {
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned()).display().to_string();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let has = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(&file));
+    numbers.filter(has).collect()
+}

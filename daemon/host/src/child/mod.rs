@@ -20,7 +20,7 @@ mod spawn;
 pub use process::plugin_host_main;
 
 use crate::{
-    carrier::{Deliver, Exit, Link, StartError},
+    carrier::{About, Deliver, Exit, Link, StartError},
     limits,
     spec::{InstanceSpec, Limits},
 };
@@ -63,6 +63,7 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct ChildLink {
     outbox: Arc<Outbox>,
     pid: u32,
+    about: About,
     orders: mpsc::UnboundedSender<Order>,
     exit: watch::Receiver<Option<Exit>>,
 }
@@ -100,8 +101,8 @@ impl ChildLink {
             loaded = load(&mut socket, spec) => loaded,
             exit = &mut over_limit => return Err(StartError::Lost(exit.to_string())),
         };
-        match loaded {
-            Ok(LoadReply::Loaded) => {}
+        let about = match loaded {
+            Ok(LoadReply::Loaded(about)) => about,
             Ok(LoadReply::Refused(reason)) => return Err(StartError::Refused(reason)),
             Err(error) => {
                 let reason = match timeout(TIDY_UP, group.ended()).await {
@@ -110,13 +111,15 @@ impl ChildLink {
                 };
                 return Err(StartError::Lost(reason));
             }
-        }
-        let link = Self::attach(group, over_limit, socket, captures, spec.limits.max_frame_bytes, deliver);
+        };
+        let max_frame_bytes = spec.limits.max_frame_bytes;
+        let link = Self::attach(group, about, over_limit, socket, captures, max_frame_bytes, deliver);
         link.map_err(|error| StartError::Lost(error.to_string()))
     }
 
     fn attach(
         group: Group,
+        about: About,
         over_limit: OverLimit,
         socket: UnixStream,
         captures: [Option<JoinHandle<()>>; 2],
@@ -133,7 +136,7 @@ impl ChildLink {
         let (tell_exit, exit) = watch::channel(None);
         let pid = group.pid();
         tokio::spawn(own(group, over_limit, reader, drainer, captures, received, tell_exit));
-        Ok(Arc::new(Self { outbox, pid, orders, exit }))
+        Ok(Arc::new(Self { outbox, pid, about, orders, exit }))
     }
 }
 
@@ -148,6 +151,10 @@ impl Link for ChildLink {
 
     fn pid(&self) -> Option<u32> {
         Some(self.pid)
+    }
+
+    fn about(&self) -> &About {
+        &self.about
     }
 
     async fn ended(&self) -> Exit {

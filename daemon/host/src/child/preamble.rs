@@ -3,7 +3,7 @@
 //! A message is its length (u32, little endian) and JSON. It carries no configuration: that comes by hello, once the plugin
 //! is known to be one.
 
-use crate::limits::ProcessLimits;
+use crate::{carrier::About, limits::ProcessLimits};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     io::{self, Read},
@@ -34,7 +34,7 @@ pub(crate) struct LoadRequest {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LoadReply {
     /// Loaded and open; frames follow.
-    Loaded,
+    Loaded(About),
     /// Not loaded, with the reason; the child exits.
     Refused(String),
 }
@@ -84,8 +84,10 @@ mod tests {
         let sent = LoadRequest { plugin, instance, max_frame_bytes: 1, limits, daemon: 1 };
         let bytes = encode(&sent).unwrap();
         assert_eq!(read::<LoadRequest>(&mut &bytes[..]).unwrap(), sent);
-        let sent = LoadReply::Refused("no \"such\" file".into());
-        assert_eq!(read::<LoadReply>(&mut &encode(&sent).unwrap()[..]).unwrap(), sent);
+        let about = About { name: "echo".into(), version: "1".into(), json: true };
+        for sent in [LoadReply::Refused("no \"such\" file".into()), LoadReply::Loaded(about)] {
+            assert_eq!(read::<LoadReply>(&mut &encode(&sent).unwrap()[..]).unwrap(), sent);
+        }
     }
 
     #[test]

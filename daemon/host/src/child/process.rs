@@ -11,7 +11,10 @@ use super::{
     outbox::{Outbox, Wait},
     preamble::{self, LoadReply, LoadRequest},
 };
-use crate::loader::{self, LoadError};
+use crate::{
+    carrier::About,
+    loader::{self, LoadError},
+};
 use bytes::BytesMut;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::{
@@ -77,7 +80,7 @@ fn run() -> io::Result<()> {
         Ok(plugin) => plugin,
         Err(error) => return refuse(&mut socket, &LoadError::at(&request.plugin, error).to_string()),
     };
-    socket.write_all(&preamble::encode(&LoadReply::Loaded)?)?;
+    socket.write_all(&preamble::encode(&LoadReply::Loaded(About::from(&descriptor)))?)?;
     let _ = outbox.set(Drained::start(socket.try_clone()?)?);
 
     pump(&mut socket, &plugin, request.max_frame_bytes)?;
