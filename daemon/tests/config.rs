@@ -75,6 +75,10 @@ fn each_mistake_names_its_place() {
             &["F:5:1: instance[0].limits: limits hold a process of the plugin's own, and in-process it has none: use \
                carrier = \"child\""],
         ),
+        (
+            "[[instance]]\nname = 'a'\nplugin = 'b'\nsha256 = 'abc'",
+            &["F:4:10: instance[0].sha256: expected the 64 hexadecimal digits that `sha256sum` prints, found \"abc\""],
+        ),
         ("[admin]\nenabled = 'yes'", &["F:2:11: admin.enabled: expected true or false, found text"]),
         ("[admin]\napi_keys = ['']", &["F:2:13: admin.api_keys[0]: must not be empty"]),
         (

@@ -4,7 +4,9 @@
 //! waits to be killed.
 
 use std::{sync::Arc, time::Duration};
-use stele_host::{Carrier, Incoming, Instance, InstanceSpec, Limits, LogRecord, MetricRecord, Outgoing, Services};
+use stele_host::{
+    Carrier, FileRules, Incoming, Instance, InstanceSpec, Limits, LogRecord, MetricRecord, Outgoing, Services,
+};
 use stele_plugin_api::{
     Error,
     ops::{HttpHandle, HttpRequest},
@@ -30,6 +32,7 @@ async fn main() {
     let spec = InstanceSpec {
         name: "held".into(),
         plugin: plugin.into(),
+        file: FileRules::default(),
         carrier: Carrier::Child,
         config: serde_json::json!({}),
         texts: Vec::new(),

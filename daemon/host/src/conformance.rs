@@ -3,6 +3,7 @@
 use crate::{
     carrier::{Exit, Link},
     child::ChildLink,
+    file::FileRules,
     loader,
     spec::{Carrier, InstanceSpec, Limits},
 };
@@ -26,6 +27,8 @@ pub fn subject(plugin: &Path, carrier: Carrier, host_program: &Path) -> Subject 
     let spec = Arc::new(InstanceSpec {
         name: "conformance".to_owned(),
         plugin: plugin.to_owned(),
+        // Whoever asks has said which file, and has it run as themselves.
+        file: FileRules { allow_writable: true, ..FileRules::default() },
         carrier,
         config: Value::Null,
         texts: Vec::new(),
@@ -39,14 +42,14 @@ pub fn subject(plugin: &Path, carrier: Carrier, host_program: &Path) -> Subject 
         Box::pin(async move {
             match spec.carrier {
                 Carrier::Child => in_child(&spec).await,
-                Carrier::InProcess => in_process(&spec.plugin),
+                Carrier::InProcess => in_process(&spec),
             }
         })
     })
 }
 
-fn in_process(plugin: &Path) -> Result<Pipe, String> {
-    let descriptor = loader::load(plugin).map_err(|error| error.to_string())?;
+fn in_process(spec: &InstanceSpec) -> Result<Pipe, String> {
+    let descriptor = loader::load(&spec.plugin, &spec.file).map_err(|error| error.to_string())?;
     Pipe::in_process(&descriptor).map_err(|error| error.to_string())
 }
 

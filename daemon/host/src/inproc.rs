@@ -25,10 +25,10 @@ pub(crate) struct InProcessLink {
 impl InProcessLink {
     /// Loads the plugin and opens an instance. Frames come to `deliver` on the plugin's threads.
     pub(crate) async fn start(spec: &InstanceSpec, deliver: Deliver) -> Result<Arc<Self>, StartError> {
-        let path = spec.plugin.clone();
+        let (path, rules) = (spec.plugin.clone(), spec.file.clone());
         // Constructors of a library and `open` may take their time.
         let opened = tokio::task::spawn_blocking(move || {
-            let descriptor = loader::load(&path)?;
+            let descriptor = loader::load(&path, &rules)?;
             let plugin = descriptor.open(move |frame| deliver(Decoded::Frame(frame)));
             let plugin = plugin.map_err(|reason| LoadError::at(&path, reason))?;
             Ok::<_, LoadError>((Arc::new(plugin), About::from(&descriptor)))

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::file::FileRules;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::path::{Path, PathBuf};
 use stele_plugin_api::abi::{AbiError, Descriptor, EntryPoint, SYMBOL};
@@ -28,6 +29,24 @@ pub enum LoadError {
         path: PathBuf,
         /// The dynamic loader's words.
         reason: String,
+    },
+    /// Others could put another file in its place.
+    #[error("plugin {path:?} is not loaded: {reason} (plugins.allow_writable = true would load it)")]
+    Unguarded {
+        /// The file.
+        path: PathBuf,
+        /// What could be replaced and by whom, and what is wanted.
+        reason: String,
+    },
+    /// It is not the one that is pinned.
+    #[error("plugin {path:?} is not the one that is pinned: its SHA-256 is {found}, and sha256 wants {wanted}")]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// Its sum.
+        found: String,
+        /// The sum it has to have.
+        wanted: String,
     },
     /// A library that lacks the one symbol.
     #[error("{path:?} is a library but no plugin: it does not export `stele_plugin_v1`")]
@@ -51,27 +70,21 @@ impl LoadError {
     }
 }
 
-/// Loads the plugin at `path` for the rest of the process's life and checks its descriptor.
+/// Loads the plugin at `path` for the rest of the process's life, if it is as `rules` has it, and checks its descriptor.
 ///
 /// Loading runs the library's constructors, in this process: do it for plugins that are trusted to run here.
 ///
 /// # Errors
 ///
 /// [`LoadError`], each with the path and what a person can do about it.
-pub fn load(path: &Path) -> Result<Descriptor, LoadError> {
-    // A relative path without a slash would make the dynamic loader search its own folders.
-    let full = match path.canonicalize() {
-        Ok(full) => full,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(LoadError::NotFound { path: path.to_owned() });
-        }
-        Err(error) => return Err(LoadError::NotLoadable { path: path.to_owned(), reason: error.to_string() }),
-    };
+pub fn load(path: &Path, rules: &FileRules) -> Result<Descriptor, LoadError> {
+    let admitted = rules.admit(path)?;
     // SAFETY: constructors of the library run here. The path comes from the configuration, whose author decides what code
     // runs as a plugin; RTLD_LOCAL keeps its symbols from replacing anybody else's, RTLD_NOW reports missing ones here
     // instead of killing the process at first use.
-    let library = unsafe { Library::open(Some(&full), RTLD_NOW | RTLD_LOCAL) }
+    let library = unsafe { Library::open(Some(&admitted.path), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|error| LoadError::NotLoadable { path: path.to_owned(), reason: loader_words(&error) })?;
+    admitted.keep();
     // SAFETY: the name carries the ABI's version, so that a library that exports it means a function of this type; the
     // pointer is copied out and stays valid because the library is leaked below before anybody calls it.
     let entry = unsafe { library.get::<EntryPoint>(SYMBOL) }.map(|symbol| *symbol);

@@ -1,6 +1,6 @@
 //! What an instance is started from, and what is seen of it from outside.
 
-use crate::{backoff::RestartPolicy, limits::ProcessLimits, watchdog::Watchdog};
+use crate::{backoff::RestartPolicy, file::FileRules, limits::ProcessLimits, watchdog::Watchdog};
 use serde_json::Value;
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -63,6 +63,8 @@ pub struct InstanceSpec {
     pub name: String,
     /// The plugin's cdylib.
     pub plugin: PathBuf,
+    /// What that file has to be.
+    pub file: FileRules,
     /// Where it runs.
     pub carrier: Carrier,
     /// The instance's configuration, handed to the plugin by hello, secrets resolved.
@@ -82,6 +84,7 @@ impl fmt::Debug for InstanceSpec {
         f.debug_struct("InstanceSpec")
             .field("name", &self.name)
             .field("plugin", &self.plugin)
+            .field("file", &self.file)
             .field("carrier", &self.carrier)
             .field("config", &format_args!("<hidden>"))
             .field("host_program", &self.host_program)
@@ -154,6 +157,7 @@ mod tests {
         let spec = InstanceSpec {
             name: "hq".into(),
             plugin: "/p.so".into(),
+            file: FileRules::default(),
             carrier: Carrier::Child,
             config: serde_json::json!({ "secret": "s3cr3t" }),
             texts: Vec::new(),

@@ -4,7 +4,7 @@ mod support;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use stele_host::{Carrier, Instance, InstanceState};
+use stele_host::{Carrier, FileRules, Instance, InstanceState};
 use stele_plugin_api::Error;
 use support::{PATIENCE, Remembering, compile, echo_c, spec};
 
@@ -64,7 +64,7 @@ async fn a_library_without_the_symbol_is_no_plugin() {
 #[test]
 fn a_plugin_exports_its_one_symbol_only() {
     let plugin = echo_c();
-    let descriptor = stele_host::load(plugin).unwrap();
+    let descriptor = stele_host::load(plugin, &FileRules::default()).unwrap();
     assert_eq!((descriptor.name(), descriptor.is_json()), ("echo-c", true));
     // Nothing but the entry point may be found by name.
     let Ok(output) = std::process::Command::new("nm").args(["-D", "--defined-only"]).arg(plugin).output() else {

@@ -97,6 +97,8 @@ section! {
         pub name: String = String::new(), |name: &String| name_is_valid(name);
         /// Name of the plugin, or path of its file.
         pub plugin: String = String::new(), not_empty;
+        /// SHA-256 of that file, hexadecimal: no other one is loaded.
+        pub sha256: Option<String> = None, sum_is_valid;
         /// How the plugin runs.
         pub carrier: Carrier = Carrier::Child;
         /// Whether it runs.
@@ -250,6 +252,15 @@ fn name_is_valid(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("must be 1 to {MAX_NAME_BYTES} of a-z, 0-9, -, _ and ., and begin with a letter or digit; is {name:?}"))
+}
+
+fn sum_is_valid(sum: &Option<String>) -> Result<(), String> {
+    match sum {
+        Some(text) if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Err(format!("expected the 64 hexadecimal digits that `sha256sum` prints, found {text:?}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn prefix_is_valid(prefix: &str) -> Result<(), String> {

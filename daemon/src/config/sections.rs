@@ -206,6 +206,8 @@ section! {
         /// Folders in which a plugin named `x` is looked for as `libstele_x.so`. Empty: the folder of the program, and
         /// `../lib/stele/plugins` seen from there.
         pub dirs: Vec<PathBuf> = Vec::new();
+        /// Whether a plugin may be loaded that others could replace.
+        pub allow_writable: bool = false;
         /// Seconds an instance gets to say hello before the daemon counts as degraded.
         pub start_timeout_seconds: u64 = 20, within(1..=600);
         /// Seconds an instance gets to say goodbye.

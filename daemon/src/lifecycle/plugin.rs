@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::StoredMessage;
-use stele_host::{Carrier, Instance, InstanceSpec, Limits, ProcessLimits};
+use stele_host::{Carrier, FileRules, Instance, InstanceSpec, Limits, ProcessLimits};
 use stele_plugin_api::ops::{self, HttpReply, HttpRequest, LiveEvent, RenderRequest};
 use stele_plugin_api::{Error, ErrorCode};
 
@@ -89,6 +89,7 @@ pub(super) fn spec(
     Ok(InstanceSpec {
         name: instance.name.clone(),
         plugin,
+        file: FileRules { sha256: instance.sha256.clone(), allow_writable: config.plugins.allow_writable },
         carrier: match instance.carrier {
             config::Carrier::Child => Carrier::Child,
             config::Carrier::InProcess => Carrier::InProcess,

@@ -3,7 +3,7 @@
 use crate::rig::{Deeds, holders, plugin, site};
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use std::path::Path;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 use stele_tests::daemon::{Site, wait_for};
 
 /// Runs it: exit code, standard output, standard error.
@@ -59,6 +59,29 @@ async fn a_plugin_that_never_answers_has_its_time_and_no_more() -> Result<()> {
     ensure!((code, stdout.as_str()) == (1, ""), "{stdout}");
     ensure!(stderr.contains("the plugin was not loaded in time"), "{stderr}");
     gone(&file).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plugin_is_told_with_what_is_wanted() -> Result<()> {
+    let site = site("", &[])?;
+    let (text, folder) = (site.dir.path().join("text.so"), site.dir.path().join("folder.so"));
+    std::fs::write(&text, "no library")?;
+    let library = plugin("no-plugin.so", &["stele_plugin_v1=stele_plugin_v0"])?;
+    let open = site.dir.path().join("open.so");
+    std::fs::copy(&library, &open)?;
+    std::fs::set_permissions(&open, Permissions::from_mode(0o666))?;
+    std::fs::create_dir(&folder)?;
+    let arch = std::env::consts::ARCH;
+    for (file, expected) in [
+        (&text, format!("it is no ELF file (it begins with [6e, 6f, 20, 6c]), wanted is a shared library for {arch}")),
+        (&library, "is a library but no plugin: it does not export `stele_plugin_v1`".to_owned()),
+        (&open, "open.so may be written to by everybody (mode 0666), and is wanted to be by root".to_owned()),
+        (&folder, "there is no plugin file".to_owned()),
+    ] {
+        let (code, stdout, stderr) = describe(&site, file, &[]).await?;
+        ensure!((code, stdout.as_str()) == (1, "") && stderr.contains(&expected), "{expected} is not in {stderr}");
+    }
+    Ok(())
 }
 
 /// Waits until no process has the file loaded.

@@ -2,5 +2,6 @@
 //! ends.
 
 mod describe;
+mod files;
 mod limits;
 mod rig;

@@ -199,8 +199,8 @@ async fn load(socket: &mut UnixStream, spec: &InstanceSpec) -> io::Result<LoadRe
     // The child's working directory need not stay ours.
     let plugin = std::path::absolute(&spec.plugin)?;
     let Limits { max_frame_bytes, process, .. } = spec.limits;
-    let (instance, daemon) = (spec.name.clone(), std::process::id());
-    let request = LoadRequest { plugin, instance, max_frame_bytes, limits: process, daemon };
+    let (file, instance, daemon) = (spec.file.clone(), spec.name.clone(), std::process::id());
+    let request = LoadRequest { plugin, file, instance, max_frame_bytes, limits: process, daemon };
     socket.write_all(&preamble::encode(&request)?).await?;
     preamble::read_async(socket).await
 }

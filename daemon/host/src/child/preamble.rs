@@ -3,7 +3,7 @@
 //! A message is its length (u32, little endian) and JSON. It carries no configuration: that comes by hello, once the plugin
 //! is known to be one.
 
-use crate::{carrier::About, limits::ProcessLimits};
+use crate::{carrier::About, file::FileRules, limits::ProcessLimits};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     io::{self, Read},
@@ -19,6 +19,8 @@ const MAX_BYTES: u32 = 64 * 1024;
 pub(crate) struct LoadRequest {
     /// The plugin's file.
     pub(crate) plugin: PathBuf,
+    /// What it has to be.
+    pub(crate) file: FileRules,
     /// Name of the instance, for what the child says of itself.
     pub(crate) instance: String,
     /// Bound of a frame, bytes.
@@ -81,7 +83,8 @@ mod tests {
     fn what_is_written_is_read() {
         let limits = ProcessLimits { memory: Some(1 << 40), ..ProcessLimits::default() };
         let (plugin, instance) = ("/opt/产品 1.so".into(), "hq".into());
-        let sent = LoadRequest { plugin, instance, max_frame_bytes: 1, limits, daemon: 1 };
+        let file = FileRules { sha256: Some("00".into()), allow_writable: true };
+        let sent = LoadRequest { plugin, file, instance, max_frame_bytes: 1, limits, daemon: 1 };
         let bytes = encode(&sent).unwrap();
         assert_eq!(read::<LoadRequest>(&mut &bytes[..]).unwrap(), sent);
         let about = About { name: "echo".into(), version: "1".into(), json: true };

@@ -63,7 +63,7 @@ fn run() -> io::Result<()> {
     if let Err(reason) = request.limits.apply() {
         return refuse(&mut socket, &reason);
     }
-    let descriptor = match loader::load(&request.plugin) {
+    let descriptor = match loader::load(&request.plugin, &request.file) {
         Ok(descriptor) => descriptor,
         Err(error) => return refuse(&mut socket, &error.to_string()),
     };

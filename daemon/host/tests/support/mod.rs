@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 use stele_host::{
-    Carrier, Incoming, Instance, InstanceSpec, InstanceState, Limits, LogRecord, MetricRecord, Outgoing, RestartPolicy,
-    Services,
+    Carrier, FileRules, Incoming, Instance, InstanceSpec, InstanceState, Limits, LogRecord, MetricRecord, Outgoing,
+    RestartPolicy, Services,
 };
 use stele_plugin_api::{
     Error, Result,
@@ -114,6 +114,7 @@ pub fn spec(name: &str, plugin: &Path, carrier: Carrier) -> InstanceSpec {
     InstanceSpec {
         name: name.into(),
         plugin: plugin.into(),
+        file: FileRules::default(),
         carrier,
         config: serde_json::json!({ "secret": SECRET }),
         texts: Vec::new(),

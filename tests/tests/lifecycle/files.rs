@@ -1,0 +1,128 @@
+//! Which files are loaded as plugins.
+
+use crate::rig::{Deeds, configured, holders, logged, pid, plugin, site, viewed};
+use anyhow::{Result, ensure};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown, symlink},
+    path::{Path, PathBuf},
+};
+use stele_tests::{
+    daemon::{Daemon, Site, wait_for},
+    skip::skip,
+};
+
+/// A copy of a plugin in a folder of the site, put there as a package manager does it.
+fn install(plugin: &Path, folder: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("libstele_deeds.so");
+    let draft = file.with_extension("draft");
+    fs::copy(plugin, &draft)?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o644))?;
+    fs::rename(&draft, &file)?;
+    Ok(file)
+}
+
+async fn reload(site: &Site, daemon: &Daemon) -> Result<()> {
+    let count = || site.log().matches("configuration read again").count();
+    let before = count();
+    fs::write(site.config_file(), site.settings.toml())?;
+    daemon.reload()?;
+    wait_for("reload", || async { if count() > before { Ok(()) } else { Err(site.log_tail()) } }).await
+}
+
+async fn is_refused(site: &Site, words: &[&str]) -> Result<()> {
+    viewed(site, "hq", "refusal", |view| {
+        let problem = view["problem"].as_str().unwrap_or_default();
+        view["state"] == "failed" && words.iter().all(|word| problem.contains(word))
+    })
+    .await
+    .map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_could_replace_is_not_loaded() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let top = folder.path().canonicalize()?;
+    let file = install(&plugin("deeds-guarded.so", &[])?, &top.join("plugins"))?;
+    let (open, guarded) = (Permissions::from_mode(0o666), Permissions::from_mode(0o644));
+    fs::set_permissions(&file, open.clone())?;
+    let mut hq = Deeds::new("hq", Path::new("deeds"), "")?;
+    let dirs = format!("[plugins]\ndirs = [{:?}]", top.join("plugins").display().to_string());
+    let mut site = site(&dirs, &[&hq])?;
+    let daemon = site.start().await?;
+    let shown = file.display().to_string();
+    is_refused(&site, &[&shown, "may be written to by everybody (mode 0666), and is wanted to be by root"]).await?;
+
+    // What was mended is loaded by the next reload.
+    fs::set_permissions(&file, guarded)?;
+    reload(&site, &daemon).await?;
+    ensure!(hq.ask("echo").await? == "1");
+
+    // The way counts as the file does: here a link in a folder where everybody may put another one.
+    fs::create_dir(top.join("links"))?;
+    symlink(&file, top.join("links/deeds.so"))?;
+    fs::set_permissions(top.join("links"), Permissions::from_mode(0o777))?;
+    hq.plugin = top.join("links/deeds.so").display().to_string();
+    let before = pid(&site, "hq").await?;
+    site.settings.sections = configured(&dirs, &[&hq]);
+    reload(&site, &daemon).await?;
+    logged(&site, &["the instance goes on as it was", "links may be written to by everybody (mode 0777)"]).await?;
+    ensure!(pid(&site, "hq").await? == before && hq.ask("echo").await? == "1", "the one that works goes on");
+
+    site.settings.sections = configured(&format!("{dirs}\nallow_writable = true"), &[&hq]);
+    reload(&site, &daemon).await?;
+    ensure!(pid(&site, "hq").await? != before && hq.ask("echo").await? == "1", "who says so has it loaded");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_somebody_else_is_not_loaded() -> Result<()> {
+    if !geteuid().is_root() {
+        skip("a plugin of somebody else's", "only root may give a file away");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let file = install(&plugin("deeds-foreign.so", &[])?, folder.path())?;
+    chown(&file, Some(54321), None)?;
+    let site = site("", &[&Deeds::new("hq", &file, "")?])?;
+    let daemon = site.start().await?;
+    is_refused(&site, &["libstele_deeds.so belongs to user 54321, and is wanted to belong to root"]).await?;
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_file_is_loaded_and_no_other() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (first, second) = (plugin("deeds-pinned.so", &[])?, plugin("deeds-other.so", &["VERSION=\"2\""])?);
+    let sum = |file: &Path| Ok::<_, anyhow::Error>(hex::encode(Sha256::digest(fs::read(file)?)));
+    let (pinned, other) = (sum(&first)?, sum(&second)?);
+    let file = install(&first, folder.path())?;
+    let hq = Deeds::new("hq", &file, &format!("sha256 = \"{}\"", pinned.to_uppercase()))?;
+    let site = site("", &[&hq])?;
+    let daemon = site.start().await?;
+    ensure!(hq.ask("echo").await? == "1");
+    let running = pid(&site, "hq").await?;
+    ensure!(!holders(&file).contains(&running), "it is a copy that is loaded");
+
+    // Whoever writes to the file changes nothing of what runs, and is found at the next start: here that after a crash.
+    fs::write(&file, fs::read(&second)?)?;
+    ensure!(hq.ask("echo").await? == "1" && pid(&site, "hq").await? == running);
+    let process = Pid::from_raw(i32::try_from(running)?).expect("a process has a number");
+    kill_process(process, Signal::KILL)?;
+    is_refused(&site, &[&format!("its SHA-256 is {other}, and sha256 wants {}", pinned.to_uppercase())]).await?;
+
+    install(&first, folder.path())?;
+    reload(&site, &daemon).await?;
+    ensure!(hq.ask("echo").await? == "1", "the pinned one is back");
+    install(&second, folder.path())?;
+    reload(&site, &daemon).await?;
+    logged(&site, &["the instance goes on as it was", &other]).await?;
+    ensure!(hq.ask("echo").await? == "1", "the one that works goes on");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
