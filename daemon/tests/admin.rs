@@ -94,6 +94,9 @@ async fn bad_requests_are_told_why() {
         let (found, body) = site.get(path).await;
         assert_eq!((found, body["error"].as_str()), (status, Some(error)), "{path}");
     }
+    let (status, body) = site.post("/api/v1/plugins/hq/reload").await;
+    let unknown = "there is no instance or plugin \"hq\"; there are: ";
+    assert_eq!((status, body["error"].as_str()), (404, Some(unknown)));
     let (status, body) = site.post("/api/v1/jobs/hq/sync/run?partition=a").await;
     assert_eq!(
         (status, body["error"].as_str()),

@@ -18,7 +18,7 @@ use stele_plugin_api::{
     Error, ErrorCode,
     frame::{Decoded, Frame},
     hello::{Config, Hello, Limits},
-    ops::{Describe, Description, Empty},
+    ops::{Describe, Description, Empty, Health},
     peer::{Dispatch, Peer, Setup},
     session::Role,
 };
@@ -163,8 +163,21 @@ impl Connection {
 
     /// The same, also of a plugin that ends instead: then why.
     pub(crate) async fn described(&self, within: Duration) -> Result<Description, Error> {
+        self.or_ended(self.describe(within)).await
+    }
+
+    /// What keeps the plugin from working, as it says; `None` when nothing does, or it has no opinion.
+    pub(crate) async fn unwell(&self, within: Duration) -> Result<Option<Vec<String>>, Error> {
+        match self.or_ended(self.peer.call::<Health>(Empty {}, within)).await {
+            Ok(report) => Ok((!report.ok).then_some(report.findings)),
+            Err(error) if error.code == ErrorCode::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn or_ended<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::select! {
-            described = self.describe(within) => described,
+            answer = answer => answer,
             reason = self.ended() => Err(Error::new(ErrorCode::Unavailable, reason)),
         }
     }

@@ -1,11 +1,11 @@
 //! Keeps a plugin alive.
 //!
-//! One task per instance: it starts the plugin, notices its end and its [silence](crate::watchdog), starts it again after a while, and gives up when that is no
-//! use. What is not worth a second try (a file that is no plugin, a configuration the plugin refuses) fails at once.
+//! One task per instance: it starts the plugin, notices its end and its [silence](crate::watchdog), starts it again after a while,
+//! and gives up when that is no use. What is not worth a second try (a file that is no plugin, a configuration the plugin refuses) fails at once.
 //!
 //! A reload starts a second life of the plugin, moves new calls to it, lets the calls of the first one finish, and then ends
-//! that. Until the second one has said what it offers nothing changes, so that a broken update costs nothing. There is at
-//! most one life that is on its way out: the next reload waits for it.
+//! that. Until the second one has said what it offers and how it is nothing changes, so that a broken update costs nothing. There
+//! is at most one life that is on its way out: the next reload waits for it.
 
 use crate::{
     backoff::{CrashLog, Verdict},
@@ -219,6 +219,7 @@ impl Supervisor {
         let shared = self.shared.clone();
         let mut before = self.retiring.take();
         let mut old = Some(old);
+        let replaced = old.clone();
         // A block, because a stop meanwhile has to wait for the life of before, too.
         let opened = {
             let mut opening = pin!(async {
@@ -226,7 +227,7 @@ impl Supervisor {
                     let _ = (&mut life.task).await;
                 }
                 before = None;
-                open_described(&spec, shared.services.clone()).await
+                open_proven(&spec, shared.services.clone(), replaced.as_deref()).await
             });
             loop {
                 tokio::select! {
@@ -303,8 +304,9 @@ impl Supervisor {
                 Next::Wait(delay)
             }
             Verdict::GiveUp => {
-                let instance = &self.shared.name;
-                tracing::error!(instance, "plugin crashes too often; it stays down until a reload");
+                let (instance, spec) = (&self.shared.name, self.shared.spec());
+                let plugin = spec.plugin.display();
+                tracing::error!(instance, %plugin, "plugin crashes too often; it stays down until a reload");
                 Next::StayDown
             }
         }
@@ -319,14 +321,31 @@ async fn ended(connection: Option<&Connection>) -> String {
     }
 }
 
-/// A plugin that is ready to take over: it has answered hello and said what it offers.
-async fn open_described(spec: &InstanceSpec, services: Arc<dyn Services>) -> Result<Arc<Connection>, OpenError> {
+/// A plugin that is ready to take over from `old`: it has answered hello, said what it offers, and is not worse.
+async fn open_proven(
+    spec: &InstanceSpec,
+    services: Arc<dyn Services>,
+    old: Option<&Connection>,
+) -> Result<Arc<Connection>, OpenError> {
     let connection = Connection::open(spec, services).await?;
-    match connection.described(spec.limits.start_timeout).await {
-        Ok(_) => Ok(connection),
+    match proven(&connection, old, spec.limits.start_timeout).await {
+        Ok(()) => Ok(connection),
         Err(error) => {
             connection.lose(&error.message);
             Err(error.into())
         }
+    }
+}
+
+/// One that is not well takes over from one that is not either: what it lacks, the other may lack as well.
+async fn proven(new: &Connection, old: Option<&Connection>, within: Duration) -> Result<(), Error> {
+    new.described(within).await?;
+    let findings = new.unwell(within).await?;
+    let (Some(findings), Some(old)) = (findings, old) else { return Ok(()) };
+    match old.unwell(within).await {
+        Ok(None) => {
+            Err(Error::unavailable(format!("the new one is not well, and the old one is: {}", findings.join("; "))))
+        }
+        Ok(Some(_)) | Err(_) => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::jobs::NotStarted;
-use crate::lifecycle::{App, LockError, Mode, Parts, StartError, Store};
+use crate::lifecycle::{App, DataLock, LockError, Mode, Parts, StartError, Store};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -39,6 +39,15 @@ impl Daemon {
         self.answer(self.client.post(format!("{}{path}", self.base))).await
     }
 
+    /// Starts plugins anew, and waits until that is done: for the end of a life that was replaced before, and for the start, the
+    /// description and the health of the new one.
+    pub async fn reload_plugins(&self, name: &str, config: &Config) -> Result<Value> {
+        let start = Duration::from_secs(config.plugins.start_timeout_seconds);
+        let drain = config.http.request_timeout() + Duration::from_secs(config.plugins.stop_timeout_seconds);
+        let request = self.client.post(format!("{}/plugins/{}/reload", self.base, segment(name)));
+        self.answer(request.timeout(4 * start + drain + TIMEOUT)).await
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
         let request = match &self.key {
             Some(key) => request.bearer_auth(key),
@@ -52,6 +61,23 @@ impl Daemon {
         }
         bail!("{}", body["error"].as_str().unwrap_or(status.as_str()))
     }
+}
+
+/// The daemon that runs.
+pub fn daemon(config: &Config) -> Result<Daemon> {
+    let nobody = || anyhow!("no daemon runs on the data folder {}", config.data_dir.display());
+    if !config.data_dir.is_dir() {
+        return Err(nobody());
+    }
+    match reached(DataLock::acquire(&config.data_dir).map_err(StartError::from), config)? {
+        Reached::Daemon(daemon) => Ok(daemon),
+        Reached::Here(_) => Err(nobody()),
+    }
+}
+
+/// A name as a segment of a path.
+fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Who has the archive.
@@ -120,9 +146,6 @@ impl JobPort {
     pub async fn request(&self, instance: &str, kind: &str, partition: Option<&str>) -> Result<Value> {
         match self {
             Self::Daemon(daemon) => {
-                let segment = |text: &str| {
-                    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-                };
                 let query = partition.map(|partition| format!("?partition={}", segment(partition))).unwrap_or_default();
                 daemon.post(&format!("/jobs/{}/{}/run{query}", segment(instance), segment(kind))).await
             }
@@ -137,10 +160,7 @@ impl JobPort {
     /// `jobs` and the latest `runs` of an instance, as the API shows them.
     pub async fn snapshot(&self, instance: &str) -> Result<Value> {
         match self {
-            Self::Daemon(daemon) => {
-                let name = percent_encoding::utf8_percent_encode(instance, percent_encoding::NON_ALPHANUMERIC);
-                daemon.get(&format!("/jobs?instance={name}&limit=1000")).await
-            }
+            Self::Daemon(daemon) => daemon.get(&format!("/jobs?instance={}&limit=1000", segment(instance))).await,
             Self::Here(app) => {
                 let jobs: Vec<_> = app.parts().jobs.overview().await;
                 let runs = app.parts().archive.runs(Some(instance), 1000).await?;

@@ -58,7 +58,7 @@ enum Command {
     Sync(sync::Arguments),
     /// Show jobs and their latest runs
     Jobs(jobs::Arguments),
-    /// Show plugins and the instances that use them; describe or check one
+    /// Show plugins and the instances that use them; describe, check or reload one
     Plugins(plugins::Arguments),
     /// Build the search index anew
     Reindex,

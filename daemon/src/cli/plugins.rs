@@ -1,6 +1,6 @@
 //! `steled plugins`
 
-use super::{describe, table};
+use super::{client, describe, table};
 use crate::config::{Config, Instance, find_plugin};
 use crate::lifecycle::{plugin_not_found, plugins_of};
 use anyhow::{Context, Result};
@@ -42,6 +42,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have the running daemon start a plugin anew, from its file as it is now; no request fails meanwhile
+    Reload {
+        /// Name of an instance, or of a plugin: then all instances of it
+        name: String,
+    },
 }
 
 pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
@@ -54,6 +59,7 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
             let (path, instance) = (file_of(config, plugin)?, named(config, instance.as_deref())?);
             describe::run(config, &path, instance, *json).await
         }
+        Some(Command::Reload { name }) => reload(config, name).await,
     }
 }
 
@@ -79,6 +85,15 @@ async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process
     let report = conformance::run(&subject.with_config(settings).with_texts(texts)).await;
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn reload(config: &Config, name: &str) -> Result<ExitCode> {
+    let answer = client::daemon(config)?.reload_plugins(name, config).await?;
+    for reload in answer["reloaded"].as_array().into_iter().flatten() {
+        let [instance, version, pid] = ["instance", "version", "pid"].map(|key| table::text(&reload[key]));
+        println!("{instance}: started anew, version {version}, process {pid}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(config: &Config, json: bool) -> ExitCode {

@@ -4,13 +4,16 @@ use super::instance::{Managed, Stage};
 use super::listeners::Listeners;
 use super::parts::Parts;
 use crate::config::{self, Config};
-use crate::http::admin::{InstanceView, Overview, PluginView, Readiness};
+use crate::http::admin::{InstanceView, Overview, PluginReload, PluginView, Readiness};
+use async_trait::async_trait;
 use futures::future::join_all;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What a reload changed.
@@ -31,7 +34,10 @@ pub struct Instances {
     table: RwLock<Table>,
     tasks: TaskTracker,
     started: AtomicBool,
-    stopping: AtomicBool,
+    /// It stops.
+    end: CancellationToken,
+    /// Reloads go one after the other, whoever asks for them.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct Table {
@@ -43,8 +49,15 @@ impl Instances {
     /// None is started yet. Without listeners none is served.
     pub fn new(config: Arc<Config>, parts: Arc<Parts>, listeners: Option<Arc<Listeners>>) -> Self {
         let table = RwLock::new(Table { config, running: BTreeMap::new() });
-        let (started, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { parts, listeners, table, tasks: TaskTracker::new(), started, stopping }
+        Self {
+            parts,
+            listeners,
+            table,
+            tasks: TaskTracker::new(),
+            started: AtomicBool::new(false),
+            end: CancellationToken::new(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Starts all that are configured and enabled.
@@ -66,6 +79,7 @@ impl Instances {
     /// Makes it so as in a new configuration, touching only what differs, be it the file of a plugin, and what was given up:
     /// whoever reloads has mended something, be it the configuration or a file it names.
     pub async fn reload(&self, config: Arc<Config>) -> Changes {
+        let _turn = self.turn.lock().await;
         let mut wanted: BTreeMap<&str, &config::Instance> = config
             .instances
             .iter()
@@ -140,11 +154,13 @@ impl Instances {
 
     /// From now on it says that it stops.
     pub fn stopping(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.end.cancel();
     }
 
     /// Ends all plugins.
     pub async fn stop(&self, grace: Duration) {
+        // A reload under way is over when it has heard of the end.
+        let _turn = self.turn.lock().await;
         let running = self.running();
         join_all(running.iter().map(|instance| instance.stop_plugin(grace))).await;
         // The runner holds the instances, and they what serves them: without this none would ever be let go of.
@@ -166,6 +182,41 @@ impl Instances {
         table.running.insert(instance.name().to_owned(), Arc::clone(&instance));
         let (parts, listeners) = (Arc::clone(&self.parts), self.listeners.clone());
         self.tasks.spawn(instance.run(Arc::clone(config), parts, listeners));
+    }
+
+    /// Starts the plugin of an instance anew, from its file as it is now, and puts everything of it anew behind that.
+    async fn reload_plugin(&self, old: &Managed, config: &Arc<Config>) -> PluginReload {
+        let successor = Arc::new(Managed::new(old.config.clone()));
+        let handed_over = old.hand_over(&successor, config, &self.parts).await;
+        old.keep(handed_over.as_ref().err().cloned());
+        let error = match handed_over {
+            Ok(()) => {
+                old.make_way(&successor).await;
+                self.take_in(config, Arc::clone(&successor));
+                let stage = successor.settled().await;
+                (stage != Stage::Up).then(|| successor.problem().unwrap_or_else(|| "it is not up yet".to_owned()))
+            }
+            Err(problem) => {
+                tracing::error!(instance = old.name(), problem, "the instance goes on as it was");
+                Some(format!("it goes on as it was: {problem}"))
+            }
+        };
+        let view = successor.view();
+        let reload = PluginReload { instance: view.name, version: view.version, pid: view.pid, error };
+        if reload.error.is_none() {
+            tracing::info!(instance = old.name(), pid = reload.pid, "plugin was started anew on request");
+        }
+        reload
+    }
+
+    /// The sentence for a name that no instance that runs has, and no plugin of one.
+    fn nobody_meant(&self, name: &str) -> String {
+        let config = self.config();
+        if let Some(disabled) = config.instances.iter().find(|instance| is_meant(instance, name)) {
+            return format!("instance {} is disabled", disabled.name);
+        }
+        let known = config.instances.iter().map(|instance| format!("{} ({})", instance.name, instance.plugin));
+        format!("there is no instance or plugin {name:?}; there are: {}", known.collect::<Vec<_>>().join(", "))
     }
 
     fn running(&self) -> Vec<Arc<Managed>> {
@@ -193,6 +244,7 @@ impl Instances {
     }
 }
 
+#[async_trait]
 impl Overview for Instances {
     fn readiness(&self) -> Readiness {
         let mut findings = Vec::from_iter(self.parts.answering.finding());
@@ -208,7 +260,7 @@ impl Overview for Instances {
         if health.parked > 0 {
             findings.push(format!("search: {} messages are refused by the engine and not found", health.parked));
         }
-        let status = match (self.stopping.load(Ordering::SeqCst), self.started.load(Ordering::SeqCst)) {
+        let status = match (self.end.is_cancelled(), self.started.load(Ordering::SeqCst)) {
             (true, _) => "stopping",
             (false, false) => "starting",
             (false, true) if findings.is_empty() => "ready",
@@ -232,6 +284,30 @@ impl Overview for Instances {
     fn plugins(&self) -> Vec<PluginView> {
         plugins_of(&self.config())
     }
+
+    async fn reload_plugins(&self, name: &str) -> Option<Result<Vec<PluginReload>, String>> {
+        let reload = async {
+            let _turn = self.turn.lock().await;
+            let chosen: Vec<_> =
+                self.running().into_iter().filter(|instance| is_meant(&instance.config, name)).collect();
+            if chosen.is_empty() {
+                return Err(self.nobody_meant(name));
+            }
+            let config = self.config();
+            let mut reloads = Vec::new();
+            for instance in &chosen {
+                reloads.push(self.reload_plugin(instance, &config));
+            }
+            Ok(join_all(reloads).await)
+        };
+        self.end.run_until_cancelled(reload).await
+    }
+}
+
+/// Whether this is the name of the instance, or of its plugin.
+fn is_meant(instance: &config::Instance, name: &str) -> bool {
+    let plugin = plugin_name(Path::new(&instance.plugin)).unwrap_or_else(|| instance.plugin.clone());
+    instance.name == name || plugin.replace('_', "-") == name.replace('_', "-")
 }
 
 /// Plugins in the folders, and those instances ask for.
@@ -239,7 +315,7 @@ pub fn plugins_of(config: &Config) -> Vec<PluginView> {
     let folders = config.plugins.folders();
     let mut found: BTreeMap<String, PluginView> = BTreeMap::new();
     let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
-    for path in files.map(|entry| entry.path()) {
+    for path in files.map(|entry| entry.path()).filter(|path| path.is_file()) {
         if let Some(name) = plugin_name(&path) {
             found.entry(name.clone()).or_insert_with(|| PluginView { name, path: Some(path), instances: Vec::new() });
         }
@@ -256,7 +332,8 @@ pub fn plugins_of(config: &Config) -> Vec<PluginView> {
     found.into_values().collect()
 }
 
-fn plugin_name(path: &std::path::Path) -> Option<String> {
+/// Name of the plugin in a file, by the file's name.
+fn plugin_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?.strip_prefix("libstele_")?.strip_suffix(".so")?;
-    path.is_file().then(|| name.replace('_', "-"))
+    Some(name.replace('_', "-"))
 }

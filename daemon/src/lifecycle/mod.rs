@@ -6,9 +6,10 @@
 //! own) → listeners. The daemon is ready when every instance has said hello or has had its time to; one that cannot start is
 //! reported and stops nobody else.
 //!
-//! Reload: the plugin of an instance that differs is started anew beside the one that works, calls go to it once it has said
-//! what it offers, and then front and jobs are replaced. Listeners stay open, requests in flight finish, and whoever listens
-//! goes on listening. A plugin that does not start so is let go of, and the instance goes on as it was.
+//! Reload: the plugin of an instance that differs, or that somebody names (`steled plugins reload`), is started anew beside the one
+//! that works, calls go to it once it has said what it offers and that it is not worse, and then front and jobs are replaced.
+//! Listeners stay open, requests in flight finish, and whoever listens goes on listening. A plugin that does not start so is let go
+//! of, and the instance goes on as it was.
 //!
 //! Down: no plugin waits for a commit any more → listeners stop accepting, finish what is in flight, and tell those who
 //! listen → jobs stop at the next page → live delivery ends → plugins say goodbye → the index takes in the rest → the

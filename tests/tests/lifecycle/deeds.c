@@ -1,7 +1,7 @@
 /* A plugin that does on request what a plugin should not, without a rule of the boundary broken: what becomes of its process is what
  * the tests look at. A deed is named by the path of a request, or by `open` in the configuration.
  *
- * Compiled with -DVERSION="...", and SPINS_WHEN_LOADED, SICK or UNDESCRIBED for what its name says. */
+ * Compiled with -DVERSION="...", and SPINS_WHEN_LOADED, ABORTS (when it is greeted), UNDESCRIBED, SICK, or MUTE (about its health). */
 #define _GNU_SOURCE
 #define STELE_BUILDING_PLUGIN
 #include "stele_plugin.h"
@@ -113,7 +113,9 @@ static void call(const stele_frame *frame) {
     if (is(frame, "http.handle")) {
         handle(frame);
     } else if (is(frame, "health")) {
-#ifdef SICK
+#if defined MUTE
+        return;
+#elif defined SICK
         post_frame(STELE_REPLY, frame->id, "{\"ok\":false,\"findings\":[\"it has a cold\"]}", NULL);
 #else
         post_frame(STELE_REPLY, frame->id, "{\"ok\":true}", NULL);
@@ -133,7 +135,9 @@ static void call(const stele_frame *frame) {
 }
 
 static void hello(const stele_frame *frame) {
-    if (has(frame, "\"open\":\"abort\"")) abort();
+#ifdef ABORTS
+    abort();
+#endif
     if (has(frame, "\"open\":\"spin\"")) spin(NULL);
     if (has(frame, "\"open\":\"fork and spin\"")) {
         if (fork() > 0) spin(NULL);

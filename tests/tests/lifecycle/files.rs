@@ -1,37 +1,15 @@
 //! Which files are loaded as plugins.
 
-use crate::rig::{Deeds, configured, holders, logged, pid, plugin, site, viewed};
+use crate::rig::{Deeds, configured, holders, install, logged, pid, plugin, reload, site, viewed};
 use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, chown, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
-use stele_tests::{
-    daemon::{Daemon, Site, wait_for},
-    skip::skip,
-};
-
-/// A copy of a plugin in a folder of the site, put there as a package manager does it.
-fn install(plugin: &Path, folder: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(folder)?;
-    let file = folder.join("libstele_deeds.so");
-    let draft = file.with_extension("draft");
-    fs::copy(plugin, &draft)?;
-    fs::set_permissions(&draft, Permissions::from_mode(0o644))?;
-    fs::rename(&draft, &file)?;
-    Ok(file)
-}
-
-async fn reload(site: &Site, daemon: &Daemon) -> Result<()> {
-    let count = || site.log().matches("configuration read again").count();
-    let before = count();
-    fs::write(site.config_file(), site.settings.toml())?;
-    daemon.reload()?;
-    wait_for("reload", || async { if count() > before { Ok(()) } else { Err(site.log_tail()) } }).await
-}
+use stele_tests::{daemon::Site, skip::skip};
 
 async fn is_refused(site: &Site, words: &[&str]) -> Result<()> {
     viewed(site, "hq", "refusal", |view| {

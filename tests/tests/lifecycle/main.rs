@@ -4,4 +4,5 @@
 mod describe;
 mod files;
 mod limits;
+mod reload;
 mod rig;

@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 use stele_tests::{
     client::http,
-    daemon::{Site, free_address, wait_for},
+    daemon::{Daemon, Site, free_address, wait_for},
     settings::quoted,
     source_root,
 };
@@ -97,6 +99,26 @@ pub async fn pid(site: &Site, name: &str) -> Result<u32> {
     Ok(u32::try_from(running["pid"].as_u64().context("no pid")?)?)
 }
 
+/// A copy of a plugin in a folder of the site, put there as a package manager does it.
+pub fn install(plugin: &Path, folder: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("libstele_deeds.so");
+    let draft = file.with_extension("draft");
+    fs::copy(plugin, &draft)?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o644))?;
+    fs::rename(&draft, &file)?;
+    Ok(file)
+}
+
+/// Has the daemon read its configuration again, and waits until that is done.
+pub async fn reload(site: &Site, daemon: &Daemon) -> Result<()> {
+    let count = || site.log().matches("configuration read again").count();
+    let before = count();
+    fs::write(site.config_file(), site.settings.toml())?;
+    daemon.reload()?;
+    wait_for("reload", || async { if count() > before { Ok(()) } else { Err(site.log_tail()) } }).await
+}
+
 /// Waits for a line of the log that has all of these.
 pub async fn logged(site: &Site, words: &[&str]) -> Result<String> {
     wait_for(&words.join(", "), || async {
@@ -110,8 +132,8 @@ pub async fn logged(site: &Site, words: &[&str]) -> Result<String> {
 /// Processes that have the file loaded.
 pub fn holders(file: &Path) -> Vec<u32> {
     let file = file.canonicalize().unwrap_or_else(|_| file.to_owned()).display().to_string();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let has = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(&file));
+    let has = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(&file));
     numbers.filter(has).collect()
 }

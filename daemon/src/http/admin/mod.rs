@@ -7,6 +7,7 @@
 //! | `GET /metrics` | Prometheus |
 //! | `GET /api/v1/instances` | instances, how they are, what they hold |
 //! | `GET /api/v1/plugins` | plugin files found, and which instance uses them |
+//! | `POST /api/v1/plugins/{name}/reload` | start the plugin of the instance of this name anew, and of all whose plugin has it; 409 says why not |
 //! | `GET /api/v1/jobs?instance=&limit=` | jobs, and the latest runs |
 //! | `POST /api/v1/jobs/{instance}/{kind}/run?partition=` | run a job now |
 //! | `GET /api/v1/media/parked?instance=&limit=` | files of an instance that were given up, latest first, and why |
@@ -20,9 +21,10 @@ mod access;
 mod archive;
 mod jobs;
 mod media;
+mod plugins;
 mod state;
 
-pub use state::{Admin, InstanceView, Overview, PluginView, Readiness, Reindexing};
+pub use state::{Admin, InstanceView, Overview, PluginReload, PluginView, Readiness, Reindexing};
 
 use super::Answers;
 use super::listener::{Handler, Peer};
@@ -54,7 +56,8 @@ impl AdminHandler {
     pub fn new(admin: Arc<Admin>, timeout: Duration) -> Self {
         let api = Router::new()
             .route("/instances", get(instances))
-            .route("/plugins", get(plugins))
+            .route("/plugins", get(plugins::list))
+            .route("/plugins/{name}/reload", post(plugins::reload))
             .route("/jobs", get(jobs::list))
             .route("/jobs/{instance}/{kind}/run", post(jobs::run))
             .route("/media/parked", get(media::parked))
@@ -81,7 +84,9 @@ impl AdminHandler {
 impl Handler for AdminHandler {
     async fn handle(&self, request: Request<Body>, peer: Peer) -> Response {
         observed("admin", &self.answers, &Paths::AllBut(Vec::new()), request, peer, async |request, _| {
-            match tokio::time::timeout(self.timeout, self.router.clone().oneshot(request)).await {
+            // What this one waits for has bounds of its own: a plugin's start, and the end of the one before.
+            let patience = if request.uri().path().ends_with("/reload") { Duration::MAX } else { self.timeout };
+            match tokio::time::timeout(patience, self.router.clone().oneshot(request)).await {
                 Ok(Ok(response)) => response,
                 Err(_) => self.answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long"),
             }
@@ -144,8 +149,4 @@ async fn instances(State(admin): State<Arc<Admin>>) -> Result<Response, Failure>
         rows.push(row);
     }
     Ok(Json(json!({ "instances": rows })).into_response())
-}
-
-async fn plugins(State(admin): State<Arc<Admin>>) -> Response {
-    Json(json!({ "plugins": admin.overview.plugins() })).into_response()
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Secret;
 use crate::jobs::Jobs;
+use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -30,7 +31,8 @@ pub struct Admin {
     pub api_keys: Vec<Secret>,
 }
 
-/// Instances and plugins, as far as this API shows them.
+/// Instances and plugins, as far as this API shows and moves them.
+#[async_trait]
 pub trait Overview: Send + Sync {
     /// Whether the daemon serves.
     fn readiness(&self) -> Readiness;
@@ -38,6 +40,9 @@ pub trait Overview: Send + Sync {
     fn instances(&self) -> Vec<InstanceView>;
     /// All plugins found or configured.
     fn plugins(&self) -> Vec<PluginView>;
+    /// Starts the plugin of the instance of this name anew, and of all whose plugin has it; a sentence when there is none. `None` when
+    /// the daemon stops meanwhile.
+    async fn reload_plugins(&self, name: &str) -> Option<Result<Vec<PluginReload>, String>>;
 }
 
 /// Whether the daemon serves.
@@ -80,6 +85,19 @@ pub struct InstanceView {
     pub calls_in_flight: usize,
     /// Frames that came too late.
     pub late_frames: u64,
+}
+
+/// What became of an instance whose plugin was to be started anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PluginReload {
+    /// The instance.
+    pub instance: String,
+    /// Version of its plugin now.
+    pub version: Option<String>,
+    /// Process of the plugin now.
+    pub pid: Option<u32>,
+    /// Why it goes on as it was, or does not work.
+    pub error: Option<String>,
 }
 
 /// A plugin.
