@@ -206,7 +206,13 @@ impl Daemon {
         let Some(pid) = self.pid() else { return Vec::new() };
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+        let children =
+            lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>());
+        // The one that ends what plugins have started is no plugin.
+        let is_keeper = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("\0plugin-keeper"))
+        };
+        children.filter(|pid| !is_keeper(pid)).collect()
     }
 
     /// SIGKILL; returns when the process and its plugins are gone.

@@ -35,7 +35,7 @@ mod watchdog;
 
 pub use backoff::RestartPolicy;
 pub use carrier::StartError;
-pub use child::plugin_host_main;
+pub use child::{plugin_host_main, plugin_keeper_main};
 pub use conformance::subject;
 pub use describe::{Described, Nobody, Opened, describe};
 pub use file::FileRules;

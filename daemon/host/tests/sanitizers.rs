@@ -34,7 +34,12 @@ impl Watch {
         let watch = Self { name, flags, folder };
         fs::create_dir(watch.said()).expect("a folder for what is said");
         let (said, program) = (watch.said(), host_program());
-        let script = format!("#!/bin/sh\nexec {command} '{}' \"$@\" 2>'{}'/$$\n", program.display(), said.display());
+        let program = program.display();
+        // What holds no plugin is not watched: it lives longer than any.
+        let script = format!(
+            "#!/bin/sh\n[ \"$1\" = plugin-host ] || exec '{program}' \"$@\"\nexec {command} '{program}' \"$@\" 2>'{}'/$$\n",
+            said.display()
+        );
         // Written by another process: nobody who is started just then inherits a file that is open for writing, which could not
         // be run.
         let mut write = Command::new("sh");

@@ -74,14 +74,19 @@ enum Command {
     /// Hold a plugin: how the daemon starts them
     #[command(hide = true)]
     PluginHost,
+    /// End what plugins have started when the daemon is gone
+    #[command(hide = true)]
+    PluginKeeper,
 }
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Before anything else: this process belongs to a plugin.
-    if let Some(Command::PluginHost) = cli.command {
-        return stele_host::plugin_host_main();
+    // Before anything else: this process belongs to a plugin, or to all of them.
+    match cli.command {
+        Some(Command::PluginHost) => return stele_host::plugin_host_main(),
+        Some(Command::PluginKeeper) => return stele_host::plugin_keeper_main(),
+        _ => {}
     }
     if let Some(Command::Completions { shell }) = cli.command {
         clap_complete::generate(shell, &mut Cli::command(), "steled", &mut std::io::stdout());
@@ -127,7 +132,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Reindex => reindex::run(&load()?).await,
         Command::Verify(arguments) => verify::run(&arguments, &load()?).await,
         Command::Migrate(arguments) => migrate::run(&arguments, &load()?).await,
-        Command::Completions { .. } | Command::PluginHost => unreachable!("handled before there is a runtime"),
+        Command::Completions { .. } | Command::PluginHost | Command::PluginKeeper => {
+            unreachable!("handled before there is a runtime")
+        }
     }
 }
 

@@ -4,5 +4,6 @@
 mod describe;
 mod files;
 mod limits;
+mod orphans;
 mod reload;
 mod rig;

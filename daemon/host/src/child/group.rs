@@ -4,8 +4,10 @@
 //! group is safe from being somebody else's as long as its leader was not waited for. So the end of the leader is noticed first,
 //! then the others are killed, and only then the leader is waited for.
 //!
-//! What leaves the group (`setsid`) is out of reach here; a service manager that keeps processes by control group has it.
+//! When the daemon itself is gone the [`keeper`] has the group. What leaves the group (`setsid`) is out of reach; a service manager
+//! that keeps processes by control group has that.
 
+use super::keeper;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{io, process::ExitStatus};
 use tokio::{
@@ -36,7 +38,10 @@ impl Group {
             changes.recv().await;
         }
         self.signal(Signal::KILL);
-        self.leader.wait().await
+        let group = self.pid();
+        let status = self.leader.wait().await;
+        keeper::forget(group);
+        status
     }
 
     /// Whether the leader has ended, or was waited for.
@@ -56,6 +61,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+        keeper::forget(self.pid());
     }
 }
 

@@ -12,11 +12,13 @@
 
 mod capture;
 mod group;
+mod keeper;
 mod outbox;
 mod preamble;
 mod process;
 mod spawn;
 
+pub use keeper::plugin_keeper_main;
 pub use process::plugin_host_main;
 
 use crate::{

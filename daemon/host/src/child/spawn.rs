@@ -4,6 +4,7 @@
 //! it, not the process. Worker threads of a runtime come and go, so every child is spawned from one thread that lives as
 //! long as the daemon.
 
+use super::keeper;
 use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
@@ -46,12 +47,16 @@ pub(crate) async fn spawn(program: &Path, instance: &str) -> io::Result<(Child, 
         .process_group(0)
         .kill_on_drop(true);
 
-    let runtime = tokio::runtime::Handle::current();
+    let (runtime, program) = (tokio::runtime::Handle::current(), program.to_owned());
     let (spawned, wait) = oneshot::channel();
     let job: Job = Box::new(move || {
         let _guard = runtime.enter();
+        let child = command.spawn().and_then(|child| {
+            keeper::keep(&program, child.id().unwrap_or_default())?;
+            Ok(child)
+        });
         // When nobody waits any more the child comes back here and is killed by its drop.
-        let _ = spawned.send(command.spawn());
+        let _ = spawned.send(child);
     });
     spawner()?.send(job).map_err(|_| io::Error::other("the thread that starts plugin processes is gone"))?;
     let child = wait.await.map_err(|_| io::Error::other("the thread that starts plugin processes is gone"))??;
