@@ -2,9 +2,9 @@
 
 use super::{client, describe, table};
 use crate::config::{Config, Instance, find_plugin};
-use crate::lifecycle::{plugin_not_found, plugins_of};
+use crate::lifecycle::{OWN_PROGRAM, plugin_not_found, plugins_of};
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stele_host::Carrier;
 use stele_plugin_api::conformance;
@@ -81,7 +81,7 @@ async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process
         Some(instance) => (instance.config.value().clone(), instance.config.texts()),
     };
     let carrier = if in_process { Carrier::InProcess } else { Carrier::Child };
-    let subject = stele_host::subject(&path, carrier, &std::env::current_exe()?);
+    let subject = stele_host::subject(&path, carrier, Path::new(OWN_PROGRAM));
     let report = conformance::run(&subject.with_config(settings).with_texts(texts)).await;
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -23,7 +23,7 @@ pub struct Examined {
 ///
 /// Why the plugin does not start; `invalid` when it is its configuration that it refuses.
 pub async fn examine(instance: &config::Instance, config: &Config, plugin: PathBuf) -> Result<Examined, Error> {
-    let spec = spec(instance, config, plugin, None).map_err(Error::internal)?;
+    let spec = spec(instance, config, plugin, None);
     let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
     let plugin = Instance::start(spec, Arc::new(Nobody));
     let examined = examined(&plugin, timeout).await;
@@ -54,6 +54,6 @@ pub async fn describe(
     config: &Config,
 ) -> anyhow::Result<Described> {
     let nobody = config::Instance { name: "describe".to_owned(), ..config::Instance::default() };
-    let spec = spec(instance.unwrap_or(&nobody), config, plugin, None).map_err(anyhow::Error::msg)?;
+    let spec = spec(instance.unwrap_or(&nobody), config, plugin, None);
     Ok(stele_host::describe(&spec).await?)
 }

@@ -150,7 +150,7 @@ impl Managed {
     pub async fn hand_over(&self, successor: &Self, config: &Config, parts: &Parts) -> Result<(), String> {
         let Some(plugin) = self.state().plugin.clone() else { return Ok(()) };
         let file = PluginFile::find(&successor.config, config)?;
-        let spec = spec(&successor.config, config, file.path.clone(), Some(parts.node))?;
+        let spec = spec(&successor.config, config, file.path.clone(), Some(parts.node));
         plugin.restart(Arc::new(spec)).await.map_err(|error| error.to_string())?;
         let description = self.state().description.clone();
         let mut state = successor.state();
@@ -283,7 +283,7 @@ impl Managed {
             return Ok(plugin.clone());
         }
         let file = PluginFile::find(&self.config, config)?;
-        let spec = spec(&self.config, config, file.path.clone(), Some(parts.node))?;
+        let spec = spec(&self.config, config, file.path.clone(), Some(parts.node));
         let plugin = Instance::start(spec, Arc::clone(&parts.services) as Arc<_>);
         (state.plugin, state.file) = (Some(plugin.clone()), Some(file));
         Ok(plugin)

@@ -43,6 +43,6 @@ pub use identity::IdentityError;
 pub use instances::{Changes, plugins_of};
 pub use lock::{DataLock, LockError, refuse_foreign};
 pub use parts::Parts;
-pub use plugin::not_found as plugin_not_found;
+pub use plugin::{OWN_PROGRAM, not_found as plugin_not_found};
 pub use serve::{ConfigSource, ServeError, serve};
 pub use store::{Store, place};

@@ -14,6 +14,9 @@ use stele_host::{Carrier, FileRules, Instance, InstanceSpec, Limits, ProcessLimi
 use stele_plugin_api::ops::{self, HttpReply, HttpRequest, LiveEvent, RenderRequest};
 use stele_plugin_api::{Error, ErrorCode};
 
+/// The program that runs, also when its file was replaced or is gone: daemon and plugin's process are one version at any time.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Time a plugin may take to render a batch of messages.
 const RENDER: Duration = Duration::from_secs(15);
 
@@ -78,15 +81,8 @@ impl Renderer for PluginRenderer {
 }
 
 /// How its plugin is started, by the daemon of this number; by whoever only looks at it, without one.
-pub(super) fn spec(
-    instance: &config::Instance,
-    config: &Config,
-    plugin: PathBuf,
-    node: Option<u16>,
-) -> Result<InstanceSpec, String> {
-    let host_program =
-        std::env::current_exe().map_err(|error| format!("the daemon's program is not known: {error}"))?;
-    Ok(InstanceSpec {
+pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf, node: Option<u16>) -> InstanceSpec {
+    InstanceSpec {
         name: instance.name.clone(),
         plugin,
         file: FileRules { sha256: instance.sha256.clone(), allow_writable: config.plugins.allow_writable },
@@ -97,7 +93,7 @@ pub(super) fn spec(
         config: instance.config.value().clone(),
         texts: instance.config.texts(),
         node,
-        host_program,
+        host_program: PathBuf::from(OWN_PROGRAM),
         limits: Limits {
             max_frame_bytes: config.plugins.max_frame_mib << 20,
             start_timeout: Duration::from_secs(config.plugins.start_timeout_seconds),
@@ -107,7 +103,7 @@ pub(super) fn spec(
             process: process_limits(&instance.limits),
             ..Limits::default()
         },
-    })
+    }
 }
 
 fn process_limits(limits: &config::InstanceLimits) -> ProcessLimits {

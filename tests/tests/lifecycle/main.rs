@@ -7,3 +7,4 @@ mod limits;
 mod orphans;
 mod reload;
 mod rig;
+mod upgrade;

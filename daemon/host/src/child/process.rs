@@ -18,7 +18,7 @@ use crate::{
 use bytes::BytesMut;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
@@ -59,6 +59,8 @@ fn run() -> io::Result<()> {
     if getppid().is_none_or(|parent| parent.as_raw_pid().unsigned_abs() != request.daemon) {
         return Err(io::Error::other("the daemon is gone"));
     }
+    // What tools show that show no arguments; the kernel cuts it.
+    let _ = fs::write("/proc/self/comm", format!("stele:{}", request.instance));
     // Before there is a second thread, and before any code of the plugin runs.
     if let Err(reason) = request.limits.apply() {
         return refuse(&mut socket, &reason);
