@@ -3,7 +3,7 @@
 //! The original lists conversations only to their members. So every session that is known is asked for: the configured ones,
 //! and the people of the archive. That is as many requests as sessions; what does not fit into one discovery is asked in the
 //! next, and whoever cannot be asked for keeps nobody else waiting. A conversation that was found once is kept as the plugin's
-//! state, so that it stays after everybody left.
+//! state, so that it stays after everybody left. Every daemon discovers for itself, and adds to what the others kept.
 
 use super::client::{CallError, Device, FAILED};
 use super::decode::{self, Detail};
@@ -30,11 +30,12 @@ const MAX_FAILURES: usize = 3;
 const MAX_SESSIONS: usize = 100_000;
 /// Bytes of ids in one value of the state, which has at most 64 KiB.
 const MAX_VALUE: usize = 48 * 1024;
+/// What the names of these values begin with, and whose turn it is to add to them.
+const CONVERSATIONS: &str = "upstream.conversations";
 
 /// What was found and saved, and whose turn it is to be asked.
 #[derive(Default)]
 pub struct Progress {
-    loaded: bool,
     /// The value that is being filled: its number and its ids.
     value: (usize, Vec<String>),
     /// The session that was asked last.
@@ -150,29 +151,34 @@ impl Upstream {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Reads what earlier discoveries found.
+    /// Reads what was found before, by whichever daemon, from the value on that was the last one before.
     async fn load(&self, progress: &mut Progress) -> Result<(), Error> {
-        while !progress.loaded {
-            let key = key(progress.value.0);
-            let Some(value) = self.host.call::<StateGet>(StateKey { key }).await?.value else {
-                progress.value.0 = progress.value.0.saturating_sub(1);
-                progress.loaded = true;
-                break;
-            };
+        let mut number = progress.value.0;
+        while let Some(value) = self.host.call::<StateGet>(StateKey { key: key(number) }).await?.value {
             let ids: Vec<String> = serde_json::from_slice(&value)
                 .map_err(|_| Error::internal("the list of conversations cannot be read"))?;
             ids.iter().for_each(|id| self.known().remember(id.clone()));
-            progress.value = (progress.value.0 + 1, ids);
+            progress.value = (number, ids);
+            number += 1;
         }
         Ok(())
     }
 
-    /// Keeps what is new.
+    /// Keeps what is new. One daemon after the other: each adds to what those before it kept.
     async fn save(&self, progress: &mut Progress) -> Result<(), Error> {
-        let new = self.known().take_new();
-        if new.is_empty() {
+        if self.known().unkept().len() == 0 {
             return Ok(());
         }
+        let mut turn = self.host.turn(CONVERSATIONS);
+        turn.wait().await;
+        let added = turn.during(self.add_new(progress)).await;
+        turn.give_back().await;
+        added.unwrap_or_else(|| Err(Error::unavailable("what was found could not be kept in time")))
+    }
+
+    async fn add_new(&self, progress: &mut Progress) -> Result<(), Error> {
+        self.load(progress).await?;
+        let new: Vec<String> = self.known().unkept().map(str::to_owned).collect();
         let mut changed = Vec::new();
         let (mut number, mut ids) = progress.value.clone();
         for id in &new {
@@ -185,17 +191,56 @@ impl Upstream {
         changed.push((number, ids.clone()));
         for (number, ids) in changed {
             let value = Bytes::from(serde_json::to_vec(&ids).expect("texts can be written"));
-            if let Err(error) = self.host.call::<StatePut>(StateEntry { key: key(number), value: Some(value) }).await {
-                self.known().put_back(new);
-                return Err(error);
-            }
+            self.host.call::<StatePut>(StateEntry { key: key(number), value: Some(value) }).await?;
         }
         progress.value = (number, ids);
+        new.into_iter().for_each(|id| self.known().remember(id));
         Ok(())
     }
 }
 
 /// Name of a value of the state.
 fn key(number: usize) -> String {
-    format!("upstream.conversations.{number}")
+    format!("{CONVERSATIONS}.{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Clock;
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+    use stele_plugin_api::ops::{Empty, StateValue};
+    use stele_plugin_api::testing::MockHost;
+
+    #[tokio::test]
+    async fn what_one_daemon_found_another_keeps() {
+        let state = Arc::new(Mutex::new(HashMap::<String, Bytes>::new()));
+        let (get, put) = (Arc::clone(&state), state);
+        let mock = MockHost::new()
+            .on::<StateGet>(move |key| Ok(StateValue { value: get.lock().unwrap().get(&key.key).cloned() }))
+            .on::<StatePut>(move |entry| {
+                put.lock().unwrap().insert(entry.key, entry.value.unwrap_or_default());
+                Ok(Empty {})
+            });
+        let daemon = || {
+            let config = serde_json::from_value(json!({ "upstream": { "url": "http://im.example.com" } })).unwrap();
+            let clock: Clock = Arc::new(|| 0);
+            (Upstream::of(&config, &mock.host(), &clock).expect("it has an upstream"), Progress::default())
+        };
+        let (mut one, mut two) = (daemon(), daemon());
+        one.0.load(&mut one.1).await.unwrap();
+        two.0.load(&mut two.1).await.unwrap();
+        // More than one value has.
+        for number in 0..100 {
+            for (name, (upstream, progress)) in [("one", &mut one), ("two", &mut two)] {
+                upstream.known().add(&format!("{name} {number} {}", "x".repeat(1000)));
+                upstream.save(progress).await.unwrap();
+            }
+        }
+        for (upstream, mut progress) in [one, two, daemon()] {
+            upstream.load(&mut progress).await.unwrap();
+            assert_eq!(upstream.known().conversations().count(), 200);
+        }
+    }
 }

@@ -9,8 +9,8 @@ pub struct Known {
     /// Every session that was asked for.
     sessions: BTreeMap<String, Session>,
     members: BTreeMap<String, BTreeSet<String>>,
-    /// Conversations that were new since this was taken.
-    new: Vec<String>,
+    /// Conversations that are not kept yet.
+    unkept: BTreeSet<String>,
 }
 
 /// What is known of a session.
@@ -31,23 +31,19 @@ impl Known {
     /// A conversation that there is.
     pub fn add(&mut self, conversation: &str) {
         if self.conversations.insert(conversation.to_owned()) {
-            self.new.push(conversation.to_owned());
+            self.unkept.insert(conversation.to_owned());
         }
     }
 
-    /// A conversation that there was known to be before.
+    /// A conversation that is kept, by this daemon or another one.
     pub fn remember(&mut self, conversation: String) {
+        self.unkept.remove(&conversation);
         self.conversations.insert(conversation);
     }
 
-    /// The conversations that were added since this was asked last.
-    pub fn take_new(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.new)
-    }
-
-    /// What was taken as new was not kept: it is new again.
-    pub fn put_back(&mut self, new: Vec<String>) {
-        self.new.extend(new);
+    /// The conversations that were added and are not kept yet, in order.
+    pub fn unkept(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.unkept.iter().map(String::as_str)
     }
 
     /// The upstream is about to be asked what a session is a member of. Returns how often that was changed here so far.
@@ -123,14 +119,18 @@ mod tests {
             (members(&known, "x"), members(&known, "y")),
             (vec!["alice".into(), "bob".into()], vec!["alice".into()])
         );
-        assert_eq!(known.take_new(), ["x", "y"]);
+        assert!(known.unkept().eq(["x", "y"]));
+        for id in ["x", "y"] {
+            known.remember(id.to_owned());
+        }
         assert!(known.tell("alice", 0, &["y".to_owned()]));
         known.leave("bob", "x");
         assert_eq!((members(&known, "x"), members(&known, "y")), (Vec::new(), vec!["alice".to_owned()]));
         // What was once there stays: its history does.
         assert_eq!(known.conversations().collect::<Vec<_>>(), ["x", "y"]);
-        assert!(known.take_new().is_empty());
+        assert_eq!(known.unkept().len(), 0);
     }
+
     #[test]
     fn an_answer_older_than_a_change_is_not_taken() {
         let mut known = Known::default();
