@@ -3,6 +3,7 @@
 //! * [`vendor_stub`]: the stub of WeCom's closed library, whose network is a folder.
 //! * [`corp`]: makes such folders: keys, encrypted envelopes, media, directory.
 //! * [`standin`]: WeCom's HTTP APIs, a quick-im-core, a WuKongIM and an OpenIM on loopback.
+//! * [`kept`]: an archive that fits into a test, in front of a plugin without a daemon.
 //! * [`crowd`]: a year of talk in any number of messages, as each plugin stores it.
 //! * [`daemon`], [`settings`]: the real `steled`, configured, started, stopped and killed.
 //! * [`rates`]: how fast an archive takes messages in.
@@ -22,6 +23,7 @@ pub mod crowd;
 pub mod daemon;
 pub mod fetch;
 pub mod gateway;
+pub mod kept;
 pub mod live;
 pub mod openim;
 pub mod places;

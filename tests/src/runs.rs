@@ -78,16 +78,39 @@ impl Site {
 
     /// Runs a job and returns how its latest run ended.
     pub async fn run_job(&self, kind: &str) -> Result<Run> {
+        self.run_job_of(INSTANCE, kind).await
+    }
+
+    /// The same for another instance.
+    pub async fn run_job_of(&self, instance: &str, kind: &str) -> Result<Run> {
         // Jobs are defined once the plugin has told its partitions, which may be a moment after readiness.
         wait_for("definition of the jobs", || async {
             let reply = self.admin("/api/v1/jobs?limit=1").await.map_err(|error| error.to_string())?;
-            let known = reply["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["key"]["kind"] == kind));
+            let is_it = |job: &Value| job["key"]["kind"] == kind && job["key"]["instance"] == instance;
+            let known = reply["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(is_it));
             if known { Ok(()) } else { Err(reply.to_string()) }
         })
         .await?;
         let before = self.runs(kind).await?.first().map_or(0, |run| run.id);
-        self.request_run(kind).await?;
+        self.request_run_of(instance, kind).await?;
         self.ended_after(kind, before).await
+    }
+
+    /// Runs a job that has to succeed, and returns what it had to tell.
+    pub async fn notices_of(&self, instance: &str, kind: &str) -> Result<Vec<String>> {
+        let run = self.run_job_of(instance, kind).await?;
+        ensure!(run.outcome == "succeeded", "{run:?}\n{}", self.log_tail());
+        Ok(run.notices)
+    }
+
+    /// Asks for runs of a job until one goes on.
+    pub async fn begin_run_of(&self, instance: &str, kind: &str) -> Result<()> {
+        wait_for("a run", || async {
+            let requested = self.request_run_of(instance, kind).await;
+            let runs = self.is_running(kind).await;
+            if matches!(runs, Ok(true)) { Ok(()) } else { Err(format!("{requested:?} {runs:?}")) }
+        })
+        .await
     }
 
     /// The latest run of this kind after the one of this id, once it has ended and no other goes on.

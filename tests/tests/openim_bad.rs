@@ -4,15 +4,10 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stele_tests::{
-    daemon::{Daemon, PATIENCE, Site},
+    daemon::{Daemon, Site},
     gateway::{jwt, sign},
     openim::{ADMIN, Api, Openim, SECRET, claims, now, site},
     report::Report,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
 };
 
 const SEARCH: &str = "/msg/search_msg";
@@ -303,31 +298,6 @@ async fn routes(api: &Api, report: &mut Report) {
     }
 }
 
-/// Bytes that are no HTTP, and HTTP that ends in the middle.
-async fn raw(api: &Api, report: &mut Report) {
-    let head = format!("POST {SEARCH} HTTP/1.1\r\nHost: x\r\n");
-    let rows = [
-        ("no HTTP", "\u{0}\u{1}\u{2} SEARCH\r\n\r\n".to_owned()),
-        ("two lengths", format!("{head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}")),
-        ("a length below 0", format!("{head}Content-Length: -1\r\n\r\n")),
-        ("chunks that are none", format!("{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n")),
-        ("a body that ends early", format!("{head}Content-Length: 1000\r\n\r\n{{\"sendID\":")),
-    ];
-    for (what, bytes) in rows {
-        let talk = async {
-            let mut stream = TcpStream::connect(&api.address).await?;
-            stream.write_all(bytes.as_bytes()).await?;
-            stream.shutdown().await?;
-            let mut answer = Vec::new();
-            timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("it stays open")?.ok();
-            let answer = String::from_utf8_lossy(&answer);
-            ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
-            Ok(())
-        };
-        report.check(what, talk).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_told_exactly() -> Result<()> {
     let scene = Scene::new("rate_limit = 0").await?;
@@ -336,7 +306,7 @@ async fn what_is_wrong_is_told_exactly() -> Result<()> {
     bodies(&scene.api, &mut report).await;
     headers(&scene.api, &mut report).await;
     routes(&scene.api, &mut report).await;
-    raw(&scene.api, &mut report).await;
+    report.check_broken(&scene.api.address, SEARCH, "{\"sendID\":").await;
     report.finish(&scene.site.log_tail());
     scene.verify().await
 }

@@ -20,9 +20,8 @@ use stele_tests::{
     daemon::{Site, free_address, wait_for},
     places,
     settings::Settings,
-    skip::skip,
     standin::{
-        Reply,
+        Reply, only_standins,
         openim::{Arrival, Ended, OpenimStandin, Say, Version, pair},
     },
 };
@@ -45,14 +44,7 @@ fn upstreams() -> Vec<Option<Version>> {
 
 /// The same for tests that need a stand-in.
 fn standins(what: &str) -> Vec<Option<Version>> {
-    let mut upstreams = upstreams();
-    upstreams.retain(|upstream| {
-        if upstream.is_none() {
-            skip(what, "it needs the switches of a stand-in");
-        }
-        upstream.is_some()
-    });
-    upstreams
+    only_standins(upstreams(), what)
 }
 
 /// An upstream: a stand-in, or a real one.
@@ -337,23 +329,7 @@ impl Rig {
 
     /// Runs a job, and says what it had to tell.
     async fn run(&self, kind: &str) -> Result<Vec<String>> {
-        self.run_of(NAME, kind).await
-    }
-
-    async fn run_of(&self, instance: &str, kind: &str) -> Result<Vec<String>> {
-        wait_for("definition of the job", || async {
-            let reply = self.site.admin("/api/v1/jobs?limit=1").await.map_err(|error| error.to_string())?;
-            let known = reply["jobs"].as_array().is_some_and(|jobs| {
-                jobs.iter().any(|job| job["key"]["kind"] == kind && job["key"]["instance"] == instance)
-            });
-            if known { Ok(()) } else { Err(reply.to_string()) }
-        })
-        .await?;
-        let before = self.site.runs(kind).await?.first().map_or(0, |run| run.id);
-        self.site.request_run_of(instance, kind).await?;
-        let run = self.site.ended_after(kind, before).await?;
-        ensure!(run.outcome == "succeeded", "{run:?}\n{}", self.site.log_tail());
-        Ok(run.notices)
+        self.site.notices_of(NAME, kind).await
     }
 
     /// Waits until these conversations are archived as they are there, without a sync.
@@ -455,12 +431,7 @@ async fn killed_amid_the_first_sync_it_loses_and_doubles_nothing() -> Result<()>
         let mut hits = 0;
         for kill in 0..4 {
             let daemon = rig.site.start().await?;
-            wait_for("a run", || async {
-                let requested = rig.site.request_run_of(NAME, "sync").await;
-                let runs = rig.site.is_running("sync").await;
-                if matches!(runs, Ok(true)) { Ok(()) } else { Err(format!("{requested:?} {runs:?}")) }
-            })
-            .await?;
+            rig.site.begin_run_of(NAME, "sync").await?;
             tokio::time::sleep(Duration::from_millis(25 * kill)).await;
             hits += usize::from(rig.site.is_running("sync").await.unwrap_or(false));
             daemon.kill().await?;
@@ -653,7 +624,7 @@ async fn two_instances_have_each_its_own() -> Result<()> {
             instance.openim.say("alice", "bob", count).await?;
         }
         rig.run("sync").await?;
-        rig.run_of("other", "sync").await?;
+        rig.site.notices_of("other", "sync").await?;
         for instance in [&rig.one, &other] {
             instance.complete(&[(instance.openim.of_two("alice", "bob"), "alice")]).await?;
         }

@@ -18,9 +18,8 @@ use stele_tests::{
     daemon::{Site, free_address, wait_for},
     places,
     settings::Settings,
-    skip::skip,
     standin::{
-        Reply,
+        Reply, only_standins,
         wukongim::{Version, WukongimStandin, pair},
     },
 };
@@ -40,14 +39,7 @@ fn upstreams() -> Vec<Option<Version>> {
 
 /// The same for tests that need a stand-in.
 fn standins(what: &str) -> Vec<Option<Version>> {
-    let mut upstreams = upstreams();
-    upstreams.retain(|upstream| {
-        if upstream.is_none() {
-            skip(what, "it needs the switches of a stand-in");
-        }
-        upstream.is_some()
-    });
-    upstreams
+    only_standins(upstreams(), what)
 }
 
 /// A daemon with one instance in front of an upstream; jobs run on request.
@@ -221,18 +213,7 @@ impl Rig {
 
     /// Runs the sync, and says what it had to tell.
     async fn sync(&self) -> Result<Vec<String>> {
-        wait_for("definition of the job", || async {
-            let reply = self.site.admin("/api/v1/jobs?limit=1").await.map_err(|error| error.to_string())?;
-            let known =
-                reply["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["key"]["kind"] == "sync"));
-            if known { Ok(()) } else { Err(reply.to_string()) }
-        })
-        .await?;
-        let before = self.site.runs("sync").await?.first().map_or(0, |run| run.id);
-        self.site.request_run_of(NAME, "sync").await?;
-        let run = self.site.ended_after("sync", before).await?;
-        ensure!(run.outcome == "succeeded", "{run:?}\n{}", self.site.log_tail());
-        Ok(run.notices)
+        self.site.notices_of(NAME, "sync").await
     }
 
     /// These channels are served as the upstream holds them, message by message, and nothing is there twice.
@@ -388,12 +369,7 @@ async fn killed_amid_a_sync_it_loses_and_doubles_nothing() -> Result<()> {
                 rig.say(target, 30).await?;
             }
             let daemon = rig.site.start().await?;
-            wait_for("a run", || async {
-                let requested = rig.site.request_run_of(NAME, "sync").await;
-                let runs = rig.site.is_running("sync").await;
-                if matches!(runs, Ok(true)) { Ok(()) } else { Err(format!("{requested:?} {runs:?}")) }
-            })
-            .await?;
+            rig.site.begin_run_of(NAME, "sync").await?;
             tokio::time::sleep(Duration::from_millis(12 * kill)).await;
             hits += usize::from(rig.site.is_running("sync").await.unwrap_or(false));
             daemon.kill().await?;

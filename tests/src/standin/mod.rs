@@ -13,3 +13,16 @@ pub mod wukongim;
 pub use archive::{ArchiveStandin, Envelope, Seen};
 pub use directory::DirectoryStandin;
 pub use script::{Reply, Script};
+
+use crate::skip::skip;
+
+/// Of upstreams to test with, where `None` is a real one, those that are stand-ins; says that the others are left out.
+pub fn only_standins<V>(mut upstreams: Vec<Option<V>>, what: &str) -> Vec<Option<V>> {
+    upstreams.retain(|upstream| {
+        if upstream.is_none() {
+            skip(what, "it needs the switches of a stand-in");
+        }
+        upstream.is_some()
+    });
+    upstreams
+}

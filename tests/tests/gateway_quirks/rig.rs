@@ -3,19 +3,19 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 use stele_gateway::Gateway;
 use stele_plugin_api::{
-    Error, ErrorCode, Plugin,
+    Error, Plugin,
     model::{Conversation, Message, Page},
     ops::{self, HttpReply, HttpRequest, PullRequest},
     testing::MockHost,
 };
 use stele_tests::{
     daemon::wait_for,
+    kept::{MAX_REPLY, fetch, store, with},
     standin::gateway::{GREETING, GatewayStandin, Sent, Version, token},
 };
 
@@ -54,7 +54,6 @@ pub struct Kept {
 
 impl Kept {
     fn store(&mut self, page: Page) -> ops::AppendReport {
-        let mut report = ops::AppendReport::default();
         for told in page.conversations {
             let id = told.native_id.clone();
             if let Some(members) = &told.members {
@@ -67,19 +66,7 @@ impl Kept {
             let attributes = told.attributes.clone().or(known.attributes.take());
             *known = Conversation { attributes, ..told };
         }
-        for message in page.messages {
-            let (id, native_id) = (self.messages.len() as i64 + 1, message.native_id.clone());
-            let seq = message.seq.unwrap_or_default();
-            match self.messages.entry(native_id.clone()) {
-                Entry::Occupied(_) => report.known += 1,
-                Entry::Vacant(free) => {
-                    free.insert(message);
-                    self.committed.push(native_id.clone());
-                    report.stored.push(ops::AppendedMessage { id, native_id, seq });
-                }
-            }
-        }
-        report
+        store(&mut self.messages, &mut self.committed, page.messages)
     }
 }
 
@@ -99,7 +86,7 @@ impl Rig {
         let more = upstream.as_object().context("an object")?.clone();
         config.as_object_mut().context("an object")?.extend(more);
         config.as_object_mut().context("an object")?.retain(|_, value| !value.is_null());
-        let kept = Arc::new(Mutex::new(Kept { max_reply: 16 << 20, ..Kept::default() }));
+        let kept = Arc::new(Mutex::new(Kept { max_reply: MAX_REPLY, ..Kept::default() }));
         let gateway = open(&kept, &config)?;
         Ok(Self { standin, kept, config, gateway })
     }
@@ -256,13 +243,6 @@ fn open(kept: &Arc<Mutex<Kept>>, upstream: &Value) -> Result<Gateway> {
 /// The daemon: its client is a real one, its archive is `kept`.
 fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
     let client = stele_tests::client::http();
-    fn with<Q, A>(
-        kept: &Arc<Mutex<Kept>>,
-        answer: impl Fn(&mut Kept, Q) -> A + Send + Sync + 'static,
-    ) -> impl Fn(Q) -> Result<A, Error> + Send + Sync + 'static {
-        let kept = Arc::clone(kept);
-        move |request| Ok(answer(&mut kept.lock().unwrap_or_else(PoisonError::into_inner), request))
-    }
     let bound = Arc::clone(kept);
     MockHost::new()
         .on_async::<ops::HttpFetch, _>(move |request| {
@@ -311,22 +291,4 @@ fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
             let of = kept.members.iter().filter(|(id, person)| *person == query.person && *id > query.after);
             ops::Joined { conversations: of.map(|(id, _)| id.clone()).take(query.limit as usize).collect() }
         }))
-}
-
-/// As the daemon's client does it.
-async fn fetch(client: reqwest::Client, request: ops::FetchRequest, max: usize) -> Result<ops::FetchReply, Error> {
-    let fault = |error: reqwest::Error| {
-        Error::new(if error.is_timeout() { ErrorCode::Deadline } else { ErrorCode::Unavailable }, error.to_string())
-    };
-    let mut outgoing = client.post(&request.url).timeout(Duration::from_millis(request.timeout_ms)).body(request.body);
-    for (name, value) in &request.headers {
-        outgoing = outgoing.header(name, value);
-    }
-    let reply = outgoing.send().await.map_err(fault)?;
-    let status = reply.status().as_u16();
-    let body = reply.bytes().await.map_err(fault)?;
-    if body.len() > max {
-        return Err(Error::new(ErrorCode::TooLarge, "the reply is too large"));
-    }
-    Ok(ops::FetchReply { status, headers: Vec::new(), body })
 }

@@ -3,78 +3,33 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    collections::BTreeSet,
+    sync::{Arc, MutexGuard},
 };
 use stele_openim::{Openim, message::MsgData};
 use stele_plugin_api::{
-    Error, ErrorCode, Plugin,
-    model::{Conversation, Message, Page, Person, Reached, Revocation},
-    ops::{self, HttpReply, HttpRequest, PullRequest},
+    Error, Plugin,
+    model::Page,
+    ops::{HttpReply, HttpRequest, PullRequest},
     testing::MockHost,
 };
 use stele_tests::{
     daemon::wait_for,
+    kept::{Keeper, Kept},
     standin::openim::{OpenimStandin, Row, Version},
 };
 
 /// What the path of webhooks has.
 pub const HOOK_SECRET: &str = "a-secret-of-webhooks";
+/// All conversations.
+const PARTITION: &str = "conversations";
 /// All there are.
 pub const VERSIONS: [Version; 3] = [Version::V380, Version::V383, Version::Head];
-
-/// What the plugin has the daemon keep.
-#[derive(Default)]
-pub struct Kept {
-    pub messages: BTreeMap<String, Message>,
-    /// Their ids in the order in which they were committed.
-    pub committed: Vec<String>,
-    pub revocations: BTreeMap<String, Revocation>,
-    pub conversations: BTreeMap<String, Conversation>,
-    pub people: BTreeMap<String, Person>,
-    pub reached: BTreeMap<String, i64>,
-    pub state: BTreeMap<String, bytes::Bytes>,
-    pub cursor: Option<bytes::Bytes>,
-    /// Largest reply that is passed on, in bytes.
-    pub max_reply: usize,
-}
-
-impl Kept {
-    fn store(&mut self, page: Page) -> ops::AppendReport {
-        let mut report = ops::AppendReport::default();
-        self.people.extend(page.people.into_iter().map(|person| (person.native_id.clone(), person)));
-        for told in page.conversations {
-            let known = self.conversations.entry(told.native_id.clone()).or_default();
-            *known = Conversation { title: told.title.clone().or(known.title.clone()), ..told };
-        }
-        for message in page.messages {
-            let known = self.messages.len() as i64;
-            let (native_id, seq) = (message.native_id.clone(), message.seq.unwrap_or_default());
-            match self.messages.entry(native_id.clone()) {
-                Entry::Occupied(_) => report.known += 1,
-                Entry::Vacant(free) => {
-                    free.insert(message);
-                    self.committed.push(native_id.clone());
-                    report.stored.push(ops::AppendedMessage { id: known + 1, native_id, seq });
-                }
-            }
-        }
-        for revocation in page.revocations {
-            self.revocations.entry(revocation.native_id.clone()).or_insert(revocation);
-        }
-        for Reached { partition, seq } in page.reached {
-            let known = self.reached.entry(partition).or_default();
-            *known = seq.max(*known);
-        }
-        report
-    }
-}
 
 /// The plugin between a stand-in and what it keeps.
 pub struct Rig {
     pub standin: OpenimStandin,
-    kept: Arc<Mutex<Kept>>,
+    keeper: Keeper,
     pub mock: MockHost,
     config: Value,
     pub plugin: Openim,
@@ -89,15 +44,15 @@ impl Rig {
         });
         upstream.as_object_mut().context("an object")?.extend(more.as_object().context("an object")?.clone());
         let config = json!({ "secret": "openIM123", "upstream": upstream });
-        let kept = Arc::new(Mutex::new(Kept { max_reply: 16 << 20, ..Kept::default() }));
-        let mock = host(&kept);
+        let keeper = Keeper::default();
+        let mock = keeper.host();
         let plugin = open(&mock, &config)?;
-        Ok(Self { standin, kept, mock, config, plugin })
+        Ok(Self { standin, keeper, mock, config, plugin })
     }
 
     /// What it keeps, as it is now.
     pub fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keeper.kept()
     }
 
     /// The plugin after a restart.
@@ -108,40 +63,17 @@ impl Rig {
 
     /// One page, which is not committed.
     pub async fn pull(&self, limit: u32) -> Result<Page, Error> {
-        let cursor = self.kept().cursor.clone();
-        let request = PullRequest { partition: "conversations".to_owned(), cursor, limit, last_commit: None };
-        self.plugin.sync_pull(request).await
+        self.keeper.pull(&self.plugin, PARTITION, limit).await
     }
 
     /// Commits a page, as the daemon does.
     pub fn commit(&self, page: Page) {
-        let mut kept = self.kept();
-        kept.cursor = page.cursor.clone().or(kept.cursor.take());
-        kept.store(page);
+        self.keeper.commit(page);
     }
 
-    /// A run: pages until nothing is left. The next page is pulled before the former is committed, as the daemon does. Returns
-    /// the notices as text.
+    /// A run: pages until nothing is left. Returns the notices as text.
     pub async fn sync(&self, limit: u32) -> Result<Vec<String>> {
-        let mut notices = Vec::new();
-        let mut before: Option<Page> = None;
-        for _ in 0..10_000 {
-            let cursor = before.as_ref().map_or_else(|| self.kept().cursor.clone(), |page| page.cursor.clone());
-            let request = PullRequest { partition: "conversations".to_owned(), cursor, limit, last_commit: None };
-            let from = request.cursor.clone();
-            let page = self.plugin.sync_pull(request).await;
-            before.take().into_iter().for_each(|page| self.commit(page));
-            let page = page?;
-            ensure!(page.messages.len() <= limit as usize, "a page of {}", page.messages.len());
-            ensure!(page.caught_up || page.cursor != from, "a page that does not move its cursor");
-            notices.extend(page.notices.iter().map(|notice| format!("{}: {}", notice.code, notice.message)));
-            if page.caught_up {
-                self.commit(page);
-                return Ok(notices);
-            }
-            before = Some(page);
-        }
-        anyhow::bail!("it never catches up")
+        self.keeper.sync(&self.plugin, PARTITION, limit).await
     }
 
     /// Runs until a notice has these words.
@@ -168,7 +100,7 @@ impl Rig {
     pub async fn directory(&self) -> Result<()> {
         let mut cursor = None;
         loop {
-            let request = PullRequest { partition: "conversations".to_owned(), cursor, limit: 0, last_commit: None };
+            let request = PullRequest { partition: PARTITION.to_owned(), cursor, limit: 0, last_commit: None };
             let page = self.plugin.directory_pull(request).await?;
             let caught_up = page.caught_up;
             cursor = page.cursor.clone();
@@ -235,85 +167,4 @@ impl Rig {
 fn open(mock: &MockHost, config: &Value) -> Result<Openim> {
     let now = Arc::new(|| chrono::Utc::now().timestamp_micros());
     Ok(Openim::with_clock(serde_json::from_value(config.clone())?, mock.host(), now))
-}
-
-/// The daemon: its client is a real one, its archive is `kept`.
-fn host(kept: &Arc<Mutex<Kept>>) -> MockHost {
-    let client = stele_tests::client::http();
-    fn with<Q, A>(
-        kept: &Arc<Mutex<Kept>>,
-        answer: impl Fn(&mut Kept, Q) -> A + Send + Sync + 'static,
-    ) -> impl Fn(Q) -> Result<A, Error> + Send + Sync + 'static {
-        let kept = Arc::clone(kept);
-        move |request| Ok(answer(&mut kept.lock().unwrap_or_else(PoisonError::into_inner), request))
-    }
-    let bound = Arc::clone(kept);
-    MockHost::new()
-        .on_async::<ops::HttpFetch, _>(move |request| {
-            let max = bound.lock().unwrap_or_else(PoisonError::into_inner).max_reply;
-            fetch(client.clone(), request, max)
-        })
-        .on::<ops::PartitionReached>(with(kept, |kept, keys: ops::PartitionKeys| {
-            let seqs = keys.partitions.iter().map(|key| kept.reached.get(key).copied().unwrap_or_default());
-            ops::PartitionNumbers { seqs: seqs.collect() }
-        }))
-        .on::<ops::ArchiveAppend>(with(kept, |kept, page| kept.store(page)))
-        .on::<ops::ArchiveGet>(with(kept, |kept, by: ops::ByIds| {
-            let rows = by.native_ids.iter().filter_map(|id| kept.messages.get(id)).map(view);
-            ops::Messages { rows: rows.collect() }
-        }))
-        .on::<ops::ArchiveFind>(with(kept, |kept, query: ops::FindQuery| {
-            let latest = kept.committed.iter().rev().map(|id| &kept.messages[id]);
-            let fits = |message: &&Message| {
-                let is_named = message.client_id.as_ref().is_some_and(|id| query.client_ids.contains(id));
-                let is_numbered = message.seq.is_some_and(|seq| query.seqs.contains(&seq));
-                query.conversation.as_ref() == Some(&message.conversation) && (is_named || is_numbered)
-            };
-            ops::Messages { rows: latest.filter(fits).map(view).collect() }
-        }))
-        .on::<ops::StateGet>(with(kept, |kept, key: ops::StateKey| ops::StateValue {
-            value: kept.state.get(&key.key).cloned(),
-        }))
-        .on::<ops::StatePut>(with(kept, |kept, entry: ops::StateEntry| {
-            match entry.value {
-                Some(value) => kept.state.insert(entry.key, value),
-                None => kept.state.remove(&entry.key),
-            };
-            ops::Empty {}
-        }))
-}
-
-fn view(message: &Message) -> ops::MessageView {
-    ops::MessageView {
-        native_id: message.native_id.clone(),
-        conversation: message.conversation.clone(),
-        seq: message.seq.unwrap_or_default(),
-        sender: message.sender.clone(),
-        client_id: message.client_id.clone(),
-        body: message.body.clone(),
-        ..ops::MessageView::default()
-    }
-}
-
-/// As the daemon's client does it.
-async fn fetch(client: reqwest::Client, request: ops::FetchRequest, max: usize) -> Result<ops::FetchReply, Error> {
-    let fault = |error: reqwest::Error| {
-        Error::new(if error.is_timeout() { ErrorCode::Deadline } else { ErrorCode::Unavailable }, error.to_string())
-    };
-    let method = request.method.parse().map_err(|_| Error::new(ErrorCode::Invalid, "not an HTTP method"))?;
-    let time = Duration::from_millis(request.timeout_ms);
-    let mut outgoing = client.request(method, &request.url).timeout(time).body(request.body);
-    for (name, value) in &request.headers {
-        outgoing = outgoing.header(name, value);
-    }
-    let mut reply = outgoing.send().await.map_err(fault)?;
-    let status = reply.status().as_u16();
-    let mut body = Vec::new();
-    while let Some(chunk) = reply.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > max {
-            return Err(Error::new(ErrorCode::TooLarge, "the reply is too large"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(ops::FetchReply { status, headers: Vec::new(), body: body.into() })
 }
