@@ -14,6 +14,7 @@ use stele_plugin_api::{
     ops::{self, PullRequest},
     testing::MockHost,
 };
+use tokio::sync::Barrier;
 
 /// Largest reply that is passed on unless a test says otherwise, in bytes: as the daemon's.
 pub const MAX_REPLY: usize = 16 << 20;
@@ -32,6 +33,8 @@ pub struct Kept {
     pub cursor: Option<Bytes>,
     /// Largest reply that is passed on, in bytes.
     pub max_reply: usize,
+    /// Where whoever has put something into the state waits for others that do.
+    pub meeting: Option<Arc<Barrier>>,
 }
 
 impl Kept {
@@ -128,7 +131,7 @@ impl Keeper {
 
     /// The daemon.
     pub fn host(&self) -> MockHost {
-        let (client, kept) = (crate::client::http(), Arc::clone(&self.0));
+        let (client, kept, putting) = (crate::client::http(), Arc::clone(&self.0), Arc::clone(&self.0));
         MockHost::new()
             .on_async::<ops::HttpFetch, _>(move |request| fetch(client.clone(), request, lock(&kept).max_reply))
             .on::<ops::PartitionReached>(with(&self.0, |kept, keys: ops::PartitionKeys| {
@@ -152,13 +155,20 @@ impl Keeper {
             .on::<ops::StateGet>(with(&self.0, |kept, key: ops::StateKey| ops::StateValue {
                 value: kept.state.get(&key.key).cloned(),
             }))
-            .on::<ops::StatePut>(with(&self.0, |kept, entry: ops::StateEntry| {
+            .on_async::<ops::StatePut, _>(move |entry| {
+                let mut kept = lock(&putting);
                 match entry.value {
                     Some(value) => kept.state.insert(entry.key, value),
                     None => kept.state.remove(&entry.key),
                 };
-                ops::Empty {}
-            }))
+                let meeting = kept.meeting.clone();
+                async move {
+                    if let Some(meeting) = meeting {
+                        meeting.wait().await;
+                    }
+                    Ok(ops::Empty {})
+                }
+            })
     }
 }
 

@@ -1,7 +1,11 @@
 //! Sends through the plugin to a WuKongIM that answers early, loses what it answered, and stores again what is sent again.
 
-use super::{BOTH, rig::Rig};
+use super::{
+    BOTH,
+    rig::{Rig, ask},
+};
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use stele_tests::{
@@ -11,7 +15,8 @@ use stele_tests::{
         wukongim::{Say, Version},
     },
 };
-use tokio::sync::Notify;
+use stele_wukongim::Wukongim;
+use tokio::sync::{Barrier, Notify};
 
 const SEND: &str = "/message/send";
 
@@ -24,7 +29,11 @@ fn message(client_msg_no: &str, content: &str) -> Value {
 }
 
 async fn send(rig: &Rig, message: Value) -> Result<(u16, Value)> {
-    let reply = rig.ask(SEND, message).await?;
+    send_to(&rig.plugin, message).await
+}
+
+async fn send_to(plugin: &Wukongim, message: Value) -> Result<(u16, Value)> {
+    let reply = ask(plugin, SEND, message).await?;
     Ok((reply.status, serde_json::from_slice(&reply.body)?))
 }
 
@@ -185,6 +194,24 @@ async fn what_was_under_way_before_a_restart_is_waited_for() -> Result<()> {
     let (status, answer) = send(&rig, message("n1", "hello")).await?;
     ensure!(status == 200 && answer["message_seq"] == 2, "{answer}");
     ensure!(rig.standin.calls(SEND) == 1, "{} times", rig.standin.calls(SEND));
+    rig.complete()
+}
+
+/// Whoever had no answer from one daemon asks another one, while the first one is at it still.
+#[tokio::test]
+async fn what_two_daemons_are_sent_at_once_goes_out_once() -> Result<()> {
+    let rig = Rig::new(Version::V2, json!({})).await?;
+    let other = rig.at_node(2)?;
+    for (plugin, name) in [(&rig.plugin, "n1"), (&other, "n2")] {
+        let (status, answer) = send_to(plugin, message(name, "hello")).await?;
+        ensure!(status == 200, "{answer}");
+    }
+    // Each has noted it before it looks at what the other one has noted.
+    rig.kept().meeting = Some(Arc::new(Barrier::new(2)));
+    let both = [&rig.plugin, &other].map(|plugin| send_to(plugin, message("n3", "hello")));
+    let answers = try_join_all(both).await?;
+    ensure!(answers.iter().all(|(status, answer)| *status == 200 && answer["message_seq"] == 3), "{answers:?}");
+    ensure!(rig.standin.calls(SEND) == 3, "{} times", rig.standin.calls(SEND));
     rig.complete()
 }
 

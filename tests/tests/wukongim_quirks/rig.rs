@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, MutexGuard},
 };
 use stele_plugin_api::{
-    Error, Plugin,
+    Error, Host, Plugin,
     model::Page,
     ops::{HttpReply, HttpRequest},
     testing::MockHost,
@@ -42,7 +42,7 @@ impl Rig {
         config.as_object_mut().context("an object")?.extend(more.as_object().context("an object")?.clone());
         let keeper = Keeper::default();
         let mock = keeper.host();
-        let plugin = open(&mock, &config)?;
+        let plugin = open(mock.host(), &config)?;
         Ok(Self { standin, keeper, mock, config, plugin })
     }
 
@@ -53,8 +53,13 @@ impl Rig {
 
     /// The plugin after a restart.
     pub fn reopen(&mut self) -> Result<()> {
-        self.plugin = open(&self.mock, &self.config)?;
+        self.plugin = open(self.mock.host(), &self.config)?;
         Ok(())
+    }
+
+    /// The plugin of another daemon on the same archive, of this number.
+    pub fn at_node(&self, node: u16) -> Result<Wukongim> {
+        open(self.mock.host().at_node(node), &self.config)
     }
 
     /// Messages in this channel.
@@ -116,20 +121,25 @@ impl Rig {
 
     /// What the plugin answers.
     pub async fn ask(&self, path: &str, body: Value) -> Result<HttpReply> {
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
-        let request = HttpRequest {
-            method: "POST".into(),
-            path: path.into(),
-            query,
-            body: body.to_string().into(),
-            ..HttpRequest::default()
-        };
-        Ok(self.plugin.http_handle(request).await?)
+        ask(&self.plugin, path, body).await
     }
 }
 
-fn open(mock: &MockHost, upstream: &Value) -> Result<Wukongim> {
+/// What this plugin answers.
+pub async fn ask(plugin: &Wukongim, path: &str, body: Value) -> Result<HttpReply> {
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
+    let request = HttpRequest {
+        method: "POST".into(),
+        path: path.into(),
+        query,
+        body: body.to_string().into(),
+        ..HttpRequest::default()
+    };
+    Ok(plugin.http_handle(request).await?)
+}
+
+fn open(host: Host, upstream: &Value) -> Result<Wukongim> {
     let config = serde_json::from_value(json!({ "upstream": upstream }))?;
     let now = Arc::new(|| chrono::Utc::now().timestamp_micros());
-    Ok(Wukongim::with_clock(config, mock.host(), now))
+    Ok(Wukongim::with_clock(config, host, now))
 }

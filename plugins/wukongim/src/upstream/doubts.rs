@@ -3,7 +3,8 @@
 //!
 //! What is noted at once is written at once, by whoever is first. During a reload two processes of the plugin are there; each
 //! writes a place of its own, and begins with what both of them hold. So does each daemon, and looks at what the others have noted
-//! after it has noted a send itself: of two that send the same at once one at least knows of the other.
+//! after it has noted a send itself: of two that send the same at once one at least knows of the other, and looks for it first. Where
+//! both do, neither has sent it, and the one of the greater number looks once more than the other, who sends it meanwhile.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -54,24 +55,22 @@ impl Doubts {
         Self { host, process, held: Mutex::default(), writing: tokio::sync::Mutex::default() }
     }
 
-    /// Notes a send that is about to go out, for good when this returns. Whether there was one whose outcome is unknown.
+    /// Notes a send that is about to go out, for good when this returns. How often it is to be looked for before, each time for as
+    /// long as one that is under way may take: 0 when there was none whose outcome is unknown.
     ///
     /// # Errors
     ///
     /// Those of the daemon; then it must not go out.
-    pub(super) async fn note(&self, key: &str) -> Result<bool, Error> {
+    pub(super) async fn note(&self, key: &str) -> Result<usize, Error> {
         let name = name(key);
         let place = self.place().await?;
-        let noted = {
+        // What is known is written: it was left here, or was noted before.
+        let (is_new, noted) = {
             let held = &mut *self.held();
-            // What is known is written: it was left here, or was noted before.
-            if !held.add(name) {
-                return Ok(true);
-            }
-            held.noted
+            (held.add(name), held.noted)
         };
         let mut writing = self.writing.lock().await;
-        if writing.written < noted {
+        if is_new && writing.written < noted {
             let (value, upto) = {
                 let held = self.held();
                 (written(self.process, &held.order), held.noted)
@@ -84,23 +83,27 @@ impl Doubts {
             writing.written = upto;
         }
         drop(writing);
-        let is_elsewhere = self.is_noted_elsewhere(name).await;
-        if is_elsewhere.is_err() {
+        let others = self.noted_by_others(name).await;
+        if others.is_err() && is_new {
             self.settle(key);
         }
-        is_elsewhere
+        let others = others?;
+        let before = others.iter().filter(|daemon| **daemon < self.daemon()).count();
+        Ok(if is_new && others.is_empty() { 0 } else { 1 + before })
     }
 
-    /// Whether another daemon has noted this.
-    async fn is_noted_elsewhere(&self, name: u64) -> Result<bool, Error> {
+    /// The other daemons that have noted this.
+    async fn noted_by_others(&self, name: u64) -> Result<Vec<u16>, Error> {
+        let mut found = Vec::new();
         for daemon in self.daemons().await?.into_iter().filter(|daemon| *daemon != self.daemon()) {
             for place in places(daemon) {
                 if read(&self.kept(place).await?).1.contains(&name) {
-                    return Ok(true);
+                    found.push(daemon);
+                    break;
                 }
             }
         }
-        Ok(false)
+        Ok(found)
     }
 
     fn daemon(&self) -> u16 {
@@ -230,21 +233,24 @@ mod tests {
             })
     }
 
+    async fn note(doubts: &Doubts, key: &str) -> usize {
+        doubts.note(key).await.unwrap()
+    }
+
     #[tokio::test]
     async fn what_was_noted_outlives_its_process_until_its_outcome_is_known() {
         let state = State::default();
         let mock = host(&state);
         let first = Doubts::new(mock.host(), 1);
-        assert!(!first.note("a").await.unwrap() && !first.note("b").await.unwrap() && first.note("a").await.unwrap());
+        assert_eq!([note(&first, "a").await, note(&first, "b").await, note(&first, "a").await], [0, 0, 1]);
         first.settle("b");
-        assert!(!first.note("c").await.unwrap());
+        assert_eq!(note(&first, "c").await, 0);
         // The first one is still there, and goes on.
         let second = Doubts::new(mock.host(), 2);
-        assert!(second.note("a").await.unwrap() && !second.note("b").await.unwrap());
-        assert!(!first.note("d").await.unwrap());
+        assert_eq!([note(&second, "a").await, note(&second, "b").await, note(&first, "d").await], [1, 0, 0]);
         let third = Doubts::new(mock.host(), 3);
-        for (key, is_known) in [("a", true), ("b", true), ("c", true), ("d", true), ("e", false)] {
-            assert_eq!(third.note(key).await.unwrap(), is_known, "{key}");
+        for (key, looks) in [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 0)] {
+            assert_eq!(note(&third, key).await, looks, "{key}");
         }
         assert_eq!(state.lock().unwrap().0.keys().collect::<Vec<_>>(), ["relay/0", "relay/1", DAEMONS]);
     }
@@ -256,7 +262,7 @@ mod tests {
         let doubts = Doubts::new(mock.host(), 1);
         let keys: Vec<_> = (0..MAX + 10).map(|number| number.to_string()).collect();
         for known in futures::future::join_all(keys.iter().map(|key| doubts.note(key))).await {
-            assert!(!known.unwrap());
+            assert_eq!(known.unwrap(), 0);
         }
         let (values, writes) = &*state.lock().unwrap();
         assert!(*writes < keys.len() / 10, "{writes}");
@@ -269,15 +275,18 @@ mod tests {
         let mock = host(&state);
         let one = Doubts::new(mock.host().at_node(1), 1);
         let two = Doubts::new(mock.host().at_node(2), 2);
-        assert!(!one.note("a").await.unwrap() && !two.note("b").await.unwrap());
-        assert!(two.note("a").await.unwrap() && one.note("b").await.unwrap());
+        assert_eq!([note(&one, "a").await, note(&two, "b").await], [0, 0]);
+        // Each knows of the other now, and one of them goes first.
+        for key in ["a", "b"] {
+            assert_eq!([note(&one, key).await, note(&two, key).await], [1, 2], "{key}");
+        }
         // Each writes where no other one does, so neither forgets what the other noted.
         for daemon in [1, 2] {
             let again = Doubts::new(mock.host().at_node(daemon), 3);
             for key in ["a", "b"] {
-                assert!(again.note(key).await.unwrap(), "{daemon} {key}");
+                assert_eq!(note(&again, key).await, usize::from(daemon), "{daemon} {key}");
             }
         }
-        assert!(!Doubts::new(mock.host().at_node(3), 4).note("c").await.unwrap());
+        assert_eq!(note(&Doubts::new(mock.host().at_node(3), 4), "c").await, 0);
     }
 }

@@ -115,10 +115,14 @@ impl Upstream {
                 return Ok(Kept::Repeats(first));
             }
             let needs_note = version == Version::V2 || !draft.subscribers.is_empty();
-            if needs_note && self.doubts.note(&key).await.map_err(|error| ApiError::failed(&error))? {
-                if !draft.subscribers.is_empty() {
-                    return Err(unavailable(NOT_TO_BE_KNOWN));
-                }
+            let looks = match needs_note {
+                true => self.doubts.note(&key).await.map_err(|error| ApiError::failed(&error))?,
+                false => 0,
+            };
+            if looks > 0 && !draft.subscribers.is_empty() {
+                return Err(unavailable(NOT_TO_BE_KNOWN));
+            }
+            for _ in 0..looks {
                 if let Some((first, _)) = self.await_it(&native, draft, None).await? {
                     self.doubts.settle(&key);
                     return Ok(Kept::Repeats(first));
