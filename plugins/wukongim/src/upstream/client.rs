@@ -79,7 +79,7 @@ pub struct Client {
 #[derive(Default)]
 struct Known {
     version: Option<Version>,
-    /// What a login at the manager gave.
+    /// What a login at the manager gave. It signs tokens and keeps none, so each daemon's holds beside the others'.
     access: Option<Secret>,
     /// What a person must do something about.
     trouble: Option<String>,
