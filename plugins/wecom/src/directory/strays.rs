@@ -33,6 +33,7 @@ impl Directory {
         let members = memory.archived.clone().unwrap_or_default();
         let last = members.len().min(at + MAX_MEMBERS);
         let (mut at, mut done, mut rows, mut questions, mut limit) = (at, done, 0, 0, ROWS);
+        let unreadable = self.unreadable.believed(today).await;
         let mut refused = Vec::new();
         while at < last && rows < MAX_ROWS && questions < MAX_QUESTIONS {
             let query = ConversationQuery {
@@ -57,7 +58,7 @@ impl Directory {
                 done += 1;
                 step.page.conversations.extend(mistaken(row));
                 let Some((native_id, stray)) = stray(row) else { continue };
-                if !memory.asked.insert(native_id.clone()) || self.unreadable.contains(&native_id, today).await {
+                if !memory.asked.insert(native_id.clone()) || unreadable.contains_key(&native_id) {
                     continue;
                 }
                 questions += 1;

@@ -14,6 +14,9 @@
 //! Only the library's victim must be blamed. When the daemon is killed the plugin dies with it, at whatever page it just
 //! was; so the record carries who its keeper was (the process that started the plugin), and under another keeper says
 //! nothing. Envelopes that proved deadly are remembered as long as the library is the same file.
+//!
+//! Of several daemons each has a record of its own. One record would say what the daemon was about that opened the page last: two
+//! that die of it in turns would both forget for ever.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,9 @@ const MAX_DEADLY: usize = 64;
 
 /// Envelopes of one page that may kill in quick succession.
 const QUICK_DEATHS: usize = 2;
+
+/// The daemon that has no number in the names of its records: the first one of an archive.
+const FIRST: u16 = 1;
 
 /// What the plugin was doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +83,11 @@ impl Attempts {
     }
 
     fn kept_by(keeper: String, host: Host, work: &str, corp: &str, library: &str) -> Self {
-        Self { host, key: format!("wecom/{work}/{corp}"), keeper, library: library.to_owned(), before: OnceCell::new() }
+        let key = match host.node().filter(|node| *node != FIRST) {
+            Some(node) => format!("wecom/{work}/{corp}/{node}"),
+            None => format!("wecom/{work}/{corp}"),
+        };
+        Self { host, key, keeper, library: library.to_owned(), before: OnceCell::new() }
     }
 
     /// How to open a page of these seqs. Writes down that it is about to be opened.
@@ -223,6 +233,24 @@ mod tests {
         assert!(fourth.kills_quickly(&(1..=9)).await && !fourth.kills_quickly(&(6..=19)).await);
         // The page after it is opened as ever, also by the next process if nothing dies.
         assert_eq!(fourth.begin(&(10..=19)).await, Care::Normal);
+    }
+
+    #[tokio::test]
+    async fn daemons_that_die_in_turns_both_find_the_deadly_one() {
+        let host = host();
+        let process =
+            |daemon: u16| Attempts::kept_by(daemon.to_string(), host.host().at_node(daemon), "pull", "corp123", "lib");
+        for daemon in [1, 2] {
+            assert_eq!(process(daemon).begin(&(1..=9)).await, Care::Normal);
+        }
+        for daemon in [1, 2] {
+            let second = process(daemon);
+            assert_eq!(second.begin(&(1..=9)).await, Care::OneByOne);
+            second.begin_one(&(1..=9), 5).await;
+        }
+        for daemon in [1, 2] {
+            assert!(process(daemon).is_deadly(5).await);
+        }
     }
 
     #[tokio::test]
