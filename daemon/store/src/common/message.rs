@@ -4,7 +4,7 @@ use super::Ids;
 use super::packing::distinct;
 use super::standing::Standing;
 use std::collections::{HashMap, HashSet};
-use stele_archive::model::{Message, Page};
+use stele_archive::model::{COPY, Message, Page};
 use stele_archive::ops::AppendedMessage;
 
 /// A message on its way into the table.
@@ -73,6 +73,32 @@ impl NewMessage<'_> {
 pub(crate) fn first_of_each(messages: &[Message]) -> Vec<&Message> {
     let mut seen = HashSet::with_capacity(messages.len());
     messages.iter().filter(|message| seen.insert(message.native_id.as_str())).collect()
+}
+
+/// The ids of messages by what may take them back: a word on their native id, or on that of the first of several copies.
+pub(crate) fn by_native<'a>(rows: &'a [NewMessage<'_>]) -> HashMap<&'a str, Vec<i64>> {
+    let mut ids: HashMap<&str, Vec<i64>> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let native = row.message.native_id.as_str();
+        ids.entry(native).or_default().push(row.id);
+        if let Some((original, _)) = native.split_once(COPY) {
+            ids.entry(original).or_default().push(row.id);
+        }
+    }
+    ids
+}
+
+/// What an order of its own by number is kept of: conversations that had none until now, all of whose messages are, and else these.
+pub(crate) fn astray<'a, 'm>(
+    rows: &'a [NewMessage<'m>],
+    standing: &HashMap<i64, Standing>,
+) -> (Vec<i64>, Vec<&'a NewMessage<'m>>) {
+    let first = standing.iter().filter(|(_, standing)| standing.is_first_astray()).map(|(id, _)| *id);
+    let astray = |row: &&NewMessage<'_>| {
+        let standing = &standing[&row.conversation];
+        standing.own_order && !standing.is_first_astray()
+    };
+    (first.collect(), rows.iter().filter(astray).collect())
 }
 
 /// Everybody a page and its new messages name, each once, in the order they are named.

@@ -1,4 +1,4 @@
-//! What the backends compute alike, without SQL.
+//! What the backends do alike: nearly all of it without SQL.
 
 pub(crate) mod check;
 pub(crate) mod find;

@@ -1,6 +1,16 @@
 //! How conversations stand.
 
-use super::DAY;
+use super::{DAY, Ids};
+use std::collections::HashMap;
+
+/// The conversations of a page.
+pub(crate) struct Conversations<'a> {
+    pub ids: Ids<'a>,
+    /// Those that new messages go to.
+    pub standing: HashMap<i64, Standing>,
+    /// Those that lists show otherwise now: under another title, or as of another kind.
+    pub relisted: Vec<i64>,
+}
 
 /// What a conversation is while the page's messages are added to it.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,10 @@
 use super::commit::Txn;
 use super::error::Failure;
 use super::head::next;
-use super::text::{Texts, written};
+use super::text::written;
 use crate::common::Ids;
 use crate::common::message::NewMessage;
+use crate::common::rows::Columns;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use stele_archive::model::MediaRef;

@@ -4,31 +4,23 @@ use super::commit::Txn;
 use super::error::Failure;
 use super::head::next;
 use super::participation;
-use super::text::{Texts, written};
+use super::text::written;
 use crate::common::Ids;
 use crate::common::fold::fold;
-use crate::common::standing::Standing;
+use crate::common::rows::Columns;
+use crate::common::standing::{Conversations, Standing};
 use crate::common::told::{self, KnownConversation, ToldConversation};
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use stele_archive::label;
 use stele_archive::model::{Conversation, Message};
 
-/// The page's conversations.
-pub(super) struct Interned<'a> {
-    pub ids: Ids<'a>,
-    /// Those that new messages go to.
-    pub standing: HashMap<i64, Standing>,
-    /// Those that lists show under another name now, or as of another kind.
-    pub relisted: Vec<i64>,
-}
-
 /// Ids and descriptions. Unknown conversations are created.
 pub(super) async fn intern<'a>(
     txn: &mut Txn<'_>,
     described: &'a [Conversation],
     fresh: &[&'a Message],
-) -> Result<Interned<'a>, Failure> {
+) -> Result<Conversations<'a>, Failure> {
     let told = told::conversations(described);
     let mut ids = Ids::new();
     let mut unknown: Vec<&'a str> = Vec::new();
@@ -47,7 +39,7 @@ pub(super) async fn intern<'a>(
     let created = find_or_create(txn, &unknown, &mut ids, &told).await?;
     let relisted = describe(txn, &ids, &told, &created).await?;
     let standing = stand(txn, &ids, &created, fresh).await?;
-    Ok(Interned { ids, standing, relisted })
+    Ok(Conversations { ids, standing, relisted })
 }
 
 /// Ids of conversations that are not remembered; those that are new are returned as well.

@@ -1,16 +1,13 @@
 //! Following the archive: a range of revisions per instance, merged. Which instances there are is read with them, so that
 //! nothing is passed over that a new one brought.
 
-use super::text::Texts;
 use super::{PostgresArchive, retry};
 use crate::common::DAY;
-use crate::common::packing::labels;
+use crate::common::rows::{day_counts, feed};
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 use std::collections::BTreeMap;
-use stele_archive::{ConversationId, DayCount, Feed, FeedRow, InstanceId, MessageId, PersonId, Result, Rev};
+use stele_archive::{DayCount, Feed, FeedRow, Result, Rev};
 
 /// Messages by revision. Parameters: revision, limit.
 pub(super) const FEED: &str = "SELECT m.id, m.rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, m.text, \
@@ -35,7 +32,7 @@ impl Feed for PostgresArchive {
                 Ok(feed.fetch_all(&mut *snapshot).await?)
             })
             .await?;
-        let mut rows: Vec<FeedRow> = found.iter().map(feed_row).collect();
+        let mut rows: Vec<FeedRow> = found.iter().map(feed).collect();
         rows.sort_unstable_by_key(|row| row.rev);
         Ok(rows)
     }
@@ -67,25 +64,6 @@ impl Feed for PostgresArchive {
             Ok(days)
         })
         .await?;
-        Ok(days
-            .into_iter()
-            .filter(|(_, messages)| *messages > 0)
-            .map(|(day, messages)| DayCount { day, messages: messages.cast_unsigned() })
-            .collect())
-    }
-}
-
-fn feed_row(row: &PgRow) -> FeedRow {
-    FeedRow {
-        id: MessageId(row.get(0)),
-        rev: Rev(row.get(1)),
-        instance: InstanceId(row.get(2)),
-        conversation: ConversationId(row.get(3)),
-        sender: row.get::<Option<i64>, _>(4).map(PersonId),
-        kind: row.text(5),
-        sent_at: row.get(6),
-        text: row.text(7),
-        expires_at: row.get(8),
-        labels: labels(row.get(9)),
+        Ok(day_counts(days))
     }
 }

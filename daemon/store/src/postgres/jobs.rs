@@ -3,9 +3,10 @@
 //! A lease is a row, an owner, an end and a number that grows: no lock of a session holds anything.
 
 use super::error::Failure;
-use super::text::{Texts, written};
+use super::text::written;
 use super::transact::commit;
 use super::{PostgresArchive, runs};
+use crate::common::rows::Columns;
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;

@@ -2,10 +2,10 @@
 
 use super::PostgresArchive;
 use super::error::Failure;
-use super::text::Texts;
 use crate::common::hash::{Leaf, LedgerReport, NONE, Origin, PageHash};
 use crate::common::packing::{labels, unpack};
 use crate::common::recent::Recent;
+use crate::common::rows::Columns;
 use futures::TryStreamExt;
 use sqlx::{PgConnection, Row};
 use std::collections::{HashMap, HashSet};

@@ -9,11 +9,12 @@ use super::ranges::put;
 use super::rows;
 use super::text::written;
 use crate::common::fold::fold;
+use crate::common::rows::listed;
 use sqlx::postgres::PgArguments;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use std::collections::HashMap;
 use stele_archive::ops::{ConversationQuery, ConversationView, PersonView};
-use stele_archive::{ConversationList, InstanceId, ListedConversation};
+use stele_archive::{ConversationList, InstanceId};
 
 /// A person, and how many conversations of each kind they have. Parameters: instance, native id, a kind if only that is asked for.
 pub(super) const COUNTED: &str = "SELECT p.id, l.kind, l.n FROM person AS p LEFT JOIN LATERAL ( \
@@ -120,17 +121,10 @@ pub(super) async fn conversations(
     let page = list.page(connection, limit.cast_signed(), query.offset.cast_signed()).await?;
 
     let (ids, last): (Vec<i64>, Vec<i64>) = page.into_iter().unzip();
-    let mut views = views(connection, instance, &ids).await?;
-    let mut peers = peers(connection, instance, &ids, person).await?;
+    let views = views(connection, instance, &ids).await?;
+    let peers = peers(connection, instance, &ids, person).await?;
     let messages = rows::messages(connection, instance, &last).await?;
-    let rows = messages
-        .into_iter()
-        .filter_map(|last| {
-            let conversation = views.remove(&last.conversation.0)?;
-            Some(ListedConversation { peer: peers.remove(&conversation.id), conversation, last })
-        })
-        .collect();
-    Ok(ConversationList { rows, total })
+    Ok(ConversationList { rows: listed(messages, views, peers), total })
 }
 
 /// A person's list under a filter.

@@ -2,19 +2,16 @@
 
 use super::PostgresArchive;
 use super::error::Failure;
-use super::text::{Texts, written};
+use super::text::written;
 use super::transact::commit;
+use crate::common::rows::{self, Columns, TASK, task};
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection};
 use stele_archive::model::Micros;
 use stele_archive::{
     ArchiveError, Blob, InstanceId, MediaCatalog, MediaId, MediaTask, MediaTotals, NextAttempt, Result,
 };
 
-const TASK: &str = "id, instance, partition, handle, kind, name, size, md5, deadline, attempts, note";
-/// Stands for a deadline that never comes.
-const NEVER: Micros = Micros::MAX;
 /// The counters of the states 0, 1 and 2.
 const COUNTERS: [&str; 3] = ["media_pending", "media_stored", "media_parked"];
 
@@ -57,12 +54,7 @@ impl MediaCatalog for PostgresArchive {
                 Ok(blob.fetch_optional(&mut *self.lend().await?).await?)
             })
             .await?;
-        Ok(row.map(|row| Blob {
-            md5: row.text(0),
-            size: row.get::<i64, _>(1).cast_unsigned(),
-            mime: row.text(2),
-            extension: row.text(3),
-        }))
+        Ok(row.as_ref().map(rows::blob))
     }
 
     async fn media_stored(
@@ -156,14 +148,7 @@ impl MediaCatalog for PostgresArchive {
         self.repeat(|| async {
             let mut snapshot = self.read().await?;
             let row = sqlx::query(sql).bind(instance.map(|instance| instance.0)).fetch_one(&mut *snapshot).await?;
-            let number = |column: usize| row.get::<i64, _>(column).cast_unsigned();
-            let mut totals = MediaTotals {
-                pending: number(0),
-                stored: number(1),
-                parked: number(2),
-                blobs: number(3),
-                bytes: number(4),
-            };
+            let mut totals = rows::totals(&row);
             if instance.is_none() {
                 // Instances may share contents.
                 let all = sqlx::query_as("SELECT blobs, bytes FROM blob_total WHERE one = 1");
@@ -173,21 +158,6 @@ impl MediaCatalog for PostgresArchive {
             Ok(totals)
         })
         .await
-    }
-}
-
-fn task(row: &PgRow) -> MediaTask {
-    MediaTask {
-        id: MediaId(row.get(0)),
-        instance: InstanceId(row.get(1)),
-        partition: row.text(2),
-        handle: row.text(3),
-        kind: row.text(4),
-        name: row.some_text(5),
-        size: row.get::<Option<i64>, _>(6).map(i64::cast_unsigned),
-        md5: row.some_text(7),
-        deadline: Some(row.get(8)).filter(|deadline| *deadline != NEVER),
-        attempts: u32::try_from(row.get::<i64, _>(9)).unwrap_or(u32::MAX),
     }
 }
 

@@ -3,11 +3,12 @@
 use super::commit::Txn;
 use super::error::Failure;
 use super::head::next;
-use super::text::{Texts, written};
+use super::text::written;
 use crate::common::Ids;
 use crate::common::hash::Entry;
-use crate::common::message::{NewMessage, Numbers, first_of_each};
+use crate::common::message::{NewMessage, Numbers, astray, first_of_each};
 use crate::common::packing::pack;
+use crate::common::rows::Columns;
 use crate::common::standing::Standing;
 use serde_json::json;
 use sqlx::Postgres;
@@ -129,19 +130,13 @@ pub(super) async fn keep_order(
     rows: &[NewMessage<'_>],
     standing: &HashMap<i64, Standing>,
 ) -> Result<(), Failure> {
-    let first = standing.iter().filter(|(_, standing)| standing.is_first_astray()).map(|(id, _)| *id);
-    let first: Vec<i64> = first.collect();
+    let (first, rows) = astray(rows, standing);
     if !first.is_empty() {
         let sql = "INSERT INTO message_by_seq (instance, conversation, kind, seq, id, sent_at) \
                    SELECT instance, conversation, kind, seq, id, sent_at FROM message \
                    WHERE instance = $1 AND conversation = ANY($2)";
         sqlx::query(sql).bind(txn.instance).bind(first).execute(&mut *txn.connection).await?;
     }
-    let astray = |row: &&NewMessage<'_>| {
-        let standing = &standing[&row.conversation];
-        standing.own_order && !standing.is_first_astray()
-    };
-    let rows: Vec<&NewMessage> = rows.iter().filter(astray).collect();
     if rows.is_empty() {
         return Ok(());
     }

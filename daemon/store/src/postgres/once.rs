@@ -2,9 +2,10 @@
 
 use super::commit::Txn;
 use super::error::Failure;
-use super::text::{Texts, written};
+use super::text::written;
 use super::{messages, parked};
 use crate::common::once::{self, Key, key};
+use crate::common::rows::Columns;
 use sqlx::Row;
 use std::collections::HashMap;
 use stele_archive::model::Message;

@@ -2,15 +2,15 @@
 
 use super::error::Failure;
 use super::head::Head;
-use super::text::{Texts, written};
+use super::text::written;
 use super::{PostgresArchive, transact};
 use crate::common::keys;
+use crate::common::rows::{Columns, parked};
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use std::collections::HashMap;
-use stele_archive::model::{Micros, Parked};
+use stele_archive::model::Micros;
 use stele_archive::{Commit, Committed, InstanceId, MessageId, Pages, ParkedRow, Result, Stream};
 
 #[async_trait]
@@ -91,17 +91,6 @@ impl Pages for PostgresArchive {
                 .bind(i64::from(limit))
                 .fetch_all(&mut *self.lend().await?)
                 .await?;
-            let parked = |row: &PgRow| ParkedRow {
-                partition: row.text(1),
-                parked: Parked {
-                    native_id: row.text(2),
-                    reason: row.text(3),
-                    envelope: row.get::<Vec<u8>, _>(4).into(),
-                },
-                reserved: MessageId(row.get(0)),
-                since: row.get(5),
-                attempts: row.get::<i64, _>(6).try_into().unwrap_or(u32::MAX),
-            };
             Ok(rows.iter().map(parked).collect())
         })
         .await

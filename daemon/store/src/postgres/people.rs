@@ -3,10 +3,11 @@
 use super::commit::Txn;
 use super::error::Failure;
 use super::head::next;
-use super::text::{Texts, written};
+use super::text::written;
 use crate::common::Ids;
 use crate::common::fold::fold;
 use crate::common::message::named;
+use crate::common::rows::Columns;
 use crate::common::told::{self, KnownPerson};
 use sqlx::Row;
 use std::collections::HashMap;

@@ -3,8 +3,9 @@
 use super::commit::Txn;
 use super::error::Failure;
 use super::messages;
-use super::text::{Texts, written};
-use crate::common::message::NewMessage;
+use super::text::written;
+use crate::common::message::{NewMessage, by_native};
+use crate::common::rows::Columns;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use stele_archive::model::{COPY, Revocation};
@@ -28,14 +29,7 @@ pub(super) async fn apply_waiting(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) ->
     if txn.head.revocations == 0 || rows.is_empty() {
         return Ok(());
     }
-    let mut ids: HashMap<&str, Vec<i64>> = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let native = row.message.native_id.as_str();
-        ids.entry(native).or_default().push(row.id);
-        if let Some((original, _)) = native.split_once(COPY) {
-            ids.entry(original).or_default().push(row.id);
-        }
-    }
+    let ids = by_native(rows);
     let take = "DELETE FROM revocation WHERE instance = $1 AND native_id = ANY($2) RETURNING native_id, revoked_at, revoked_by";
     let waiting = sqlx::query(take)
         .bind(txn.instance)

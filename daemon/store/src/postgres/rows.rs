@@ -1,17 +1,12 @@
 //! From rows of tables to what the archive answers with.
 
 use super::error::Failure;
-use super::text::Texts;
-use crate::common::packing::labels;
-use crate::common::rows as common;
-use sqlx::postgres::PgRow;
+use crate::common::rows::{self, in_order, media, message};
 use sqlx::{PgConnection, Row};
 use std::collections::HashMap;
-use stele_archive::ops::{ConversationView, PersonView};
-use stele_archive::{
-    ArchiveError, Blob, ConversationId, InstanceId, MAX_ANSWER, MediaId, MessageId, PersonId, Rev, StoredMedia,
-    StoredMessage,
-};
+use stele_archive::{ArchiveError, InstanceId, MAX_ANSWER, StoredMessage};
+
+pub(super) use crate::common::rows::{CONVERSATION, PERSON, conversation, person};
 
 /// Texts and bodies of messages, in bytes, each with its place among the ids. Parameters: the ids and, of each, the instance.
 /// Their sizes are known without them.
@@ -58,7 +53,7 @@ async fn count_fitting(
     for (at, length) in found {
         lengths[at as usize - 1] = length;
     }
-    Ok(common::fitting(&lengths, bytes))
+    Ok(rows::fitting(&lengths, bytes))
 }
 
 /// The messages of an instance with these ids for one answer, in the order of the ids; unknown ones are left out.
@@ -115,78 +110,5 @@ async fn load_of(
             message.media.push(media(&row));
         }
     }
-    Ok(common::in_order(found, ids))
-}
-
-fn message(row: &PgRow) -> StoredMessage {
-    StoredMessage {
-        id: MessageId(row.get(0)),
-        rev: Rev(row.get(1)),
-        instance: InstanceId(row.get(2)),
-        native_id: row.text(3),
-        client_id: row.some_text(4),
-        conversation: ConversationId(row.get(5)),
-        conversation_native: row.text(6),
-        seq: row.get(7),
-        sender: row.get::<Option<i64>, _>(8).map(PersonId),
-        sender_native: row.text(9),
-        sender_name: row.text(10),
-        sender_avatar: row.text(11),
-        sent_at: row.get(12),
-        kind: row.text(13),
-        text: row.text(14),
-        labels: labels(row.get(19)),
-        body: row.get::<Vec<u8>, _>(15).into(),
-        media: Vec::new(),
-        revoked: row.get::<Option<i64>, _>(16).zip(row.some_text(17)),
-        expires_at: row.get(18),
-    }
-}
-
-fn media(row: &PgRow) -> StoredMedia {
-    let size = row.get::<i64, _>(5).cast_unsigned();
-    let blob = row.some_text(7).map(|md5| Blob { md5, size, mime: row.text(8), extension: row.text(9) });
-    StoredMedia {
-        id: MediaId(row.get(1)),
-        handle: row.text(2),
-        kind: row.text(3),
-        name: row.text(4),
-        size,
-        state: common::media_state(row.get(6)),
-        blob,
-    }
-}
-
-/// Columns of a [`PersonView`], of the table called `p`.
-pub(super) const PERSON: &str = "p.native_id, p.kind, p.name, p.avatar, p.attributes";
-
-/// A person from [`PERSON`], which begins at column `at`.
-pub(super) fn person(row: &PgRow, at: usize) -> PersonView {
-    PersonView {
-        native_id: row.text(at),
-        kind: row.some_text(at + 1).as_deref().unwrap_or("user").into(),
-        name: row.text(at + 2),
-        avatar: row.text(at + 3),
-        attributes: row.some_text(at + 4),
-    }
-}
-
-/// Columns of a [`ConversationView`], of the tables called `c` and `w`.
-pub(super) const CONVERSATION: &str = "c.id, c.native_id, c.partition, w.word, c.title, c.owner, c.messages, c.attributes, c.last_seq, c.archived, c.deleted";
-
-/// A conversation from [`CONVERSATION`], which begins at the first column.
-pub(super) fn conversation(row: &PgRow) -> ConversationView {
-    ConversationView {
-        id: row.get(0),
-        native_id: row.text(1),
-        partition: row.text(2),
-        kind: row.text(3).as_str().into(),
-        title: row.text(4),
-        owner: row.text(5),
-        messages: row.get::<i64, _>(6).cast_unsigned(),
-        attributes: row.some_text(7),
-        last_seq: row.get(8),
-        archived: row.get(9),
-        deleted: row.get(10),
-    }
+    Ok(in_order(found, ids))
 }

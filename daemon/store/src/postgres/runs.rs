@@ -2,7 +2,8 @@
 
 use super::error::Failure;
 use super::jobs::of;
-use super::text::{Texts, written};
+use super::text::written;
+use crate::common::rows::Columns;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use stele_archive::model::Micros;

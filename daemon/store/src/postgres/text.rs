@@ -5,6 +5,7 @@
 //! where it is so written, since U+0001 only ever begins what stands for one character. Other texts, all but a few, are written as
 //! they are.
 
+use crate::common::rows::Columns;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::borrow::Cow;
@@ -46,22 +47,29 @@ pub(crate) fn read(written: String) -> String {
     text
 }
 
-/// Texts of a row.
-pub(super) trait Texts {
-    /// The text of a column.
-    fn text(&self, column: usize) -> String;
-
-    /// The text of a column, if there is one.
-    fn some_text(&self, column: usize) -> Option<String>;
-}
-
-impl Texts for PgRow {
+impl Columns for PgRow {
     fn text(&self, column: usize) -> String {
         read(self.get(column))
     }
 
     fn some_text(&self, column: usize) -> Option<String> {
         self.get::<Option<String>, _>(column).map(read)
+    }
+
+    fn number(&self, column: usize) -> i64 {
+        self.get(column)
+    }
+
+    fn some_number(&self, column: usize) -> Option<i64> {
+        self.get(column)
+    }
+
+    fn flag(&self, column: usize) -> bool {
+        self.get(column)
+    }
+
+    fn bytes(&self, column: usize) -> Vec<u8> {
+        self.get(column)
     }
 }
 

@@ -5,7 +5,7 @@ use super::commit::Txn;
 use super::error::Failure;
 use crate::common::Ids;
 use crate::common::fold::fold;
-use crate::common::standing::Standing;
+use crate::common::standing::{Conversations, Standing};
 use crate::common::told::{self, KnownConversation, ToldConversation};
 use sqlx::Row;
 use std::collections::HashMap;
@@ -38,21 +38,12 @@ static ADVANCE: LazyLock<Bulk> = LazyLock::new(|| {
 const STORED: &str = "SELECT c.id, c.partition, c.title, c.owner, c.attributes, w.word, c.archived, c.deleted \
     FROM json_each(?) AS j CROSS JOIN conversation AS c ON c.id = j.value CROSS JOIN word AS w ON w.id = c.kind";
 
-/// The page's conversations.
-pub(super) struct Interned<'a> {
-    pub ids: Ids<'a>,
-    /// Those that new messages go to.
-    pub standing: HashMap<i64, Standing>,
-    /// Those that lists show otherwise now: under another title, or as of another kind.
-    pub relisted: Vec<i64>,
-}
-
 /// Ids and descriptions. Unknown conversations are created.
 pub(super) async fn intern<'a>(
     txn: &mut Txn<'_>,
     described: &'a [Conversation],
     fresh: &[&'a Message],
-) -> Result<Interned<'a>, Failure> {
+) -> Result<Conversations<'a>, Failure> {
     let told = told::conversations(described);
     let mut ids = Ids::new();
     let mut unknown: Vec<&'a str> = Vec::new();
@@ -83,7 +74,7 @@ pub(super) async fn intern<'a>(
     let created = create(txn, &unknown, &mut ids, &told).await?;
     let relisted = describe(txn, &ids, &told, &created).await?;
     let standing = stand(txn, &ids, created, fresh).await?;
-    Ok(Interned { ids, standing, relisted })
+    Ok(Conversations { ids, standing, relisted })
 }
 
 /// How the conversations stand that new messages go to: as created, as remembered, or as the file tells.

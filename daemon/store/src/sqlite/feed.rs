@@ -6,11 +6,11 @@
 use super::SqliteArchive;
 use super::error::Failure;
 use crate::common::DAY;
-use crate::common::packing::labels;
+use crate::common::rows::{day_counts, feed};
 use async_trait::async_trait;
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
-use stele_archive::{ConversationId, DayCount, Feed, FeedRow, InstanceId, MessageId, PersonId, Result, Rev};
+use stele_archive::{DayCount, Feed, FeedRow, Result, Rev};
 
 /// Messages readable at once, by revision. Parameters: revision, limit.
 pub(super) const PROMPT: &str = "SELECT m.id, m.id AS rev, m.instance, m.conversation, m.sender, w.word, m.sent_at, \
@@ -28,18 +28,7 @@ impl Feed for SqliteArchive {
         let mut rows = Vec::new();
         for sql in [PROMPT, LATE] {
             let found = sqlx::query(sql).bind(after.0).bind(limit).fetch_all(&mut *snapshot).await.map_err(Failure)?;
-            rows.extend(found.iter().map(|row| FeedRow {
-                id: MessageId(row.get(0)),
-                rev: Rev(row.get(1)),
-                instance: InstanceId(row.get(2)),
-                conversation: ConversationId(row.get(3)),
-                sender: row.get::<Option<i64>, _>(4).map(PersonId),
-                kind: row.get(5),
-                sent_at: row.get(6),
-                text: row.get(7),
-                expires_at: row.get(8),
-                labels: labels(row.get(9)),
-            }));
+            rows.extend(found.iter().map(feed));
         }
         // Two ascending runs.
         rows.sort_by_key(|row| row.rev);
@@ -68,11 +57,7 @@ impl Feed for SqliteArchive {
                 *days.entry(sent_at.div_euclid(DAY)).or_default() -= 1;
             }
         }
-        Ok(days
-            .into_iter()
-            .filter(|(_, messages)| *messages > 0)
-            .map(|(day, messages)| DayCount { day, messages: messages.cast_unsigned() })
-            .collect())
+        Ok(day_counts(days))
     }
 }
 

@@ -8,10 +8,11 @@ use super::bulk::id_list;
 use super::error::Failure;
 use super::rows;
 use crate::common::fold::fold;
+use crate::common::rows::listed;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::collections::HashMap;
 use stele_archive::ops::{ConversationQuery, ConversationView, PersonView};
-use stele_archive::{ConversationList, InstanceId, ListedConversation, Result};
+use stele_archive::{ConversationList, InstanceId, Result};
 
 /// The statement for the days of a page, for a person with so many kinds of conversations: one range per kind, merged in
 /// order by the database. Each range takes three parameters: person, kind, name; then follow limit and offset.
@@ -88,17 +89,10 @@ pub(super) async fn conversations(
 
     let ids: Vec<i64> = page.iter().map(|(conversation, _)| *conversation).collect();
     let last: Vec<i64> = page.iter().map(|(_, last)| *last).collect();
-    let mut views = views(connection, &ids).await?;
-    let mut peers = peers(connection, &ids, person).await?;
+    let views = views(connection, &ids).await?;
+    let peers = peers(connection, &ids, person).await?;
     let messages = rows::messages(connection, &last).await?;
-    let rows = messages
-        .into_iter()
-        .filter_map(|last| {
-            let conversation = views.remove(&last.conversation.0)?;
-            Some(ListedConversation { peer: peers.remove(&conversation.id), conversation, last })
-        })
-        .collect();
-    Ok(ConversationList { rows, total })
+    Ok(ConversationList { rows: listed(messages, views, peers), total })
 }
 
 /// A person's list under a filter.

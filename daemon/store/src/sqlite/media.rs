@@ -2,15 +2,14 @@
 
 use super::SqliteArchive;
 use super::error::Failure;
+use crate::common::rows::{self, Columns, TASK, task};
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use stele_archive::model::Micros;
 use stele_archive::{
     ArchiveError, Blob, InstanceId, MediaCatalog, MediaId, MediaTask, MediaTotals, NextAttempt, Result,
 };
 
-const TASK: &str = "id, instance, partition, handle, kind, name, size, md5, deadline, attempts, note";
 /// The counters of the states 0, 1 and 2.
 const COUNTERS: [&str; 3] = ["media_pending", "media_stored", "media_parked"];
 
@@ -40,13 +39,9 @@ impl MediaCatalog for SqliteArchive {
     }
 
     async fn blob(&self, md5: &str) -> Result<Option<Blob>> {
-        let row: Option<(String, i64, String, String)> =
-            sqlx::query_as("SELECT md5, size, mime, extension FROM blob WHERE md5 = ?")
-                .bind(md5)
-                .fetch_optional(&self.0.readers)
-                .await
-                .map_err(Failure)?;
-        Ok(row.map(|(md5, size, mime, extension)| Blob { md5, size: size.cast_unsigned(), mime, extension }))
+        let blob = sqlx::query("SELECT md5, size, mime, extension FROM blob WHERE md5 = ?").bind(md5);
+        let row = blob.fetch_optional(&self.0.readers).await.map_err(Failure)?;
+        Ok(row.as_ref().map(rows::blob))
     }
 
     async fn media_stored(
@@ -123,7 +118,7 @@ impl MediaCatalog for SqliteArchive {
             .fetch_all(&self.0.readers)
             .await
             .map_err(Failure)?;
-        Ok(rows.iter().map(|row| (task(row), row.get::<Option<String>, _>(10).unwrap_or_default())).collect())
+        Ok(rows.iter().map(|row| (task(row), row.some_text(10).unwrap_or_default())).collect())
     }
 
     async fn media_next(&self, instance: InstanceId) -> Result<Option<Micros>> {
@@ -146,14 +141,7 @@ impl MediaCatalog for SqliteArchive {
         .fetch_one(&mut *snapshot)
         .await
         .map_err(Failure)?;
-        let number = |column: usize| row.get::<i64, _>(column).cast_unsigned();
-        let mut totals = MediaTotals {
-            pending: number(0),
-            stored: number(1),
-            parked: number(2),
-            blobs: number(3),
-            bytes: number(4),
-        };
+        let mut totals = rows::totals(&row);
         if instance.is_none() {
             // Instances may share contents.
             let (blobs, bytes): (i64, i64) = sqlx::query_as("SELECT blobs, bytes FROM blob_total")
@@ -163,21 +151,6 @@ impl MediaCatalog for SqliteArchive {
             (totals.blobs, totals.bytes) = (blobs.cast_unsigned(), bytes.cast_unsigned());
         }
         Ok(totals)
-    }
-}
-
-fn task(row: &SqliteRow) -> MediaTask {
-    MediaTask {
-        id: MediaId(row.get(0)),
-        instance: InstanceId(row.get(1)),
-        partition: row.get(2),
-        handle: row.get(3),
-        kind: row.get(4),
-        name: row.get(5),
-        size: row.get::<Option<i64>, _>(6).map(i64::cast_unsigned),
-        md5: row.get(7),
-        deadline: row.get(8),
-        attempts: row.get(9),
     }
 }
 

@@ -5,7 +5,7 @@ use super::commit::Txn;
 use super::error::Failure;
 use crate::common::Ids;
 use crate::common::hash::Entry;
-use crate::common::message::{NewMessage, Numbers, first_of_each};
+use crate::common::message::{NewMessage, Numbers, astray, first_of_each};
 use crate::common::packing::pack;
 use crate::common::standing::Standing;
 use serde_json::json;
@@ -127,18 +127,13 @@ pub(super) async fn keep_order(
     rows: &[NewMessage<'_>],
     standing: &HashMap<i64, Standing>,
 ) -> Result<(), Failure> {
-    let first = id_list(standing.iter().filter(|(_, standing)| standing.is_first_astray()).map(|(id, _)| *id));
-    if first.len() > 2 {
+    let (first, rows) = astray(rows, standing);
+    if !first.is_empty() {
         let sql = "INSERT OR FAIL INTO message_by_seq (conversation, kind, seq, id, sent_at) \
                    SELECT m.conversation, m.kind, m.seq, m.id, m.sent_at FROM json_each(?) AS j \
                    CROSS JOIN message AS m INDEXED BY message_by_id ON m.conversation = j.value";
-        sqlx::query(sql).bind(first).execute(&mut *txn.connection).await?;
+        sqlx::query(sql).bind(id_list(first)).execute(&mut *txn.connection).await?;
     }
-    let astray = |row: &&NewMessage<'_>| {
-        let standing = &standing[&row.conversation];
-        standing.own_order && !standing.is_first_astray()
-    };
-    let rows: Vec<&NewMessage> = rows.iter().filter(astray).collect();
     for (sql, rows) in ASTRAY.cut(&rows) {
         let mut values = Values::with_capacity(rows.len() * 5);
         for row in rows {

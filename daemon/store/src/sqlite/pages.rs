@@ -2,11 +2,10 @@
 
 use super::SqliteArchive;
 use super::error::Failure;
-use crate::common::keys;
+use crate::common::{keys, rows};
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::Row;
-use stele_archive::model::{Micros, Parked};
+use stele_archive::model::Micros;
 use stele_archive::{Commit, Committed, InstanceId, MessageId, Pages, ParkedRow, Result, Stream};
 
 #[async_trait]
@@ -68,15 +67,6 @@ impl Pages for SqliteArchive {
             .fetch_all(&self.0.readers)
             .await
             .map_err(Failure)?;
-        Ok(rows
-            .iter()
-            .map(|row| ParkedRow {
-                partition: row.get(1),
-                parked: Parked { native_id: row.get(2), reason: row.get(3), envelope: row.get::<Vec<u8>, _>(4).into() },
-                reserved: MessageId(row.get(0)),
-                since: row.get(5),
-                attempts: row.get(6),
-            })
-            .collect())
+        Ok(rows.iter().map(rows::parked).collect())
     }
 }

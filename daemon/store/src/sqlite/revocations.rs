@@ -3,7 +3,7 @@
 use super::bulk::{Bulk, Values};
 use super::commit::Txn;
 use super::error::Failure;
-use crate::common::message::NewMessage;
+use crate::common::message::{NewMessage, by_native};
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -32,14 +32,7 @@ pub(super) async fn apply_waiting(txn: &mut Txn<'_>, rows: &[NewMessage<'_>]) ->
     if txn.memory.revocations == 0 {
         return Ok(());
     }
-    let mut ids: HashMap<&str, Vec<i64>> = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let native = row.message.native_id.as_str();
-        ids.entry(native).or_default().push(row.id);
-        if let Some((original, _)) = native.split_once(COPY) {
-            ids.entry(original).or_default().push(row.id);
-        }
-    }
+    let ids = by_native(rows);
     let natives: Vec<&str> = ids.keys().copied().collect();
     for (sql, natives) in WAITING.cut(&natives) {
         let mut values = Values::with_capacity(natives.len() + 1);

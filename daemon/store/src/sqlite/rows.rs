@@ -2,14 +2,13 @@
 
 use super::bulk::id_list;
 use super::error::Failure;
-use crate::common::packing::labels;
-use crate::common::rows as common;
+use crate::common::rows::{self, Columns, in_order, media, message};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeSet, HashMap};
-use stele_archive::ops::{ConversationView, PersonView};
-use stele_archive::{ArchiveError, Blob, ConversationId, InstanceId, MAX_ANSWER, MediaId, MessageId, PersonId};
-use stele_archive::{Result, Rev, StoredMedia, StoredMessage};
+use stele_archive::{ArchiveError, MAX_ANSWER, Result, StoredMessage};
+
+pub(super) use crate::common::rows::{CONVERSATION, PERSON, conversation, person};
 
 /// How many of these messages, the first ones, are loaded within so many bytes of texts and bodies; the first one always is.
 /// Only their lengths are read, which stand at the beginning of a row.
@@ -21,7 +20,7 @@ pub(super) async fn fitting(connection: &mut SqliteConnection, ids: &[i64], byte
     }
     let lengths: Vec<i64> =
         sqlx::query_scalar(LENGTHS).bind(id_list(ids.iter().copied())).fetch_all(&mut *connection).await?;
-    Ok(common::fitting(&lengths, bytes))
+    Ok(rows::fitting(&lengths, bytes))
 }
 
 /// The messages of these ids for one answer, in the order of the ids; unknown ones are left out.
@@ -60,79 +59,31 @@ pub(super) async fn load(connection: &mut SqliteConnection, ids: &[i64]) -> Resu
             message.media.push(media(&row));
         }
     }
-    Ok(common::in_order(found, ids))
+    Ok(in_order(found, ids))
 }
 
-fn message(row: &SqliteRow) -> StoredMessage {
-    let revoked_by: Option<String> = row.get(17);
-    StoredMessage {
-        id: MessageId(row.get(0)),
-        rev: Rev(row.get(1)),
-        instance: InstanceId(row.get(2)),
-        native_id: row.get(3),
-        client_id: row.get(4),
-        conversation: ConversationId(row.get(5)),
-        conversation_native: row.get(6),
-        seq: row.get(7),
-        sender: row.get::<Option<i64>, _>(8).map(PersonId),
-        sender_native: row.get(9),
-        sender_name: row.get(10),
-        sender_avatar: row.get(11),
-        sent_at: row.get(12),
-        kind: row.get(13),
-        text: row.get(14),
-        labels: labels(row.get(19)),
-        body: row.get::<Vec<u8>, _>(15).into(),
-        media: Vec::new(),
-        revoked: row.get::<Option<i64>, _>(16).zip(revoked_by),
-        expires_at: row.get(18),
+impl Columns for SqliteRow {
+    fn text(&self, column: usize) -> String {
+        self.get(column)
     }
-}
 
-fn media(row: &SqliteRow) -> StoredMedia {
-    let size = row.get::<i64, _>(5).cast_unsigned();
-    let blob = row.get::<Option<String>, _>(7).map(|md5| Blob { md5, size, mime: row.get(8), extension: row.get(9) });
-    StoredMedia {
-        id: MediaId(row.get(1)),
-        handle: row.get(2),
-        kind: row.get(3),
-        name: row.get(4),
-        size,
-        state: common::media_state(row.get(6)),
-        blob,
+    fn some_text(&self, column: usize) -> Option<String> {
+        self.get(column)
     }
-}
 
-/// Columns of a [`PersonView`], of the table called `p`.
-pub(super) const PERSON: &str = "p.native_id, p.kind, p.name, p.avatar, p.attributes";
-
-/// A person from [`PERSON`], which begins at column `at`.
-pub(super) fn person(row: &SqliteRow, at: usize) -> PersonView {
-    PersonView {
-        native_id: row.get(at),
-        kind: row.get::<Option<&str>, _>(at + 1).unwrap_or("user").into(),
-        name: row.get(at + 2),
-        avatar: row.get(at + 3),
-        attributes: row.get(at + 4),
+    fn number(&self, column: usize) -> i64 {
+        self.get(column)
     }
-}
 
-/// Columns of a [`ConversationView`], of the tables called `c` and `w`.
-pub(super) const CONVERSATION: &str = "c.id, c.native_id, c.partition, w.word, c.title, c.owner, c.messages, c.attributes, c.last_seq, c.archived, c.deleted";
+    fn some_number(&self, column: usize) -> Option<i64> {
+        self.get(column)
+    }
 
-/// A conversation from [`CONVERSATION`], which begins at the first column.
-pub(super) fn conversation(row: &SqliteRow) -> ConversationView {
-    ConversationView {
-        id: row.get(0),
-        native_id: row.get(1),
-        partition: row.get(2),
-        kind: row.get::<&str, _>(3).into(),
-        title: row.get(4),
-        owner: row.get(5),
-        messages: row.get::<i64, _>(6).cast_unsigned(),
-        attributes: row.get(7),
-        last_seq: row.get(8),
-        archived: row.get(9),
-        deleted: row.get(10),
+    fn flag(&self, column: usize) -> bool {
+        self.get(column)
+    }
+
+    fn bytes(&self, column: usize) -> Vec<u8> {
+        self.get(column)
     }
 }
