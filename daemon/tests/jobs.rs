@@ -384,6 +384,32 @@ async fn what_is_due_runs_once_however_many_daemons_there_are() {
 }
 
 #[tokio::test]
+async fn what_was_asked_of_a_daemon_that_died_another_does() {
+    let bench = Bench::new().await;
+    let options = JobOptions { owner: "dead".into(), concurrency: 1, ..JobOptions::default() };
+    let lease = options.lease;
+    let clock: Arc<dyn Clock> = bench.clock.clone();
+    let dead = Jobs::new(Arc::clone(&bench.archive), bench.store.clone(), clock, options, |_| ());
+    let gate = Some(Arc::new(tokio::sync::Semaphore::new(1)));
+    bench.add(&dead, Arc::new(Script { messages: 50, page: 10, gate, ..Script::default() })).await;
+    let next = bench.jobs("next");
+    bench.add(&next, Arc::new(Script { messages: 50, page: 10, ..Script::default() })).await;
+    let mut events = dead.subscribe();
+    dead.request("hq", "sync", None).await.unwrap();
+    tokio::time::timeout(PATIENCE, events.recv()).await.expect("the first page").unwrap();
+    // It waits for the sync, of which no second page comes, and nobody hears of either any more.
+    dead.request("hq", "recover", None).await.unwrap();
+    until(async || bench.archive.jobs_left(bench.clock.now()).await.unwrap().len() == 1).await;
+    bench.clock.advance(lease);
+    let _scheduler = next.start().await.unwrap();
+    until(async || bench.stored().await.len() == 50 && !next.is_busy()).await;
+    let outcomes = async |kind| bench.history(kind).await.iter().map(|run| run.outcome).collect::<Vec<_>>();
+    assert_eq!(outcomes("sync").await, [Outcome::Succeeded, Outcome::Lost]);
+    until(async || outcomes("recover").await == [Outcome::Succeeded]).await;
+    assert!(bench.archive.jobs_left(bench.clock.now()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn shutdown_stops_at_a_page_and_the_next_daemon_goes_on() {
     let bench = Bench::new().await;
     let jobs = bench.jobs("one");

@@ -42,6 +42,8 @@ pub struct JobRecord {
     pub failures: u32,
     /// Not before this, after failures.
     pub retry_at: Option<Micros>,
+    /// Somebody has asked for a run, and none that began since then has ended.
+    pub asked: bool,
     /// Who holds the lease now, and until when.
     pub lease: Option<(String, Micros)>,
 }
@@ -171,9 +173,15 @@ pub trait JobTable: Send + Sync {
     async fn jobs(&self) -> Result<Vec<JobRecord>>;
 
     /// One job, if it was ever defined.
-    async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
-        Ok(self.jobs().await?.into_iter().find(|record| record.key == *key))
-    }
+    async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>>;
+
+    /// The jobs that are due whatever their patterns say, and that nobody is at: they were asked for, or it is time to try them
+    /// again. By name.
+    async fn jobs_left(&self, now: Micros) -> Result<Vec<JobRecord>>;
+
+    /// Somebody asks for a run, of whichever daemon: it is [`asked`](JobRecord::asked) for until a lease is given back that was
+    /// acquired after this. [`Invalid`](crate::ArchiveError::Invalid) for a job that was never defined.
+    async fn job_ask(&self, key: &JobKey) -> Result<()>;
 
     /// The pattern's run of `due` is being taken care of. [`Invalid`](crate::ArchiveError::Invalid) for a job that was
     /// never defined; so are leases of one.

@@ -19,12 +19,18 @@ pub struct Due {
 }
 
 /// What is due now. Times of the pattern that passed while nobody was there are caught up by one run. After a failure
-/// only the retry time counts, so that a pattern of every minute does not defeat the growing pauses.
+/// only the retry time counts, so that a pattern of every minute does not defeat the growing pauses. What was asked for, and came to
+/// nothing where it was, is due at once.
 pub fn due(record: &JobRecord, schedule: Option<&Schedule>, jitter: Micros, now: Micros) -> Option<Due> {
+    let again = Due { trigger: "retry", at: None };
     if let Some(retry_at) = record.retry_at {
-        return (now >= retry_at).then_some(Due { trigger: "retry", at: None });
+        return (record.asked || now >= retry_at).then_some(again);
     }
-    let schedule = schedule?;
+    let of_pattern = schedule.and_then(|schedule| due_by(schedule, record, jitter, now));
+    of_pattern.or_else(|| record.asked.then_some(again))
+}
+
+fn due_by(schedule: &Schedule, record: &JobRecord, jitter: Micros, now: Micros) -> Option<Due> {
     let Some(last) = record.last_due else {
         return Some(Due { trigger: "schedule", at: Some(schedule.latest_at(now).unwrap_or(now)) });
     };
@@ -54,26 +60,33 @@ mod tests {
 
     const MINUTE: Micros = 60_000_000;
 
+    /// A job of which this is known; times are minutes.
+    fn record(last_due: Option<Micros>, retry_at: Option<Micros>) -> JobRecord {
+        JobRecord {
+            key: JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() },
+            pattern: String::new(),
+            zone: String::new(),
+            last_due: last_due.map(|minutes| minutes * MINUTE),
+            failures: 0,
+            retry_at: retry_at.map(|minutes| minutes * MINUTE),
+            asked: false,
+            lease: None,
+        }
+    }
+
     #[test]
     fn due_times() {
         let schedule = Schedule::parse("*/5 * * * *", "UTC").unwrap();
-        let check = |last_due: Option<Micros>,
-                     retry_at: Option<Micros>,
-                     now: Micros,
-                     expected: Option<(&str, Option<Micros>)>| {
-            let key = JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() };
-            let record = JobRecord {
-                key,
-                pattern: schedule.pattern().into(),
-                zone: "UTC".into(),
-                last_due: last_due.map(|m| m * MINUTE),
-                failures: 0,
-                retry_at: retry_at.map(|m| m * MINUTE),
-                lease: None,
-            };
+        let check_asked = |asked: bool,
+                           last_due: Option<Micros>,
+                           retry_at: Option<Micros>,
+                           now: Micros,
+                           expected: Option<(&str, Option<Micros>)>| {
+            let record = JobRecord { asked, ..record(last_due, retry_at) };
             let found = due(&record, Some(&schedule), 0, now * MINUTE).map(|due| (due.trigger, due.at));
             assert_eq!(found, expected.map(|(trigger, at)| (trigger, at.map(|m| m * MINUTE))));
         };
+        let check = |last_due, retry_at, now, expected| check_asked(false, last_due, retry_at, now, expected);
         check(None, None, 7, Some(("schedule", Some(5))));
         check(Some(5), None, 9, None);
         check(Some(5), None, 10, Some(("schedule", Some(10))));
@@ -81,6 +94,11 @@ mod tests {
         check(Some(5), None, 31, Some(("catch-up", Some(30))));
         check(Some(5), Some(20), 15, None);
         check(Some(5), Some(20), 20, Some(("retry", None)));
+        check_asked(true, Some(5), None, 9, Some(("retry", None)));
+        check_asked(true, Some(5), None, 10, Some(("schedule", Some(10))));
+        check_asked(true, Some(5), Some(20), 15, Some(("retry", None)));
+        let asked = JobRecord { asked: true, ..record(None, None) };
+        assert_eq!(due(&asked, None, 0, 0), Some(Due { trigger: "retry", at: None }));
     }
 
     #[test]
@@ -88,18 +106,9 @@ mod tests {
         const YEAR: Micros = 365 * 24 * 60;
         let schedule = Schedule::parse("*/5 * * * *", "UTC").unwrap();
         let check = |last_due: Option<Micros>, retry_at: Option<Micros>, expected: (Option<Micros>, Option<Micros>)| {
-            let minutes = |at: Option<Micros>| at.map(|minutes| minutes * MINUTE);
-            let mut record = JobRecord {
-                key: JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() },
-                pattern: String::new(),
-                zone: String::new(),
-                last_due: minutes(last_due),
-                failures: 0,
-                retry_at: minutes(retry_at),
-                lease: None,
-            };
-            set_right(&mut record, Some(&schedule), 12 * MINUTE);
-            assert_eq!((record.last_due, record.retry_at), (minutes(expected.0), minutes(expected.1)));
+            let mut found = record(last_due, retry_at);
+            set_right(&mut found, Some(&schedule), 12 * MINUTE);
+            assert_eq!(found, record(expected.0, expected.1));
         };
         check(Some(YEAR), None, (Some(10), None));
         check(Some(10), Some(YEAR), (Some(10), Some(12)));
@@ -111,16 +120,7 @@ mod tests {
     #[test]
     fn jitter_delays_but_never_drops() {
         let schedule = Schedule::parse("*/5 * * * *", "UTC").unwrap();
-        let key = JobKey { instance: "hq".into(), kind: "sync".into(), partition: "c".into() };
-        let record = JobRecord {
-            key,
-            pattern: String::new(),
-            zone: String::new(),
-            last_due: Some(0),
-            failures: 0,
-            retry_at: None,
-            lease: None,
-        };
+        let record = record(Some(0), None);
         assert_eq!(due(&record, Some(&schedule), MINUTE, 5 * MINUTE), None);
         assert!(due(&record, Some(&schedule), MINUTE, 6 * MINUTE).is_some());
     }

@@ -5,10 +5,12 @@
 //! job never overlaps with itself: it runs under a lease with a fencing number, also between daemons.
 //!
 //! A due time is marked as taken care of when its run ends, not when it begins: a run that dies with its daemon is due
-//! again at the next start.
+//! again, at its next start or in another daemon. So is one that somebody asked for: that is written down before anything else, and
+//! every daemon looks now and then what others have left.
 
 mod due;
 mod holds;
+mod left;
 mod plan;
 mod plugin;
 mod recover;
@@ -35,5 +37,7 @@ pub const DIRECTORY: &str = "directory";
 pub const RECOVER: &str = "recover";
 /// Fetch files of an instance.
 pub const MEDIA: &str = "media";
+/// The trigger of a run that somebody asked for.
+const REQUEST: &str = "request";
 /// What is held beside jobs: a turn of a plugin. It never runs, and is in no list of jobs.
 pub const HOLD: &str = "hold";

@@ -4,7 +4,7 @@ use super::due::set_right;
 use super::plan::RunEvent;
 use super::runner::{Begun, Ended, Jobs, spread};
 use super::sync::{RunError, Work};
-use super::{DIRECTORY, MEDIA, RECOVER, SYNC, due, recover, sync};
+use super::{DIRECTORY, MEDIA, RECOVER, REQUEST, SYNC, due, recover, sync};
 use crate::media::{Fetcher, MediaSource};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +41,8 @@ impl Jobs {
                     }
                 }
                 // It is due as it was; who asked for it is not forgotten when its instance was only replaced.
-                Err(NotRun::Stopped) => entry.again |= begun.trigger == "request",
+                Err(NotRun::Stopped) => entry.again |= begun.trigger == REQUEST,
                 Err(NotRun::Elsewhere) => {
-                    entry.asked |= begun.trigger == "request";
                     entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min);
                     entry.error = Some("another daemon runs it".to_owned());
                 }
@@ -52,7 +51,7 @@ impl Jobs {
                     entry.error = None;
                 }
                 Err(NotRun::Failed { ref error, failures, retry_at }) => {
-                    entry.asked |= begun.trigger == "request";
+                    entry.asked |= begun.trigger == REQUEST;
                     entry.record.failures = failures;
                     entry.record.retry_at = Some(retry_at);
                     entry.error = Some(error.to_string());
@@ -60,7 +59,7 @@ impl Jobs {
             }
             // In one step: nobody is to find it idle in between.
             let again = std::mem::take(&mut entry.again);
-            again.then(|| self.mark(&mut table, &key, "request", None)).flatten()
+            again.then(|| self.mark(&mut table, &key, REQUEST, None)).flatten()
         };
         match ended {
             Ok(done) => {
@@ -78,6 +77,10 @@ impl Jobs {
     /// Waits for its turn and for the lease, and gives the lease back whatever happens.
     async fn run_in_turn(&self, begun: &mut Begun) -> Result<Done, NotRun> {
         let inner = &self.inner;
+        if begun.trigger == REQUEST {
+            // Written down first: should this daemon not come to it, another one does.
+            inner.archive.job_ask(&begun.key).await.map_err(|error| self.not_run(begun, error))?;
+        }
         let slots = Arc::clone(&begun.slots);
         let _slot = match begun.key.kind.as_str() {
             // Files never wait for messages, nor messages for files.
@@ -131,17 +134,17 @@ impl Jobs {
         NotRun::Failed { error, failures, retry_at }
     }
 
-    /// Takes over what the job table says now that nobody else runs the job: another daemon may have run it since it was looked at.
-    /// Then it is [done](NotRun::Done), unless somebody asks for it.
+    /// Takes over what the job table says now that nobody else runs the job: another daemon may have run it since it was looked at, or
+    /// asked for. Then it is [done](NotRun::Done).
     async fn catch_up(&self, begun: &mut Begun) -> Result<(), NotRun> {
         let record = self.inner.archive.job(&begun.key).await.map_err(|error| self.not_run(begun, error))?;
         let Some(mut record) = record else { return Ok(()) };
         begun.failures = record.failures;
-        if begun.trigger != "request" {
-            let (now, schedule) = (self.inner.clock.now(), begun.plan.schedule.as_ref());
-            set_right(&mut record, schedule, now);
-            record.lease = None;
-            let due = due(&record, schedule, begun.jitter, now).ok_or(NotRun::Done(record))?;
+        let (now, schedule, asked) = (self.inner.clock.now(), begun.plan.schedule.as_ref(), record.asked);
+        set_right(&mut record, schedule, now);
+        record.lease = None;
+        let due = due(&record, schedule, begun.jitter, now).ok_or(NotRun::Done(record))?;
+        if !(asked && begun.trigger == REQUEST) {
             (begun.trigger, begun.due) = (due.trigger, due.at);
         }
         Ok(())
@@ -262,7 +265,7 @@ impl Jobs {
     /// Whether nobody wants the rest of a run: its schedule was taken away meanwhile, and nobody has asked for it.
     fn is_switched_off(&self, begun: &Begun) -> bool {
         let is_unscheduled = || self.table().jobs.get(&begun.key).is_some_and(|entry| entry.plan.schedule.is_none());
-        begun.trigger != "request" && begun.plan.schedule.is_some() && is_unscheduled()
+        begun.trigger != REQUEST && begun.plan.schedule.is_some() && is_unscheduled()
     }
 
     /// Failures in a row with this one, and when to try again.

@@ -3,7 +3,7 @@
 use super::due::set_right;
 use super::plan::{InstanceJobs, JobOptions, KindPlan, NotStarted, RunEvent, StartError};
 use super::sync::RunError;
-use super::{Due, Holds, MEDIA, RECOVER, due};
+use super::{Due, Holds, MEDIA, RECOVER, REQUEST, due};
 use crate::media::MediaStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -68,7 +68,7 @@ pub(super) struct Entry {
     pub(super) running: bool,
     /// Somebody asked for a run while one went on: what they are after may have come after the run looked.
     pub(super) again: bool,
-    /// Somebody asked for a run that could not begin, since another daemon runs the job, say: the next attempt is theirs.
+    /// Somebody asked for a run, and the job table did not answer: the next attempt is theirs.
     pub(super) asked: bool,
     /// A lease of ours that could not be given back.
     pub(super) kept: Option<Lease>,
@@ -148,6 +148,8 @@ impl Jobs {
             })?)
             .await?;
         scheduler.start().await?;
+        let jobs = self.clone();
+        self.inner.tasks.spawn(async move { jobs.watch().await });
         Ok(scheduler)
     }
 
@@ -203,7 +205,7 @@ impl Jobs {
             |key: &JobKey| records.iter().any(|record| record.key == *key && self.is_elsewhere(record));
         let mut answer = JobStarted::default();
         for key in &keys {
-            match self.begin(key, "request", None) && !runs_elsewhere(key) {
+            match self.begin(key, REQUEST, None) && !runs_elsewhere(key) {
                 true => answer.started = true,
                 false => answer.running = true,
             }
@@ -253,7 +255,7 @@ impl Jobs {
             let ready = table.jobs.iter().filter(|(_, entry)| !pauses(entry)).map(|(key, _)| key);
             ready.filter(ours).cloned().collect()
         };
-        keys.iter().for_each(|key| _ = self.begin(key, "request", None));
+        keys.iter().for_each(|key| _ = self.begin(key, REQUEST, None));
     }
 
     /// Hears of every run from now on.
@@ -379,7 +381,7 @@ impl Jobs {
                     _ => false,
                 };
                 if has_work {
-                    self.begin(&key, "request", None);
+                    self.begin(&key, REQUEST, None);
                 }
             }
         }
@@ -412,11 +414,13 @@ impl Jobs {
             return None;
         }
         if entry.running {
-            entry.again |= trigger == "request";
+            entry.again |= trigger == REQUEST;
             return None;
         }
         entry.running = true;
-        let trigger = if std::mem::take(&mut entry.asked) { "request" } else { trigger };
+        // The job table knows until there was a run.
+        entry.record.asked = false;
+        let trigger = if std::mem::take(&mut entry.asked) { REQUEST } else { trigger };
         entry.report = RunReport::default();
         Some(Begun {
             key: key.clone(),

@@ -94,6 +94,7 @@ async fn members_of_before_hear_what_comes() {
         "DROP TABLE expiring",
         "DROP TABLE node",
         "ALTER TABLE message DROP COLUMN labels",
+        "ALTER TABLE job DROP COLUMN asked",
         "ALTER TABLE conversation DROP COLUMN archived",
         "ALTER TABLE conversation DROP COLUMN deleted",
         "ALTER TABLE conversation DROP COLUMN audience",
@@ -133,6 +134,7 @@ async fn what_expired_before_there_were_counters_is_counted() {
         "DROP TABLE expiring",
         "DROP TABLE node",
         "ALTER TABLE message DROP COLUMN labels",
+        "ALTER TABLE job DROP COLUMN asked",
         "DELETE FROM _sqlx_migrations WHERE version > 3",
     ] {
         tamper(&path, undo).await;

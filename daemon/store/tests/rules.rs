@@ -39,14 +39,14 @@ fn migrations() -> Vec<(String, String)> {
     folder("migrations/postgres").map(|(path, sql)| (path, comment.replace_all(&sql, "").into_owned())).collect()
 }
 
-/// The texts in the sources of the backend that are SQL, each on one line.
+/// The texts in the sources of the backend, and in what it shares with the other one, that are SQL, each on one line.
 fn statements() -> Vec<(String, String)> {
     let sql = Regex::new(
         r"^[ (]*(SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|SET|CREATE|FROM|JOIN|LEFT|CROSS|ON CONFLICT)(?-u:\b)",
     )
     .expect("a pattern");
     // What fills tables to look at plans is a test.
-    let sources = folder("src/postgres").filter(|(path, _)| !path.ends_with("/plans.rs"));
+    let sources = folder("src/postgres").chain(folder("src/common")).filter(|(path, _)| !path.ends_with("/plans.rs"));
     let texts = sources.flat_map(|(path, source)| {
         let source = source.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         texts(&source).into_iter().map(move |text| (path.clone(), text))

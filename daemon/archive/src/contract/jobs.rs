@@ -149,3 +149,38 @@ pub(super) async fn definitions_keep_history(backend: &mut dyn Backend) {
     assert_eq!(jobs.iter().map(|job| job.key.clone()).collect::<Vec<_>>(), [key("branch", "z"), job]);
     assert_eq!(jobs[1], changed);
 }
+
+pub(super) async fn what_was_asked_for_is_left_until_somebody_was_at_it(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let job = key("hq", "p");
+    assert!(archive.job_ask(&job).await.is_err(), "never defined");
+    for partition in ["p", "q"] {
+        define(&*archive, &key("hq", partition)).await;
+    }
+    let left = async |archive: &dyn Archive, now| {
+        let left = archive.jobs_left(now).await.expect("listed");
+        left.into_iter().map(|record| (record.key, record.asked)).collect::<Vec<_>>()
+    };
+    let asked = [(job.clone(), true)];
+    assert_eq!(left(&*archive, 0).await, []);
+    archive.job_ask(&job).await.unwrap();
+    assert_eq!(left(&*archive, 0).await, asked);
+    assert_eq!(archive.job(&job).await.unwrap(), archive.jobs_left(0).await.unwrap().pop());
+    let lease = archive.lease_acquire(&job, "one", 100, TTL).await.unwrap().expect("free");
+    assert_eq!(left(&*archive, 100 + TTL - 1).await, [], "somebody is at it");
+    assert_eq!(left(&*archive, 100 + TTL).await, asked, "nobody is any more");
+    // What they are after may have come after the run looked.
+    archive.job_ask(&job).await.unwrap();
+    archive.lease_release(&lease, 0, None).await.unwrap();
+    assert_eq!(left(&*archive, 200).await, asked);
+    archive.lease_acquire(&job, "dead", 200, TTL).await.unwrap().expect("free");
+
+    backend.restart().await;
+    let archive = backend.archive();
+    archive.lease_sweep("dead", 300).await.unwrap();
+    assert_eq!(left(&*archive, 300).await, asked, "it was not done");
+    let lease = archive.lease_acquire(&job, "one", 300, TTL).await.unwrap().expect("free");
+    archive.lease_release(&lease, 1, Some(900)).await.unwrap();
+    assert_eq!(left(&*archive, 899).await, []);
+    assert_eq!(left(&*archive, 900).await, [(job, false)], "it is time to try it again");
+}

@@ -6,6 +6,7 @@ pub(crate) mod fold;
 pub(crate) mod hash;
 pub(crate) mod history;
 pub(crate) mod interned;
+pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod message;

@@ -6,31 +6,14 @@ use super::error::Failure;
 use super::text::written;
 use super::transact::commit;
 use super::{PostgresArchive, runs};
-use crate::common::rows::Columns;
+use crate::common::jobs::{ACQUIRE, ASK, DEFINE, JOB, JOBS, KNOWN, LEFT, MARK, RELEASE, RENEW, lost, record, unknown};
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 use stele_archive::model::Micros;
-use stele_archive::{
-    ArchiveError, JobKey, JobRecord, JobTable, Lease, Outcome, Result, RunId, RunRecord, RunReport, RunStart,
-};
+use stele_archive::{JobKey, JobRecord, JobTable, Lease, Outcome, Result, RunId, RunRecord, RunReport, RunStart};
 
-const DEFINE: &str = "INSERT INTO job (instance, kind, partition, pattern, zone, defined_at) \
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (instance, kind, partition) DO UPDATE SET \
-    pattern = excluded.pattern, zone = excluded.zone, \
-    retry_at = CASE WHEN excluded.pattern = '' AND job.pattern <> '' THEN NULL ELSE job.retry_at END \
-    RETURNING instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until";
-const JOBS: &str = "SELECT instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, \
-    lease_until FROM job ORDER BY instance, kind, partition";
-const MARK: &str = "UPDATE job SET last_due = $4 WHERE instance = $1 AND kind = $2 AND partition = $3";
-const ACQUIRE: &str = "UPDATE job SET lease_owner = $4, lease_until = $5, fence = fence + 1 \
-    WHERE instance = $1 AND kind = $2 AND partition = $3 AND (lease_owner IS NULL OR lease_until <= $6) RETURNING fence";
-const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM job WHERE instance = $1 AND kind = $2 AND partition = $3)";
-const RENEW: &str = "UPDATE job SET lease_until = $6 \
-    WHERE instance = $1 AND kind = $2 AND partition = $3 AND lease_owner = $4 AND fence = $5";
-const RELEASE: &str = "UPDATE job SET lease_owner = NULL, lease_until = NULL, failures = $6, retry_at = $7 \
-    WHERE instance = $1 AND kind = $2 AND partition = $3 AND lease_owner = $4 AND fence = $5";
 /// Instances that have jobs.
 const INSTANCES: &str = "SELECT DISTINCT instance FROM job ORDER BY instance";
 const SWEEP: &str = "UPDATE job SET lease_owner = NULL, lease_until = NULL WHERE instance = $1 AND lease_owner = $2";
@@ -53,10 +36,24 @@ impl JobTable for PostgresArchive {
         Ok(rows.iter().map(record).collect())
     }
 
+    async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
+        let row = self.repeat(|| async { Ok(of(JOB, key).fetch_optional(&mut *self.lend().await?).await?) }).await?;
+        Ok(row.as_ref().map(record))
+    }
+
+    async fn jobs_left(&self, now: Micros) -> Result<Vec<JobRecord>> {
+        let rows = self
+            .repeat(|| async { Ok(sqlx::query(LEFT).bind(now).fetch_all(&mut *self.lend().await?).await?) })
+            .await?;
+        Ok(rows.iter().map(record).collect())
+    }
+
+    async fn job_ask(&self, key: &JobKey) -> Result<()> {
+        self.change(|| of(ASK, key)).await?.then_some(()).ok_or_else(|| unknown(key))
+    }
+
     async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()> {
-        let changed =
-            self.repeat(|| async { Ok(of(MARK, key).bind(due).execute(&mut *self.lend().await?).await?) }).await?;
-        if changed.rows_affected() == 0 { Err(unknown(key)) } else { Ok(()) }
+        self.change(|| of(MARK, key).bind(due)).await?.then_some(()).ok_or_else(|| unknown(key))
     }
 
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>> {
@@ -78,12 +75,8 @@ impl JobTable for PostgresArchive {
     }
 
     async fn lease_renew(&self, lease: &Lease, now: Micros, ttl: Micros) -> Result<()> {
-        let changed = self
-            .repeat(|| async {
-                Ok(of_lease(RENEW, lease).bind(now.saturating_add(ttl)).execute(&mut *self.lend().await?).await?)
-            })
-            .await?;
-        if changed.rows_affected() == 0 { Err(lost(lease)) } else { Ok(()) }
+        let renew = || of_lease(RENEW, lease).bind(now.saturating_add(ttl));
+        self.change(renew).await?.then_some(()).ok_or_else(|| lost(lease))
     }
 
     async fn lease_release(&self, lease: &Lease, failures: u32, retry_at: Option<Micros>) -> Result<()> {
@@ -160,6 +153,13 @@ impl JobTable for PostgresArchive {
     }
 }
 
+impl PostgresArchive {
+    /// Changes one row; whether there was one.
+    async fn change<'q>(&self, statement: impl Fn() -> Statement<'q>) -> Result<bool> {
+        self.repeat(|| async { Ok(statement().execute(&mut *self.lend().await?).await?.rows_affected() > 0) }).await
+    }
+}
+
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// A statement whose first three parameters name a job.
@@ -174,24 +174,4 @@ fn of_lease<'q>(sql: &'static str, lease: &'q Lease) -> Statement<'q> {
 
 async fn holds(connection: &mut PgConnection, lease: &Lease) -> Result<bool, Failure> {
     Ok(of_lease(HOLDS, lease).fetch_optional(connection).await?.is_some())
-}
-
-fn lost(lease: &Lease) -> ArchiveError {
-    ArchiveError::LeaseLost { job: lease.key.to_string() }
-}
-
-fn unknown(key: &JobKey) -> ArchiveError {
-    ArchiveError::Invalid(format!("job {:?} is not defined", key.to_string()))
-}
-
-fn record(row: &PgRow) -> JobRecord {
-    JobRecord {
-        key: JobKey { instance: row.text(0), kind: row.text(1), partition: row.text(2) },
-        pattern: row.text(3),
-        zone: row.text(4),
-        last_due: row.get(5),
-        failures: u32::try_from(row.get::<i64, _>(6)).unwrap_or(u32::MAX),
-        retry_at: row.get(7),
-        lease: row.some_text(8).zip(row.get(9)),
-    }
 }

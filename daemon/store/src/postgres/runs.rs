@@ -3,25 +3,13 @@
 use super::error::Failure;
 use super::jobs::of;
 use super::text::written;
-use crate::common::rows::Columns;
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use crate::common::jobs::{FINISH, FORGET, KEPT, LOSE, PROGRESS, json, run};
+use sqlx::PgConnection;
 use stele_archive::model::Micros;
-use stele_archive::{ArchiveError, JobKey, Lease, Outcome, RunId, RunRecord, RunReport, RunStart};
-
-/// Runs kept per job.
-const KEPT: i64 = 1000;
+use stele_archive::{JobKey, Lease, Outcome, RunId, RunRecord, RunReport, RunStart};
 
 const BEGIN: &str = "INSERT INTO run (instance, kind, partition, id, owner, trigger, started_at, outcome, report) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, 'running', $8)";
-const PROGRESS: &str = "UPDATE run SET report = $3 WHERE instance = $1 AND id = $2 AND outcome = 'running'";
-const FINISH: &str = "UPDATE run SET outcome = $3, report = $4, finished_at = $5 \
-    WHERE instance = $1 AND id = $2 AND outcome = 'running'";
-const FORGET: &str = "DELETE FROM run WHERE instance = $1 AND kind = $2 AND partition = $3 AND outcome <> 'running' \
-    AND id <= (SELECT id FROM run WHERE instance = $1 AND kind = $2 AND partition = $3 \
-    ORDER BY id DESC LIMIT 1 OFFSET $4)";
-const LOSE_OF_JOB: &str = "UPDATE run SET outcome = 'lost', finished_at = $4 \
-    WHERE instance = $1 AND kind = $2 AND partition = $3 AND outcome = 'running'";
 const LOSE_OF_OWNER: &str = "UPDATE run SET outcome = 'lost', finished_at = $3 \
     WHERE instance = $1 AND owner = $2 AND outcome = 'running'";
 /// Of one instance, latest first. Parameters: limit, instance.
@@ -83,7 +71,7 @@ pub(super) async fn finish(
 
 /// Runs of this job that nobody will finish.
 pub(super) async fn lose_of_job(connection: &mut PgConnection, key: &JobKey, now: Micros) -> Result<(), Failure> {
-    of(LOSE_OF_JOB, key).bind(now).execute(connection).await?;
+    of(LOSE, key).bind(now).execute(connection).await?;
     Ok(())
 }
 
@@ -105,23 +93,5 @@ pub(super) async fn list(
 ) -> Result<Vec<RunRecord>, Failure> {
     let sql = if instance.is_some() { LIST } else { LIST_ALL };
     let rows = sqlx::query(sql).bind(i64::from(limit)).bind(instance.map(written)).fetch_all(connection).await?;
-    rows.iter().map(record).collect()
-}
-
-fn record(row: &PgRow) -> Result<RunRecord, Failure> {
-    let outcome: &str = row.get(7);
-    Ok(RunRecord {
-        id: RunId(row.get(0)),
-        job: JobKey { instance: row.text(1), kind: row.text(2), partition: row.text(3) },
-        trigger: row.text(4),
-        started_at: row.get(5),
-        finished_at: row.get(6),
-        outcome: Outcome::parse(outcome)
-            .ok_or_else(|| ArchiveError::Backend(format!("unknown outcome {outcome:?} of a run").into()))?,
-        report: serde_json::from_str(row.get(8)).map_err(|error| ArchiveError::Backend(Box::new(error)))?,
-    })
-}
-
-fn json(report: &RunReport) -> Result<String, Failure> {
-    Ok(serde_json::to_string(report).map_err(|error| ArchiveError::Backend(Box::new(error)))?)
+    Ok(rows.iter().map(run).collect::<Result<_, _>>()?)
 }

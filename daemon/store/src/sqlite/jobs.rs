@@ -1,156 +1,79 @@
 //! The job table: patterns, what is due, and leases. The history of runs is beside it, in `runs`.
 
-use super::SqliteArchive;
 use super::error::Failure;
-use super::runs;
+use super::{SqliteArchive, runs};
+use crate::common::jobs::{ACQUIRE, ASK, DEFINE, JOB, JOBS, KNOWN, LEFT, MARK, RELEASE, RENEW, lost, record, unknown};
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Row, Sqlite, SqliteConnection};
 use stele_archive::model::Micros;
-use stele_archive::{
-    ArchiveError, JobKey, JobRecord, JobTable, Lease, Outcome, Result, RunId, RunRecord, RunReport, RunStart,
-};
+use stele_archive::{JobKey, JobRecord, JobTable, Lease, Outcome, Result, RunId, RunRecord, RunReport, RunStart};
+
+const SWEEP: &str = "UPDATE job SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = ?";
+/// Parameter: the lease.
+const HOLDS: &str = "SELECT EXISTS (SELECT 1 FROM job \
+    WHERE instance = $1 AND kind = $2 AND partition = $3 AND lease_owner = $4 AND fence = $5)";
 
 #[async_trait]
 impl JobTable for SqliteArchive {
     async fn job_define(&self, key: &JobKey, pattern: &str, zone: &str, now: Micros) -> Result<JobRecord> {
         let mut writer = self.writer().await?;
-        let row = sqlx::query(
-            "INSERT INTO job (instance, kind, partition, pattern, zone, defined_at) VALUES (?, ?, ?, ?, ?, ?) \
-             ON CONFLICT (instance, kind, partition) DO UPDATE SET pattern = excluded.pattern, zone = excluded.zone, \
-             retry_at = CASE WHEN excluded.pattern = '' AND pattern <> '' THEN NULL ELSE retry_at END \
-             RETURNING instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until",
-        )
-        .bind(&key.instance)
-        .bind(&key.kind)
-        .bind(&key.partition)
-        .bind(pattern)
-        .bind(zone)
-        .bind(now)
-        .fetch_one(&mut writer.connection)
-        .await
-        .map_err(Failure)?;
-        Ok(record(&row))
+        let define = of(DEFINE, key).bind(pattern).bind(zone).bind(now);
+        Ok(record(&define.fetch_one(&mut writer.connection).await.map_err(Failure)?))
     }
 
     async fn jobs(&self) -> Result<Vec<JobRecord>> {
-        let rows = sqlx::query(
-            "SELECT instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until \
-             FROM job ORDER BY instance, kind, partition",
-        )
-        .fetch_all(&self.0.readers)
-        .await
-        .map_err(Failure)?;
+        let rows = sqlx::query(JOBS).fetch_all(&self.0.readers).await.map_err(Failure)?;
         Ok(rows.iter().map(record).collect())
     }
 
     async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
-        let row = sqlx::query(
-            "SELECT instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until \
-             FROM job WHERE instance = ? AND kind = ? AND partition = ?",
-        )
-        .bind(&key.instance)
-        .bind(&key.kind)
-        .bind(&key.partition)
-        .fetch_optional(&self.0.readers)
-        .await
-        .map_err(Failure)?;
+        let row = of(JOB, key).fetch_optional(&self.0.readers).await.map_err(Failure)?;
         Ok(row.as_ref().map(record))
     }
 
+    async fn jobs_left(&self, now: Micros) -> Result<Vec<JobRecord>> {
+        let rows = sqlx::query(LEFT).bind(now).fetch_all(&self.0.readers).await.map_err(Failure)?;
+        Ok(rows.iter().map(record).collect())
+    }
+
+    async fn job_ask(&self, key: &JobKey) -> Result<()> {
+        self.change(of(ASK, key)).await?.then_some(()).ok_or_else(|| unknown(key))
+    }
+
     async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()> {
-        let mut writer = self.writer().await?;
-        let changed = sqlx::query("UPDATE job SET last_due = ? WHERE instance = ? AND kind = ? AND partition = ?")
-            .bind(due)
-            .bind(&key.instance)
-            .bind(&key.kind)
-            .bind(&key.partition)
-            .execute(&mut writer.connection)
-            .await
-            .map_err(Failure)?;
-        if changed.rows_affected() == 0 { Err(unknown(key)) } else { Ok(()) }
+        self.change(of(MARK, key).bind(due)).await?.then_some(()).ok_or_else(|| unknown(key))
     }
 
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
-        let fence: Option<i64> = sqlx::query_scalar(
-            "UPDATE job SET lease_owner = ?, lease_until = ?, fence = fence + 1 \
-             WHERE instance = ? AND kind = ? AND partition = ? AND (lease_owner IS NULL OR lease_until <= ?) \
-             RETURNING fence",
-        )
-        .bind(owner)
-        .bind(now.saturating_add(ttl))
-        .bind(&key.instance)
-        .bind(&key.kind)
-        .bind(&key.partition)
-        .bind(now)
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(Failure)?;
-        let Some(fence) = fence else {
-            let known = sqlx::query_scalar::<_, bool>(
-                "SELECT EXISTS (SELECT 1 FROM job WHERE instance = ? AND kind = ? AND partition = ?)",
-            )
-            .bind(&key.instance)
-            .bind(&key.kind)
-            .bind(&key.partition)
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(Failure)?;
+        let acquire = of(ACQUIRE, key).bind(owner).bind(now.saturating_add(ttl)).bind(now);
+        let Some(row) = acquire.fetch_optional(&mut *transaction).await.map_err(Failure)? else {
+            let known: bool = of(KNOWN, key).fetch_one(&mut *transaction).await.map_err(Failure)?.get(0);
             return if known { Ok(None) } else { Err(unknown(key)) };
         };
         // Whoever held it until it expired did not finish.
         runs::lose_of_job(&mut transaction, key, now).await?;
         transaction.commit().await.map_err(Failure)?;
-        Ok(Some(Lease { key: key.clone(), owner: owner.to_owned(), fence }))
+        Ok(Some(Lease { key: key.clone(), owner: owner.to_owned(), fence: row.get(0) }))
     }
 
     async fn lease_renew(&self, lease: &Lease, now: Micros, ttl: Micros) -> Result<()> {
-        let mut writer = self.writer().await?;
-        let changed = sqlx::query(
-            "UPDATE job SET lease_until = ? \
-             WHERE instance = ? AND kind = ? AND partition = ? AND lease_owner = ? AND fence = ?",
-        )
-        .bind(now.saturating_add(ttl))
-        .bind(&lease.key.instance)
-        .bind(&lease.key.kind)
-        .bind(&lease.key.partition)
-        .bind(&lease.owner)
-        .bind(lease.fence)
-        .execute(&mut writer.connection)
-        .await
-        .map_err(Failure)?;
-        if changed.rows_affected() == 0 { Err(lost(lease)) } else { Ok(()) }
+        let renew = of_lease(RENEW, lease).bind(now.saturating_add(ttl));
+        self.change(renew).await?.then_some(()).ok_or_else(|| lost(lease))
     }
 
     async fn lease_release(&self, lease: &Lease, failures: u32, retry_at: Option<Micros>) -> Result<()> {
-        let mut writer = self.writer().await?;
-        let changed = sqlx::query(
-            "UPDATE job SET lease_owner = NULL, lease_until = NULL, failures = ?, retry_at = ? \
-             WHERE instance = ? AND kind = ? AND partition = ? AND lease_owner = ? AND fence = ?",
-        )
-        .bind(failures)
-        .bind(retry_at)
-        .bind(&lease.key.instance)
-        .bind(&lease.key.kind)
-        .bind(&lease.key.partition)
-        .bind(&lease.owner)
-        .bind(lease.fence)
-        .execute(&mut writer.connection)
-        .await
-        .map_err(Failure)?;
-        if changed.rows_affected() == 0 { Err(lost(lease)) } else { Ok(()) }
+        let release = of_lease(RELEASE, lease).bind(failures).bind(retry_at);
+        self.change(release).await?.then_some(()).ok_or_else(|| lost(lease))
     }
 
     async fn lease_sweep(&self, owner: &str, now: Micros) -> Result<u64> {
         let mut writer = self.writer().await?;
         let mut transaction = writer.begin().await?;
-        sqlx::query("UPDATE job SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = ?")
-            .bind(owner)
-            .execute(&mut *transaction)
-            .await
-            .map_err(Failure)?;
+        sqlx::query(SWEEP).bind(owner).execute(&mut *transaction).await.map_err(Failure)?;
         let lost = runs::lose_of_owner(&mut transaction, owner, now).await?;
         transaction.commit().await.map_err(Failure)?;
         Ok(lost)
@@ -193,39 +116,26 @@ impl JobTable for SqliteArchive {
     }
 }
 
-async fn holds(connection: &mut SqliteConnection, lease: &Lease) -> Result<bool, Failure> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM job \
-               WHERE instance = ? AND kind = ? AND partition = ? AND lease_owner = ? AND fence = ?)";
-    Ok(sqlx::query_scalar(sql)
-        .bind(&lease.key.instance)
-        .bind(&lease.key.kind)
-        .bind(&lease.key.partition)
-        .bind(&lease.owner)
-        .bind(lease.fence)
-        .fetch_one(connection)
-        .await?)
-}
-
-fn name(key: &JobKey) -> String {
-    format!("{} {} {}", key.instance, key.kind, key.partition).trim_end().to_owned()
-}
-
-fn lost(lease: &Lease) -> ArchiveError {
-    ArchiveError::LeaseLost { job: name(&lease.key) }
-}
-
-fn unknown(key: &JobKey) -> ArchiveError {
-    ArchiveError::Invalid(format!("job {:?} is not defined", name(key)))
-}
-
-fn record(row: &SqliteRow) -> JobRecord {
-    JobRecord {
-        key: JobKey { instance: row.get(0), kind: row.get(1), partition: row.get(2) },
-        pattern: row.get(3),
-        zone: row.get(4),
-        last_due: row.get(5),
-        failures: row.get(6),
-        retry_at: row.get(7),
-        lease: row.get::<Option<String>, _>(8).zip(row.get(9)),
+impl SqliteArchive {
+    /// Changes one row; whether there was one.
+    async fn change(&self, statement: Statement<'_>) -> Result<bool> {
+        let mut writer = self.writer().await?;
+        Ok(statement.execute(&mut writer.connection).await.map_err(Failure)?.rows_affected() > 0)
     }
+}
+
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// A statement whose first three parameters name a job.
+pub(super) fn of<'q>(sql: &'static str, key: &'q JobKey) -> Statement<'q> {
+    sqlx::query(sql).bind(&key.instance).bind(&key.kind).bind(&key.partition)
+}
+
+/// A statement whose first five parameters name a lease.
+fn of_lease<'q>(sql: &'static str, lease: &'q Lease) -> Statement<'q> {
+    of(sql, &lease.key).bind(&lease.owner).bind(lease.fence)
+}
+
+async fn holds(connection: &mut SqliteConnection, lease: &Lease) -> Result<bool, Failure> {
+    Ok(of_lease(HOLDS, lease).fetch_one(connection).await?.get(0))
 }

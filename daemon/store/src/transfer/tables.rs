@@ -318,6 +318,7 @@ pub(super) const TABLES: &[Table] = &[
             ("lease_owner", "t.lease_owner", Text),
             ("lease_until", "t.lease_until", Number),
             ("fence", "t.fence", Number),
+            ("asked", "t.asked", Number),
         ],
         key: &[0, 1, 2],
         only: ALL,
