@@ -31,6 +31,10 @@ struct Fake {
 
 #[async_trait]
 impl Backend for Fake {
+    fn name(&self) -> String {
+        "fake".into()
+    }
+
     async fn handle(&self, request: HttpRequest, _deadline: Duration) -> Result<HttpReply, Error> {
         let path = request.path.clone();
         let body = request.body.clone();

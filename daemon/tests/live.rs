@@ -33,6 +33,10 @@ struct Fake {
 
 #[async_trait]
 impl Backend for Fake {
+    fn name(&self) -> String {
+        "fake".into()
+    }
+
     async fn handle(&self, request: HttpRequest, _: Duration) -> Result<HttpReply, Error> {
         let query = request.query.unwrap_or_default();
         let all: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();

@@ -49,7 +49,7 @@ async fn start(folder: &Path) -> App {
     let app = App::start(config, Mode::Serve).await.unwrap();
     let parts = app.parts();
     for name in ["hq", "branch"] {
-        parts.services.register(name, parts.archive.instance(name).await.unwrap());
+        parts.services.register(name, "test".into(), parts.archive.instance(name).await.unwrap());
     }
     app
 }

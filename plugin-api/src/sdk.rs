@@ -197,13 +197,21 @@ impl Host {
 
     /// [`Host::log`] naming the part of the plugin it comes from.
     pub fn log_from(&self, target: &str, level: Level, message: impl Into<String>, fields: &[(&str, &str)]) {
+        // A daemon that is gone reads no logs.
+        let _ = self.tell(target, level, message, fields);
+    }
+
+    /// [`Host::log_from`]; whether the daemon is there to read it.
+    fn tell(&self, target: &str, level: Level, message: impl Into<String>, fields: &[(&str, &str)]) -> bool {
         let fields =
             fields.iter().map(|(name, value)| ((*name).to_owned(), notify::cut((*value).to_owned()))).collect();
         let record = LogRecord { level, target: target.to_owned(), message: notify::cut(message.into()), fields };
         match &self.side {
-            // A daemon that is gone reads no logs.
-            Side::Peer(peer) => drop(peer.notify(notify::LOG, &record)),
-            Side::Mock(mock) => mock.keep_log(record),
+            Side::Peer(peer) => peer.notify(notify::LOG, &record).is_ok(),
+            Side::Mock(mock) => {
+                mock.keep_log(record);
+                true
+            }
         }
     }
 

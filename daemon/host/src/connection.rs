@@ -4,6 +4,7 @@ use crate::{
     carrier::{Deliver, Exit, Link, StartError},
     child::ChildLink,
     inproc::InProcessLink,
+    manners::Manners,
     services::{ServiceHandler, Services},
     spec::{Carrier, InstanceSpec},
 };
@@ -32,6 +33,7 @@ const LEAST_GOODBYE: Duration = Duration::from_millis(200);
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(crate) link: Arc<dyn Link>,
+    pub(crate) manners: Manners,
     /// One token for each call in flight.
     users: TaskTracker,
     /// Frames the plugin has sent.
@@ -117,7 +119,8 @@ impl Loaded {
         });
         let _ = slot.set(peer.clone());
         peer.start(deadline.saturating_duration_since(Instant::now()));
-        let connection = Connection { peer, link, users: TaskTracker::new(), heard, description: OnceCell::new() };
+        let (manners, users, description) = (Manners::default(), TaskTracker::new(), OnceCell::new());
+        let connection = Connection { peer, link, manners, users, heard, description };
         match connection.greeted().await {
             Ok(()) => Ok(Arc::new(connection)),
             Err(error) => {
@@ -201,8 +204,9 @@ impl Connection {
         self.link.kill();
     }
 
-    /// Ends the plugin in order: lets calls in flight finish, says goodbye, and ends the carrier; within about `grace`.
-    pub(crate) async fn retire(&self, grace: Duration) -> Exit {
+    /// Ends the plugin in order: lets calls in flight finish, says goodbye, and ends the carrier; within about `grace`. Says how it
+    /// ended, and what of that was not in order.
+    pub(crate) async fn retire(&self, grace: Duration) -> (Exit, Option<Error>) {
         let deadline = Instant::now() + grace;
         let left = || deadline.saturating_duration_since(Instant::now());
         self.users.close();
@@ -210,11 +214,14 @@ impl Connection {
             _ = timeout(left(), self.users.wait()) => {}
             exit = self.link.ended() => self.peer.lost(&exit.to_string()),
         }
-        tokio::select! {
-            _ = self.peer.goodbye(left().max(LEAST_GOODBYE)) => {}
-            exit = self.link.ended() => self.peer.lost(&exit.to_string()),
-        }
-        self.link.end(left().max(LEAST_GOODBYE)).await
+        let disorder = tokio::select! {
+            disorder = self.peer.goodbye(left().max(LEAST_GOODBYE)) => disorder,
+            exit = self.link.ended() => {
+                self.peer.lost(&exit.to_string());
+                self.peer.closed().await
+            }
+        };
+        (self.link.end(left().max(LEAST_GOODBYE)).await, disorder)
     }
 }
 

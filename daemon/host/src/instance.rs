@@ -4,6 +4,7 @@
 //! `unavailable`, a call made while it is coming back waits for it a little.
 
 use crate::{
+    carrier::Exit,
     connection::{Connection, InUse},
     measure::Measures,
     services::Services,
@@ -236,6 +237,11 @@ impl Shared {
         self.spec.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the log calls its plugin.
+    pub(crate) fn plugin(&self) -> String {
+        self.spec().shown_plugin()
+    }
+
     /// Lives that begin from now on are started from this.
     pub(crate) fn set_spec(&self, spec: Arc<InstanceSpec>) {
         *self.spec.write().unwrap_or_else(PoisonError::into_inner) = spec;
@@ -258,8 +264,24 @@ impl Shared {
         self.past_late_frames.load(Ordering::Relaxed) + current
     }
 
+    /// Tells what a life of the plugin does against the rules.
+    pub(crate) fn look_at(&self, connection: &Connection) {
+        connection.manners.look(&self.name, &self.plugin(), &connection.peer.counters());
+    }
+
+    /// Ends a life of the plugin in order, and says how it ended.
+    pub(crate) async fn retire(&self, connection: &Connection, grace: Duration) -> Exit {
+        let (exit, disorder) = connection.retire(grace).await;
+        if let Some(error) = disorder {
+            tracing::warn!(instance = self.name, plugin = self.plugin(), %error, "plugin does not end in order");
+        }
+        self.bury(connection);
+        exit
+    }
+
     /// Keeps the numbers of a life that is over.
     pub(crate) fn bury(&self, connection: &Connection) {
+        self.look_at(connection);
         self.past_late_frames.fetch_add(connection.peer.counters().late, Ordering::Relaxed);
     }
 }

@@ -144,7 +144,7 @@ fn open_files_of(process: &Path) -> Option<u64> {
 }
 
 /// Processor time of a process, and of those it started and waited for.
-fn processor_time(process: &Path) -> Option<Duration> {
+pub(crate) fn processor_time(process: &Path) -> Option<Duration> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     // The name, in parentheses, may hold anything.
     let (_, fields) = stat.rsplit_once(") ")?;

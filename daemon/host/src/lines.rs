@@ -6,9 +6,11 @@
 use std::time::{Duration, Instant};
 
 /// Lines per [`RATE_WINDOW`] that are kept.
-pub(crate) const MAX_LINES_PER_WINDOW: u32 = 100;
-/// Window of the rate bound.
-pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(1);
+pub(crate) const MAX_LINES_PER_WINDOW: u32 = 1000;
+/// Bytes of them; one line is always kept, however long.
+const MAX_BYTES_PER_WINDOW: usize = 1 << 20;
+/// Window of both bounds.
+pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(60);
 
 /// A text as it may be logged: at most about `max_bytes` of it, with `…` where it was cut, at a character; control
 /// characters but the tab replaced.
@@ -22,31 +24,47 @@ pub fn harmless(text: &str, max_bytes: usize) -> String {
     harmless
 }
 
-/// Bounds the rate of lines: so many in a window of time, the others are counted.
+/// Bounds the rate of lines: so many in a window of time, the others are counted. A flood that goes on for days fills no disk, and
+/// hides nobody else's lines.
 #[derive(Debug, Default)]
 pub struct LineRate {
     window: Option<Instant>,
-    in_window: u32,
+    lines: u32,
+    bytes: usize,
     left_out: u64,
 }
 
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It passes; so many before it did not, which is to be said first unless there were none.
+    Passes {
+        /// Lines that were left out since the last one that passed.
+        left_out: u64,
+    },
+    /// It is the first of this window that is left out: that is to be said, since it may be long until another one passes.
+    Closes,
+    /// It is left out, like others before it.
+    LeftOut,
+}
+
 impl LineRate {
-    /// Whether a line may pass now.
-    pub fn pass(&mut self, now: Instant) -> bool {
+    /// What becomes of a line of so many bytes now.
+    pub fn pass(&mut self, now: Instant, bytes: usize) -> Passage {
         if self.window.is_none_or(|start| now.duration_since(start) >= RATE_WINDOW) {
-            self.window = Some(now);
-            self.in_window = 0;
+            (self.window, self.lines, self.bytes) = (Some(now), 0, 0);
         }
-        let passes = self.in_window < MAX_LINES_PER_WINDOW;
-        if passes {
-            self.in_window += 1;
-        } else {
-            self.left_out += 1;
+        let fits = self.lines < MAX_LINES_PER_WINDOW && self.bytes.saturating_add(bytes) <= MAX_BYTES_PER_WINDOW;
+        if self.lines == 0 || (fits && self.left_out == 0) {
+            self.lines += 1;
+            self.bytes = self.bytes.saturating_add(bytes);
+            return Passage::Passes { left_out: self.take_left_out() };
         }
-        passes
+        self.left_out += 1;
+        if self.left_out == 1 { Passage::Closes } else { Passage::LeftOut }
     }
 
-    /// How many lines were left out since this was asked last.
+    /// How many lines were left out since this was asked, or said, last.
     pub fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
     }
@@ -70,10 +88,34 @@ mod tests {
     fn a_new_window_opens_the_gate_again() {
         let mut rate = LineRate::default();
         let start = Instant::now();
+        let mut left_out = 0;
         for window in 0..3 {
             let now = start + window * RATE_WINDOW;
-            let passed = (0..MAX_LINES_PER_WINDOW + 7).filter(|_| rate.pass(now)).count();
-            assert_eq!((passed, rate.take_left_out()), (MAX_LINES_PER_WINDOW as usize, 7));
+            let mut passages = (0..MAX_LINES_PER_WINDOW + 7).map(|_| rate.pass(now, 1));
+            assert_eq!(passages.next(), Some(Passage::Passes { left_out }), "what was left out is said once");
+            let passed = passages.by_ref().take_while(|passage| *passage != Passage::Closes).count();
+            assert_eq!(passed + 1, MAX_LINES_PER_WINDOW as usize);
+            assert!(passages.all(|passage| passage == Passage::LeftOut), "that the gate closes is said once");
+            left_out = 7;
         }
+        assert_eq!((rate.take_left_out(), rate.take_left_out()), (7, 0));
+    }
+
+    #[test]
+    fn a_few_long_lines_are_as_good_as_many() {
+        let mut rate = LineRate::default();
+        let now = Instant::now();
+        let passed = |passage| matches!(passage, Passage::Passes { left_out: 0 });
+        assert!(passed(rate.pass(now, usize::MAX)), "the first one passes, however long");
+        assert_eq!(rate.pass(now, 1), Passage::Closes);
+        assert_eq!(
+            rate.pass(now, 0),
+            Passage::LeftOut,
+            "a gate that is closed stays so, that lines are not told out of place"
+        );
+        let now = now + RATE_WINDOW;
+        assert_eq!(rate.pass(now, MAX_BYTES_PER_WINDOW / 2), Passage::Passes { left_out: 2 });
+        assert!(passed(rate.pass(now, MAX_BYTES_PER_WINDOW / 2)));
+        assert_eq!(rate.pass(now, 1), Passage::Closes);
     }
 }

@@ -79,6 +79,24 @@ pub struct InstanceSpec {
     pub limits: Limits,
 }
 
+/// What the log calls an instance and its plugin.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) instance: String,
+    pub(crate) plugin: String,
+}
+
+impl InstanceSpec {
+    /// What the log calls the plugin: its file.
+    pub fn shown_plugin(&self) -> String {
+        self.plugin.display().to_string()
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        Names { instance: self.name.clone(), plugin: self.shown_plugin() }
+    }
+}
+
 impl fmt::Debug for InstanceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InstanceSpec")

@@ -108,9 +108,8 @@ impl Supervisor {
         let retiring = self.retiring.take();
         let current = async {
             if let Some(connection) = connection {
-                let exit = connection.retire(grace).await;
-                self.shared.bury(&connection);
-                tracing::info!(instance = self.shared.name, %exit, "plugin has stopped");
+                let exit = self.shared.retire(&connection, grace).await;
+                tracing::info!(instance = self.shared.name, plugin = self.shared.plugin(), %exit, "plugin has stopped");
             }
         };
         let replaced = async {
@@ -168,12 +167,13 @@ impl Supervisor {
         };
         match opened {
             Ok(connection) => {
-                tracing::info!(instance = shared.name, pid = connection.link.pid(), "plugin is running");
+                let (plugin, pid) = (spec.shown_plugin(), connection.link.pid());
+                tracing::info!(instance = shared.name, plugin, pid, "plugin is running");
                 shared.show(InstanceState::Running, Some(connection.clone()));
                 Next::Attend(connection)
             }
             Err(OpenError { error, permanent }) => {
-                tracing::error!(instance = shared.name, %error, plugin = %spec.plugin.display(), "plugin does not start");
+                tracing::error!(instance = shared.name, plugin = spec.shown_plugin(), %error, "plugin does not start");
                 shared.set_last_error(error);
                 if permanent { Next::StayDown } else { self.after_crash() }
             }
@@ -197,6 +197,7 @@ impl Supervisor {
                     _ = publish.tick() => {
                         let in_flight = connection.peer.calls_in_flight().0;
                         shared.measures.publish(in_flight, shared.late_frames(Some(&connection)));
+                        shared.look_at(&connection);
                     }
                 }
             }
@@ -256,7 +257,8 @@ impl Supervisor {
         };
         match (opened, old) {
             (Ok(new), old) => {
-                tracing::info!(instance = shared.name, pid = new.link.pid(), "plugin is replaced");
+                let (plugin, pid) = (spec.shown_plugin(), new.link.pid());
+                tracing::info!(instance = shared.name, plugin, pid, "plugin is replaced");
                 let patience = spec.limits.drain + spec.limits.stop_grace;
                 self.crashes = CrashLog::new(spec.limits.restart);
                 shared.set_spec(spec.clone());
@@ -265,16 +267,15 @@ impl Supervisor {
                 self.retiring = old.map(|old| {
                     let (shared, connection) = (shared.clone(), old.clone());
                     let task = tokio::spawn(async move {
-                        old.retire(patience).await;
-                        shared.bury(&old);
+                        shared.retire(&old, patience).await;
                     });
                     Retiring { connection, task }
                 });
                 Next::Attend(new)
             }
             (Err(OpenError { error, .. }), Some(old)) => {
-                let plugin = spec.plugin.display();
-                tracing::error!(instance = shared.name, %error, %plugin, "plugin does not start; the old one goes on");
+                let plugin = spec.shown_plugin();
+                tracing::error!(instance = shared.name, plugin, %error, "plugin does not start; the old one goes on");
                 let _ = done.send(Err(error.clone()));
                 shared.set_last_error(error);
                 Next::Attend(old)
@@ -289,8 +290,7 @@ impl Supervisor {
 
     /// Lets go of a plugin that has ended. Who is told by the end of a call, and calls again, must not find it any more.
     fn crashed(&self, connection: &Connection, reason: &str, state: InstanceState) {
-        let plugin = self.shared.spec().plugin.display().to_string();
-        tracing::error!(instance = self.shared.name, reason, plugin, "plugin has crashed");
+        tracing::error!(instance = self.shared.name, plugin = self.shared.plugin(), reason, "plugin has crashed");
         self.shared.set_last_error(Error::new(ErrorCode::Unavailable, reason));
         self.shared.show(state, None);
         connection.lose(reason);
@@ -304,9 +304,8 @@ impl Supervisor {
                 Next::Wait(delay)
             }
             Verdict::GiveUp => {
-                let (instance, spec) = (&self.shared.name, self.shared.spec());
-                let plugin = spec.plugin.display();
-                tracing::error!(instance, %plugin, "plugin crashes too often; it stays down until a reload");
+                let (instance, plugin) = (&self.shared.name, self.shared.plugin());
+                tracing::error!(instance, plugin, "plugin crashes too often; it stays down until a reload");
                 Next::StayDown
             }
         }

@@ -11,9 +11,14 @@
 use crate::{
     connection::Connection,
     instance::Shared,
+    limits::processor_time,
     spec::{Carrier, InstanceState},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use stele_plugin_api::{
     Error, ErrorCode,
     ops::{Empty, Health},
@@ -33,15 +38,54 @@ pub struct Watchdog {
 
 impl Default for Watchdog {
     fn default() -> Self {
-        Self { every: Duration::from_secs(15), deadline: Duration::from_secs(30), misses: 3 }
+        Self::after(Duration::from_secs(135))
+    }
+}
+
+impl Watchdog {
+    /// A plugin hangs when it was silent for about this long, though it was asked three times.
+    pub fn after(silence: Duration) -> Self {
+        let misses = 3;
+        // Of each third one part before it is asked, and two to answer.
+        let every = silence / (3 * misses);
+        Self { every, deadline: 2 * every, misses }
+    }
+}
+
+/// The time since a plugin was heard last.
+struct Silence {
+    /// In `/proc`; in-process it has none of its own.
+    process: Option<PathBuf>,
+    since: Instant,
+    /// Processor time it had used until then.
+    used: Option<Duration>,
+}
+
+impl Silence {
+    fn begin(pid: Option<u32>) -> Self {
+        let process = pid.map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        let used = process.as_deref().and_then(processor_time);
+        Self { process, since: Instant::now(), used }
+    }
+
+    /// What is wrong with the plugin. The time it took tells one that is too busy from one that waits for ever.
+    fn told(&self) -> String {
+        let hangs = "the plugin hangs: it did not answer";
+        let silent = self.since.elapsed().as_secs_f64();
+        let now = self.process.as_deref().and_then(processor_time);
+        match now.zip(self.used).map(|(now, before)| now.saturating_sub(before).as_secs_f64()) {
+            None => format!("{hangs} for {silent:.1} s"),
+            Some(used) => format!("{hangs} for {silent:.1} s, and took {used:.1} s of processor time"),
+        }
     }
 }
 
 /// Watches a plugin, and returns why it is to be killed. In-process, where it cannot be, only its state tells.
 pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> String {
     let Watchdog { every, deadline, misses: bound } = shared.spec().limits.watchdog;
-    let instance = &shared.name;
+    let (instance, plugin) = (&shared.name, shared.plugin());
     let mut misses: u32 = 0;
+    let mut silence = Silence::begin(connection.link.pid());
     loop {
         let before = connection.heard();
         sleep(every).await;
@@ -51,23 +95,26 @@ pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> Strin
         }
         if connection.heard() != before {
             misses = 0;
+            silence = Silence::begin(connection.link.pid());
             if shared.state() == InstanceState::Unresponsive {
-                tracing::info!(instance, "plugin answers again");
+                tracing::info!(instance, plugin, "plugin answers again");
                 shared.show(InstanceState::Running, Some(connection.clone()));
             }
             continue;
         }
         misses = misses.saturating_add(1);
-        tracing::warn!(instance, misses, "plugin does not answer");
+        if misses == 1 {
+            tracing::warn!(instance, plugin, "plugin does not answer; it is asked again");
+        }
         if misses < bound {
             continue;
         }
-        let reason = "the plugin hangs: it did not answer";
+        let reason = silence.told();
         match shared.spec().carrier {
-            Carrier::Child => return reason.to_owned(),
+            Carrier::Child => return reason,
             Carrier::InProcess => {
                 if shared.state() != InstanceState::Unresponsive {
-                    tracing::error!(instance, reason, "plugin cannot be killed in this process");
+                    tracing::error!(instance, plugin, reason, "plugin cannot be killed in this process");
                     shared.set_last_error(Error::new(ErrorCode::Unavailable, reason));
                     shared.show(InstanceState::Unresponsive, Some(connection.clone()));
                 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use stele_host::{Carrier, subject};
 use stele_plugin_api::Encoding;
 use stele_plugin_api::conformance::{Outcome, run};
-use support::{echo_c, host_program, misbehave, rude};
+use support::{echo_c, host_program, misbehave, zoo};
 
 async fn check(plugin: &Path, encodings: &[Encoding]) {
     for carrier in [Carrier::Child, Carrier::InProcess] {
@@ -38,7 +38,7 @@ async fn a_plugin_of_the_sdk_conforms() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_without_manners_does_not() {
-    let report = run(&subject(rude(), Carrier::Child, &host_program())).await;
+    let report = run(&subject(zoo(), Carrier::Child, &host_program())).await;
     assert!(!report.passed(), "{report}");
 }
 

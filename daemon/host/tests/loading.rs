@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use stele_host::{Carrier, FileRules, Instance, InstanceState};
 use stele_plugin_api::Error;
-use support::{PATIENCE, Remembering, compile, echo_c, spec};
+use support::{PATIENCE, Remembering, compile, echo_c, spec, zoo};
 
 async fn refusal(plugin: &Path, carrier: Carrier) -> Error {
     let instance = Instance::start(spec("loading", plugin, carrier), std::sync::Arc::new(Remembering::default()));
@@ -38,16 +38,18 @@ async fn what_is_no_plugin_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn a_wrong_descriptor_is_refused_with_its_reason() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/descriptors.c");
+    let folder = tempfile::tempdir().unwrap();
     for (wrong, expected) in [
-        ("IS_NULL", "no descriptor"),
-        ("IS_MAGIC", "0x12345678"),
-        ("IS_ABI", "ABI 2"),
-        ("IS_SIZE", "16 bytes"),
-        ("IS_NAME", "no usable name"),
-        ("IS_OPEN", "code -2"),
+        ("null", "no descriptor"),
+        ("magic", "0x12345678"),
+        ("abi", "ABI 2"),
+        ("size", "16 bytes"),
+        ("name", "no usable name"),
+        ("open", "code -2"),
+        ("post", "no usable post function"),
     ] {
-        let plugin = compile(&source, &format!("{wrong}.so"), &[&format!("-DWRONG={wrong}")]);
+        let plugin = folder.path().join(format!("zoo-{wrong}.so"));
+        std::fs::copy(zoo(), &plugin).unwrap();
         check(&plugin, expected).await;
     }
 }

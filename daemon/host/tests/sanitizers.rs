@@ -179,7 +179,7 @@ async fn the_plugin_in_c_is_sound_under_sanitizers() {
     assert_eq!(watch.complaints().await, "");
 
     // One that keeps no rule has its memory in order all the same, whatever the daemon makes of what it sends.
-    let instance = watch.running(&watch.plugin("tests/rude.c")).await;
+    let instance = watch.running(&watch.plugin("../../tests/zoo/zoo.c")).await;
     for path in ["/strangers", "/twice", "/garbage", "/flood"] {
         let _ = deed(&instance, path, "").await;
     }

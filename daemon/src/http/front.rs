@@ -14,8 +14,10 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
-use std::sync::{Arc, RwLock};
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
+use stele_host::{LineRate, Passage};
 use stele_plugin_api::ops::{Description, HttpReply, HttpRequest};
 use stele_plugin_api::{Error, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -42,6 +44,9 @@ const NOT_FROM_PLUGINS: &[HeaderName] = &[
 /// Whoever answers the requests of an instance: its plugin.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
+    /// What the log calls it.
+    fn name(&self) -> String;
+
     /// The answer, within this time.
     async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error>;
 }
@@ -98,6 +103,8 @@ pub struct Front {
     /// Bytes that bodies may still take.
     body_bytes: Arc<Semaphore>,
     unsent: Unsent,
+    /// Bounds the lines about requests that were not answered well: a plugin that answers none must not fill the log.
+    complaints: Mutex<LineRate>,
     manner: RwLock<Arc<Manner>>,
 }
 
@@ -134,8 +141,8 @@ impl Front {
         let body_bytes = Arc::new(Semaphore::new(bounds.all_bodies()));
         let unsent = Unsent::new(bounds.max_unsent_bytes, bounds.max_unsent_bytes_per_caller);
         let manner = RwLock::new(Arc::new(Manner::of(&Description::default(), Paths::FirstSegment, &bounds)));
-        let name = name.to_owned();
-        Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, unsent, manner }
+        let (name, complaints) = (name.to_owned(), Mutex::default());
+        Self { name, backend, media, hub: None, bounds, in_flight, body_bytes, unsent, complaints, manner }
     }
 
     /// The same, with a hub for those who listen.
@@ -270,7 +277,6 @@ impl Front {
     }
 
     fn refuse(&self, answers: &Answers, id: &str, refusal: Refusal) -> Response<Body> {
-        let instance = &self.name;
         match refusal {
             Refusal::BodyTooLarge(limit) => {
                 answers.render(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is larger than {limit} bytes"))
@@ -279,11 +285,11 @@ impl Front {
             Refusal::BodyTooLate => answers.render(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
             Refusal::TooBusy => answers.render_with_retry(StatusCode::SERVICE_UNAVAILABLE, "too busy", COME_BACK),
             Refusal::TooLate => {
-                tracing::warn!(instance, request_id = id, "a request took too long");
+                self.complain(id, &"not answered in time");
                 answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long")
             }
             Refusal::BadReply => {
-                tracing::error!(instance, request_id = id, "the plugin's reply is not HTTP");
+                self.complain(id, &"its reply is not HTTP");
                 answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
             }
             Refusal::Plugin(error) => self.refuse_plugin(answers, id, &error),
@@ -292,7 +298,7 @@ impl Front {
 
     /// The plugin's own sentence is for operators: callers get the class of the error.
     fn refuse_plugin(&self, answers: &Answers, id: &str, error: &Error) -> Response<Body> {
-        tracing::warn!(instance = self.name, request_id = id, %error, "the plugin did not answer a request");
+        self.complain(id, error);
         let after = error.retry_after_ms.map_or(COME_BACK, Duration::from_millis);
         match error.code {
             ErrorCode::Unsupported => answers.render(StatusCode::NOT_FOUND, "this instance serves no HTTP"),
@@ -305,6 +311,34 @@ impl Front {
             ErrorCode::Deadline => answers.render(StatusCode::GATEWAY_TIMEOUT, "this took too long"),
             ErrorCode::TooLarge => answers.render(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large"),
             _ => answers.render(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+        }
+    }
+}
+
+impl Front {
+    /// Tells the operator that the plugin did not answer a request, and why, unless there is too much of that.
+    fn complain(&self, id: &str, error: &dyn Display) {
+        let passage = {
+            let mut complaints = self.complaints.lock().expect("no panic happens while the rate is locked");
+            complaints.pass(std::time::Instant::now(), 0)
+        };
+        let (instance, plugin) = (&self.name, self.backend.name());
+        match passage {
+            Passage::Passes { left_out } => {
+                if left_out > 0 {
+                    tracing::warn!(
+                        instance,
+                        plugin,
+                        requests = left_out,
+                        "the plugin did not answer more requests than were told"
+                    );
+                }
+                tracing::warn!(instance, plugin, request_id = id, %error, "the plugin did not answer a request");
+            }
+            Passage::Closes => {
+                tracing::warn!(instance, plugin, "the plugin does not answer many requests; further ones are not told");
+            }
+            Passage::LeftOut => {}
         }
     }
 }

@@ -320,15 +320,16 @@ impl Jobs {
         let (pause, error) = match stop.run_until_cancelled(self.define(&instance, &stop, first)).await {
             None => return,
             Some(Ok(())) => (DISCOVER_EVERY, None),
-            Some(Err(error)) => {
-                tracing::warn!(instance = name, %error, "cannot define the instance's jobs yet");
-                (DISCOVER_RETRY, Some(error.to_string()))
-            }
+            Some(Err(error)) => (DISCOVER_RETRY, Some(error.to_string())),
         };
         let now = self.inner.clock.now();
         let mut table = self.table();
         // Another one may have taken its place meanwhile.
         if let Some(registered) = table.instances.get_mut(name).filter(|_| !stop.is_cancelled()) {
+            // Once, and not at every attempt.
+            if let Some(error) = error.as_ref().filter(|error| registered.error.as_ref() != Some(*error)) {
+                tracing::warn!(instance = name, error, "cannot define the instance's jobs yet");
+            }
             registered.discover_at = now + pause;
             registered.defined |= error.is_none();
             registered.error = error;

@@ -34,6 +34,19 @@ pub enum Stage {
     Unwell,
 }
 
+/// Why an instance did not come up.
+struct Unwell {
+    problem: String,
+    /// Whoever keeps the plugin alive has told the operator, and is not to be repeated.
+    is_told: bool,
+}
+
+impl From<String> for Unwell {
+    fn from(problem: String) -> Self {
+        Self { problem, is_told: false }
+    }
+}
+
 /// One instance, running.
 pub struct Managed {
     /// As configured.
@@ -119,9 +132,10 @@ impl Managed {
             loop {
                 match self.bring_up(&config, &parts, listeners.as_deref()).await {
                     Ok(()) => break,
-                    Err(problem) => {
-                        if self.note(Some(problem.clone())) {
-                            tracing::error!(instance = self.name(), problem, "the instance is not well");
+                    Err(Unwell { problem, is_told }) => {
+                        if self.note(Some(problem.clone())) && !is_told {
+                            let plugin = self.shown_plugin(&config);
+                            tracing::error!(instance = self.name(), plugin, problem, "the instance is not well");
                         }
                         self.stage.send_replace(Stage::Unwell);
                         tokio::time::sleep(LOOK_AGAIN).await;
@@ -241,9 +255,9 @@ impl Managed {
         }
     }
 
-    async fn bring_up(&self, config: &Config, parts: &Parts, listeners: Option<&Listeners>) -> Result<(), String> {
+    async fn bring_up(&self, config: &Config, parts: &Parts, listeners: Option<&Listeners>) -> Result<(), Unwell> {
         let archive_id = parts.archive.instance(self.name()).await.map_err(|error| error.to_string())?;
-        parts.services.register(self.name(), archive_id);
+        parts.services.register(self.name(), self.shown_plugin(config), archive_id);
         self.state().id = Some(archive_id);
         let plugin = self.plugin(config, parts)?;
         let front = self.front(config, parts, &plugin, archive_id);
@@ -252,7 +266,10 @@ impl Managed {
             self.mount(listeners, address, &front).await?;
         }
         let timeout = Duration::from_secs(config.plugins.start_timeout_seconds);
-        let description = plugin.ready(timeout).await.map_err(|error| error.to_string())?;
+        let description = plugin.ready(timeout).await.map_err(|error| Unwell {
+            problem: error.to_string(),
+            is_told: plugin.status().state != InstanceState::Running,
+        })?;
         front.describe(&description);
         if let Ok(report) = plugin.call::<ops::Health>(ops::Empty {}, timeout).await
             && !report.ok
@@ -274,6 +291,13 @@ impl Managed {
         tracing::info!(instance = self.name(), plugin = description.name, version, "instance is up");
         self.state().description = Some(description);
         Ok(())
+    }
+
+    /// What the log calls its plugin: the file, or what is configured where there is none.
+    fn shown_plugin(&self, config: &Config) -> String {
+        let started = self.state().file.as_ref().map(|file| file.path.clone());
+        let file = started.or_else(|| config::find_plugin(&self.config.plugin, &config.plugins.folders()));
+        file.map_or_else(|| self.config.plugin.clone(), |file| file.display().to_string())
     }
 
     /// The plugin, started when it is not yet.

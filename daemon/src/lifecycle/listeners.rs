@@ -248,6 +248,10 @@ mod tests {
 
     #[async_trait]
     impl Backend for Empty {
+        fn name(&self) -> String {
+            "empty".into()
+        }
+
         async fn handle(&self, _: HttpRequest, _: Duration) -> Result<HttpReply, Error> {
             Ok(HttpReply::default())
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use stele_archive::StoredMessage;
-use stele_host::{Carrier, FileRules, Instance, InstanceSpec, Limits, ProcessLimits};
+use stele_host::{Carrier, FileRules, Instance, InstanceSpec, Limits, ProcessLimits, Watchdog};
 use stele_plugin_api::ops::{self, HttpReply, HttpRequest, LiveEvent, RenderRequest};
 use stele_plugin_api::{Error, ErrorCode};
 
@@ -52,6 +52,10 @@ pub(super) struct Plugin(pub Instance);
 
 #[async_trait]
 impl Backend for Plugin {
+    fn name(&self) -> String {
+        self.0.spec().shown_plugin()
+    }
+
     async fn handle(&self, request: HttpRequest, deadline: Duration) -> Result<HttpReply, Error> {
         self.0.call::<ops::HttpHandle>(request, deadline).await
     }
@@ -100,6 +104,7 @@ pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf
             // No request may take longer, and jobs wait for no call when they are to stop.
             drain: config.http.request_timeout(),
             stop_grace: Duration::from_secs(config.plugins.stop_timeout_seconds),
+            watchdog: Watchdog::after(Duration::from_secs(config.plugins.silence_seconds)),
             process: process_limits(&instance.limits),
             ..Limits::default()
         },

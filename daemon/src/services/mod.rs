@@ -38,9 +38,16 @@ pub struct DaemonServices {
     views: Views,
     http: HttpClient,
     commits: Arc<Commits>,
-    instances: RwLock<BTreeMap<String, InstanceId>>,
+    instances: RwLock<BTreeMap<String, Registered>>,
     lines: observe::Lines,
     series: observe::Series,
+}
+
+/// What is known of an instance.
+struct Registered {
+    id: InstanceId,
+    /// What the log calls its plugin.
+    plugin: String,
 }
 
 impl std::fmt::Debug for DaemonServices {
@@ -75,9 +82,10 @@ impl DaemonServices {
         }
     }
 
-    /// Makes an instance known.
-    pub fn register(&self, name: &str, id: InstanceId) {
-        self.instances.write().expect("no panic happens while the list is locked").insert(name.to_owned(), id);
+    /// Makes an instance known, and what the log calls its plugin.
+    pub fn register(&self, name: &str, plugin: String, id: InstanceId) {
+        let registered = Registered { id, plugin };
+        self.instances.write().expect("no panic happens while the list is locked").insert(name.to_owned(), registered);
     }
 
     /// The daemon stops: no plugin waits for a commit any more.
@@ -97,7 +105,14 @@ impl DaemonServices {
 
     fn instance(&self, name: &str) -> Result<InstanceId, Error> {
         let instances = self.instances.read().expect("no panic happens while the list is locked");
-        instances.get(name).copied().ok_or_else(|| Error::new(ErrorCode::Internal, "the instance is not registered"))
+        let known = instances.get(name).map(|known| known.id);
+        known.ok_or_else(|| Error::new(ErrorCode::Internal, "the instance is not registered"))
+    }
+
+    /// What the log calls the plugin of an instance.
+    fn plugin(&self, name: &str) -> String {
+        let instances = self.instances.read().expect("no panic happens while the list is locked");
+        instances.get(name).map(|known| known.plugin.clone()).unwrap_or_default()
     }
 
     async fn conversation_list(
@@ -287,7 +302,7 @@ impl Services for DaemonServices {
     }
 
     fn log(&self, instance: &str, record: LogRecord) {
-        self.lines.take(instance, &record);
+        self.lines.take(instance, &self.plugin(instance), &record);
     }
 
     fn metric(&self, instance: &str, metric: MetricRecord) {

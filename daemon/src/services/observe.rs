@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Instant;
-use stele_host::{LineRate, LogRecord, MetricRecord, harmless};
+use stele_host::{LineRate, LogRecord, MetricRecord, Passage, harmless};
 use stele_plugin_api::notify::{Level, MAX_LOG_TEXT, MetricKind};
 
 /// Longest name: of a part, a field, a metric, a label. In bytes.
@@ -27,23 +27,29 @@ const INSTANCE: &str = "instance";
 pub(super) struct Lines(Mutex<BTreeMap<String, LineRate>>);
 
 impl Lines {
-    /// Writes a plugin's line, unless it says too much.
-    pub fn take(&self, instance: &str, record: &LogRecord) {
+    /// Writes a line of an instance's plugin, unless it says too much.
+    pub fn take(&self, instance: &str, plugin: &str, record: &LogRecord) {
         if !is_wanted(&record.level) {
             return;
         }
-        let left_out = {
+        let passage = {
             let mut rates = self.0.lock().expect("no panic happens while the rates are locked");
-            let rate = rates.entry(instance.to_owned()).or_default();
-            if !rate.pass(Instant::now()) {
-                return;
-            }
-            rate.take_left_out()
+            rates.entry(instance.to_owned()).or_default().pass(Instant::now(), size(record))
         };
-        if left_out > 0 {
-            tracing::warn!(target: "stele::plugin", instance, lines = left_out, "the plugin logs too much; lines left out");
+        match passage {
+            Passage::Passes { left_out } => {
+                if left_out > 0 {
+                    let lines = left_out;
+                    tracing::info!(target: "stele::plugin", instance, plugin, lines, "lines of the plugin were left out");
+                }
+                write(instance, plugin, &Line::of(record), &record.level);
+            }
+            Passage::Closes => {
+                let what = "the plugin logs too much; further lines are left out";
+                tracing::warn!(target: "stele::plugin", instance, plugin, "{what}");
+            }
+            Passage::LeftOut => {}
         }
-        write(instance, &Line::of(record), &record.level);
     }
 }
 
@@ -78,6 +84,12 @@ impl Line {
     }
 }
 
+/// About how many bytes are written of a record.
+fn size(record: &LogRecord) -> usize {
+    let fields = record.fields.iter().take(MAX_FIELDS).map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    record.message.len().min(MAX_LOG_TEXT) + fields.min(MAX_LOG_TEXT)
+}
+
 /// Whether a line of this level is written at all: what nobody sees does not count.
 fn is_wanted(level: &Level) -> bool {
     match level {
@@ -90,14 +102,16 @@ fn is_wanted(level: &Level) -> bool {
 }
 
 /// A level of tracing is fixed where it is written, hence one line for each.
-fn write(instance: &str, line: &Line, level: &Level) {
+fn write(instance: &str, plugin: &str, line: &Line, level: &Level) {
     let (part, fields, message) = (line.part.as_deref(), line.fields.as_deref(), &line.message);
     match level {
-        Level::Error => tracing::error!(target: "stele::plugin", instance, part, fields, "{message}"),
-        Level::Warn => tracing::warn!(target: "stele::plugin", instance, part, fields, "{message}"),
-        Level::Debug => tracing::debug!(target: "stele::plugin", instance, part, fields, "{message}"),
-        Level::Trace => tracing::trace!(target: "stele::plugin", instance, part, fields, "{message}"),
-        Level::Info | Level::Other(_) => tracing::info!(target: "stele::plugin", instance, part, fields, "{message}"),
+        Level::Error => tracing::error!(target: "stele::plugin", instance, plugin, part, fields, "{message}"),
+        Level::Warn => tracing::warn!(target: "stele::plugin", instance, plugin, part, fields, "{message}"),
+        Level::Debug => tracing::debug!(target: "stele::plugin", instance, plugin, part, fields, "{message}"),
+        Level::Trace => tracing::trace!(target: "stele::plugin", instance, plugin, part, fields, "{message}"),
+        Level::Info | Level::Other(_) => {
+            tracing::info!(target: "stele::plugin", instance, plugin, part, fields, "{message}")
+        }
     }
 }
 

@@ -13,7 +13,8 @@ impl Session {
     /// Takes a frame of the peer.
     pub fn receive(&mut self, frame: Frame, now: Instant) {
         if self.state == State::Closed {
-            self.counters.late += 1;
+            // A notify belongs to no call: it is for nobody any more, and no offence.
+            self.counters.late += u64::from(frame.kind != Kind::Notify);
             return;
         }
         if frame.size() > u64::from(self.hello.limits.max_frame) {

@@ -1,9 +1,14 @@
 //! What a plugin's process prints goes into the daemon's log, line by line.
 //!
 //! A vendor's library prints what it likes, so both the length of a line and the rate of lines are bounded. The pipe is
-//! always drained, whatever is kept of it: a full pipe would stop the plugin.
+//! drained whatever is kept of it: a full pipe would stop the plugin. Only who prints much more than anybody could read is made to
+//! wait, since draining costs the daemon's time.
 
-use crate::lines::{LineRate, harmless};
+use crate::{
+    lines::{LineRate, Passage, harmless},
+    pace::Pace,
+    spec::Names,
+};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -11,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const MAX_LINE_BYTES: usize = 4096;
 /// Bytes read at once.
 const READ_BYTES: usize = 8192;
+/// Bytes of one stream that are drained in a second.
+const MAX_BYTES_PER_SECOND: u64 = 4 << 20;
 
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,26 +27,31 @@ pub(crate) enum Stream {
 }
 
 /// Logs what comes out of `source` until it ends.
-pub(crate) async fn capture(mut source: impl AsyncRead + Unpin, stream: Stream, instance: String) {
+pub(crate) async fn capture(mut source: impl AsyncRead + Unpin, stream: Stream, names: Names) {
     let mut lines = Lines::default();
+    let mut pace = Pace::new(MAX_BYTES_PER_SECOND);
     let mut buffer = vec![0; READ_BYTES];
     // An error ends the capture as the end of the stream does: the process is gone either way.
     while let Ok(count @ 1..) = source.read(&mut buffer).await {
-        lines.feed(&buffer[..count], Instant::now(), &mut |line| log(&instance, stream, line));
+        lines.feed(&buffer[..count], Instant::now(), &mut |line| log(&names, stream, line));
+        pace.spend(count as u64).await;
     }
-    lines.finish(&mut |line| log(&instance, stream, line));
+    lines.finish(&mut |line| log(&names, stream, line));
 }
 
-fn log(instance: &str, stream: Stream, line: Line<'_>) {
+fn log(Names { instance, plugin }: &Names, stream: Stream, line: Line<'_>) {
     match (line, stream) {
         (Line::Text(text), Stream::Stdout) => {
-            tracing::info!(target: "stele::plugin", instance, stream = "stdout", "{text}")
+            tracing::info!(target: "stele::plugin", instance, plugin, stream = "stdout", "{text}")
         }
         (Line::Text(text), Stream::Stderr) => {
-            tracing::warn!(target: "stele::plugin", instance, stream = "stderr", "{text}")
+            tracing::warn!(target: "stele::plugin", instance, plugin, stream = "stderr", "{text}")
         }
-        (Line::Suppressed(lines), _) => {
-            tracing::warn!(target: "stele::plugin", instance, lines, "the plugin prints too much; lines left out");
+        (Line::TooMuch, _) => {
+            tracing::warn!(target: "stele::plugin", instance, plugin, "the plugin prints too much; further lines are left out");
+        }
+        (Line::LeftOut(lines), _) => {
+            tracing::info!(target: "stele::plugin", instance, plugin, lines, "lines the plugin printed were left out");
         }
     }
 }
@@ -49,8 +61,10 @@ fn log(instance: &str, stream: Stream, line: Line<'_>) {
 enum Line<'a> {
     /// A line, cut to its bound, control characters replaced.
     Text(&'a str),
-    /// So many lines were over the rate.
-    Suppressed(u64),
+    /// Lines are over the rate, and left out from now on.
+    TooMuch,
+    /// So many were.
+    LeftOut(u64),
 }
 
 /// Splits bytes into bounded lines at a bounded rate.
@@ -77,7 +91,7 @@ impl Lines {
             // The last words of a process are often its most useful: they pass whatever the rate.
             self.emit_line(emit);
         }
-        self.report_suppressed(emit);
+        report(self.rate.take_left_out(), emit);
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -89,11 +103,18 @@ impl Lines {
     fn end_line(&mut self, now: Instant, emit: &mut dyn FnMut(Line<'_>)) {
         if self.partial.iter().all(u8::is_ascii_whitespace) {
             self.forget();
-        } else if self.rate.pass(now) {
-            self.report_suppressed(emit);
-            self.emit_line(emit);
-        } else {
-            self.forget();
+            return;
+        }
+        match self.rate.pass(now, self.partial.len()) {
+            Passage::Passes { left_out } => {
+                report(left_out, emit);
+                self.emit_line(emit);
+            }
+            Passage::Closes => {
+                emit(Line::TooMuch);
+                self.forget();
+            }
+            Passage::LeftOut => self.forget(),
         }
     }
 
@@ -112,12 +133,12 @@ impl Lines {
         emit(Line::Text(&text));
         self.forget();
     }
+}
 
-    fn report_suppressed(&mut self, emit: &mut dyn FnMut(Line<'_>)) {
-        match self.rate.take_left_out() {
-            0 => {}
-            lines => emit(Line::Suppressed(lines)),
-        }
+/// Tells of lines that were left out, if any were.
+fn report(left_out: u64, emit: &mut dyn FnMut(Line<'_>)) {
+    if left_out > 0 {
+        emit(Line::LeftOut(left_out));
     }
 }
 
@@ -133,7 +154,8 @@ mod tests {
         let mut emit = |line: Line<'_>| {
             found.push(match line {
                 Line::Text(text) => text.to_owned(),
-                Line::Suppressed(count) => format!("<{count} left out>"),
+                Line::TooMuch => "<too much>".to_owned(),
+                Line::LeftOut(count) => format!("<{count} left out>"),
             });
         };
         for chunk in chunks {
@@ -173,7 +195,7 @@ mod tests {
     fn a_flood_is_counted_instead_of_kept() {
         let flood = b"noise\n".repeat(MAX_LINES_PER_WINDOW as usize + 7);
         let found = lines_of(&[&flood]);
-        assert_eq!(found.len(), MAX_LINES_PER_WINDOW as usize + 1);
-        assert_eq!(found.last().unwrap(), "<7 left out>");
+        assert_eq!(found.len(), MAX_LINES_PER_WINDOW as usize + 2);
+        assert_eq!(found[MAX_LINES_PER_WINDOW as usize..], ["<too much>", "<7 left out>"]);
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! One task owns the process: it alone waits for it and signals it, so that a signal never meets a process that was given
-//! the same number.
+//! the same number. What the plugin prints, or tells without being asked, is taken at a bounded pace: one that floods waits, and
+//! nobody else.
 
 mod capture;
 mod group;
@@ -24,6 +25,7 @@ pub use process::plugin_host_main;
 use crate::{
     carrier::{About, Deliver, Exit, Link, StartError},
     limits,
+    pace::Pace,
     spec::{InstanceSpec, Limits},
 };
 use bytes::BytesMut;
@@ -40,7 +42,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use stele_plugin_api::frame::{Decoder, Frame};
+use stele_plugin_api::frame::{Decoded, Decoder, Frame, Kind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{
@@ -48,7 +50,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Notify, mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, yield_now},
     time::timeout,
 };
 
@@ -56,6 +58,8 @@ use tokio::{
 const READ_BYTES: usize = 64 * 1024;
 /// Bytes on their way to a child that reads nothing before it counts as stuck.
 const MAX_QUEUED_BYTES: u64 = 512 * 1024 * 1024;
+/// Notifies of a plugin that are taken in a second; who tells more waits. Many more than anybody reads, and few enough to take.
+const MAX_NOTIFIES_PER_SECOND: u64 = 10_000;
 /// How long a process may live on after its socket has ended, and its output after itself.
 const TIDY_UP: Duration = Duration::from_secs(2);
 /// Between SIGTERM and SIGKILL, at least.
@@ -87,17 +91,12 @@ impl ChildLink {
         let spawned = spawn::spawn(&spec.host_program, &spec.name).await;
         let (mut child, mut socket) =
             spawned.map_err(|source| StartError::Spawn { program: spec.host_program.clone(), source })?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let captures = [
-            child
-                .stdout
-                .take()
-                .map(|out| tokio::spawn(capture::capture(out, capture::Stream::Stdout, spec.name.clone()))),
-            child
-                .stderr
-                .take()
-                .map(|err| tokio::spawn(capture::capture(err, capture::Stream::Stderr, spec.name.clone()))),
+            stdout.map(|out| tokio::spawn(capture::capture(out, capture::Stream::Stdout, spec.names()))),
+            stderr.map(|err| tokio::spawn(capture::capture(err, capture::Stream::Stderr, spec.names()))),
         ];
-        let mut group = Group::of(child);
+        let mut group = Group::of(child, spec.names());
         let mut over_limit: OverLimit = Box::pin(limits::exceeded(group.pid(), spec.limits.process));
         let loaded = tokio::select! {
             loaded = load(&mut socket, spec) => loaded,
@@ -280,16 +279,24 @@ fn exit_of(status: ExitStatus) -> Exit {
 async fn read_frames(mut socket: OwnedReadHalf, max_frame_bytes: u32, deliver: Deliver) -> Result<(), String> {
     let mut decoder = Decoder::new(max_frame_bytes);
     let mut input = BytesMut::new();
+    let mut notifies = Pace::new(MAX_NOTIFIES_PER_SECOND);
     loop {
         input.reserve(READ_BYTES);
-        match socket.read_buf(&mut input).await {
+        let count = match socket.read_buf(&mut input).await {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) => return Err(error.to_string()),
-        }
+        };
+        let mut told = 0;
         while let Some(decoded) = decoder.decode(&mut input).map_err(|error| error.to_string())? {
+            told += u64::from(matches!(&decoded, Decoded::Frame(frame) if frame.kind == Kind::Notify));
             deliver(decoded);
+        }
+        notifies.spend(told).await;
+        if count >= READ_BYTES {
+            // There is more, and whoever sends so much must not have this thread for itself.
+            yield_now().await;
         }
     }
 }

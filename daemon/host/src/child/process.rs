@@ -21,22 +21,29 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
 use stele_plugin_api::{
     abi::OpenPlugin,
-    frame::{Decoded, Decoder, Frame, Head},
+    frame::{Decoded, Decoder, Frame, HEADER, Head, Kind},
 };
 
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 64 * 1024;
 /// Bytes the plugin may have on their way to the daemon before its posting threads must wait.
 const MAX_QUEUED_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of notifies among them, which the daemon takes at its own pace: no answer is to wait behind many.
+const MAX_QUEUED_NOTIFIES: u64 = 1024 * 1024;
+
+/// Bytes of a frame beyond which no header can say its length.
+const MAX_FRAME_BYTES: u64 = u32::MAX as u64;
+/// How much rather than the daemon the kernel is to end this process when memory runs out, of 1000.
+const OOM_SCORE: &str = "500";
 
 /// Runs a plugin in this process until the daemon ends it. The whole of the hidden `plugin-host` command.
 ///
@@ -54,6 +61,8 @@ pub fn plugin_host_main() -> ExitCode {
 fn run() -> io::Result<()> {
     let mut socket = take_socket()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Where it may not be said, the kernel decides as it likes.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     let request: LoadRequest = preamble::read(&mut socket)?;
     // A daemon that died before the signal was asked for sends none; what it wrote is here all the same.
     if getppid().is_none_or(|parent| parent.as_raw_pid().unsigned_abs() != request.daemon) {
@@ -145,6 +154,8 @@ fn pump(socket: &mut UnixStream, plugin: &OpenPlugin, max_frame_bytes: u32) -> i
 struct Drained {
     outbox: Arc<Outbox>,
     room: Arc<Room>,
+    /// Bytes of notifies that were sent since nothing was queued last.
+    notifies: AtomicU64,
 }
 
 /// What the posting threads and the draining thread tell each other.
@@ -161,7 +172,7 @@ impl Drained {
         let room = Arc::new(Room::default());
         let waker = room.clone();
         let outbox = Arc::new(Outbox::new(socket.into(), move || waker.socket_is_full()));
-        let drained = Self { outbox: outbox.clone(), room: room.clone() };
+        let drained = Self { outbox: outbox.clone(), room: room.clone(), notifies: AtomicU64::new(0) };
         thread::Builder::new().name("outbox".into()).spawn(move || {
             loop {
                 room.wait_until_full();
@@ -174,8 +185,22 @@ impl Drained {
     }
 
     fn send(&self, frame: Frame) {
-        if self.outbox.queued_bytes() > MAX_QUEUED_BYTES {
-            self.room.wait(|| self.outbox.queued_bytes() <= MAX_QUEUED_BYTES);
+        if frame.size() > MAX_FRAME_BYTES {
+            // No session lets it pass: this plugin has none, and whoever waits for the frame would not learn of it.
+            eprintln!("plugin host: the plugin posted a frame of {} bytes, which no header can say", frame.size());
+            process::abort();
+        }
+        let queued = || self.outbox.queued_bytes();
+        if queued() == 0 {
+            self.notifies.store(0, Ordering::Relaxed);
+        }
+        if frame.kind == Kind::Notify {
+            let bytes = HEADER as u64 + frame.size();
+            if self.notifies.fetch_add(bytes, Ordering::Relaxed) > MAX_QUEUED_NOTIFIES {
+                self.room.wait(|| queued() == 0);
+            }
+        } else if queued() > MAX_QUEUED_BYTES {
+            self.room.wait(|| queued() <= MAX_QUEUED_BYTES);
         }
         self.outbox.send(frame);
         self.room.tell_waiting();

@@ -68,10 +68,15 @@ pub fn echo_c() -> &'static Path {
     })
 }
 
-/// The plugin in C that keeps no rule.
-pub fn rude() -> &'static Path {
+/// The plugins in C that keep no rule: what `tests/zoo/zoo.c` does is named by the path of a request.
+pub fn zoo() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rude.c"), "rude.so", &[]))
+    BUILT.get_or_init(|| compile(&root().join("tests/zoo/zoo.c"), "zoo.so", &[]))
+}
+
+/// A plugin as lines of the log have it.
+pub fn shown(plugin: &Path) -> String {
+    format!("plugin={:?}", plugin.display().to_string())
 }
 
 /// Compiles a library.
@@ -88,6 +93,7 @@ pub fn compile(source: &Path, name: &str, options: &[&str]) -> PathBuf {
             "-fvisibility=hidden",
             "-O2",
             "-shared",
+            "-pthread",
         ]);
         cc.args(options).arg("-I").arg(root().join("plugin-api/include")).arg("-o").arg(draft).arg(source);
         cc
