@@ -48,6 +48,11 @@ pub fn vendor_relay() -> &'static Path {
     Path::new(env!("STELE_VENDOR_RELAY"))
 }
 
+/// Plugins that keep no rule of the boundary, compiled from `tests/zoo/zoo.c`, which says how each is asked for.
+pub fn zoo() -> &'static Path {
+    Path::new(env!("STELE_ZOO"))
+}
+
 /// The root of the source tree.
 pub fn source_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' crate lies in the source tree")
