@@ -39,106 +39,131 @@ pub trait Op {
     }
 }
 
+/// Who asks for an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The daemon asks a plugin.
+    Daemon,
+    /// A plugin asks the daemon.
+    Plugin,
+}
+
+/// An operation, as a table of them shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// The name in the frame.
+    pub name: &'static str,
+    /// Who asks for it.
+    pub caller: Caller,
+    /// What it is for.
+    pub summary: &'static str,
+    /// The request and the reply by the names of their types.
+    pub types: (&'static str, &'static str),
+}
+
 macro_rules! ops {
-    ($($(#[$meta:meta])* $name:ident = $wire:literal : $request:ty => $reply:ty;)+) => {
-        $($(#[$meta])*
+    (@caller daemon) => { Caller::Daemon };
+    (@caller plugin) => { Caller::Plugin };
+    ($($caller:ident asks {$(
+        #[doc = $summary:literal]
+        $name:ident = $wire:literal: $request:ty $([$sent:ident])? => $reply:ty $([$answered:ident])?;
+    )+})+) => {
+        $($(
+        #[doc = $summary]
+        #[doc = concat!("\n\nThe ", stringify!($caller), " asks.")]
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
+
         impl Op for $name {
             const NAME: &'static str = $wire;
             type Request = $request;
             type Reply = $reply;
-        })+
+            $(fn request_body(request: &mut $request) -> Option<&mut Bytes> {
+                Some(&mut request.$sent)
+            })?
+            $(fn reply_body(reply: &mut $reply) -> Option<&mut Bytes> {
+                Some(&mut reply.$answered)
+            })?
+        }
+        )+)+
+
+        /// Every operation of this version.
+        pub const OPERATIONS: &[Operation] = &[$($(
+            Operation {
+                name: $wire,
+                caller: ops!(@caller $caller),
+                summary: $summary.trim_ascii(),
+                types: (stringify!($request), stringify!($reply)),
+            },
+        )+)+];
     };
 }
 
+// A part in brackets travels in the frame's body.
 ops! {
-    /// Daemon → plugin: what the plugin offers.
-    Describe = "describe": Empty => Description;
-    /// Daemon → plugin: whether the instance can work, with reasons.
-    Health = "health": Empty => HealthReport;
-    /// Daemon → plugin: the partitions to sync.
-    SyncDiscover = "sync.discover": Empty => Partitions;
-    /// Daemon → plugin: the next page of a partition.
-    SyncPull = "sync.pull": PullRequest => Page;
-    /// Daemon → plugin: try parked envelopes again.
-    SyncRecover = "sync.recover": RecoverRequest => Page;
-    /// Daemon → plugin: the next page of people and conversations of a partition.
-    DirectoryPull = "directory.pull": PullRequest => Page;
-    /// Daemon → plugin: stream a file. Each item is a [`MediaChunk`] with its bytes in the frame's body.
-    MediaFetch = "media.fetch": MediaRequest => Empty;
-    /// Daemon → plugin: what listeners get of messages.
-    LiveRender = "live.render": RenderRequest => Rendered;
-
-    /// Plugin → daemon: conversations a person takes part in, latest first.
-    ConversationList = "conversation.list": ConversationQuery => ConversationPage;
-    /// Plugin → daemon: one conversation.
-    ConversationGet = "conversation.get": ById => Option<ConversationView>;
-    /// Plugin → daemon: many conversations at once; unknown ones are left out.
-    ConversationGetMany = "conversation.get_many": ByIds => Conversations;
-    /// Plugin → daemon: whether a person takes part in a conversation; false when either is unknown.
-    ConversationTakesPart = "conversation.takes_part": Participation => bool;
-    /// Plugin → daemon: a conversation, and whether a person is a member of it.
-    ConversationMembership = "conversation.membership": Participation => Membership;
-    /// Plugin → daemon: the conversations a person is a member of, with or without messages.
-    ConversationJoined = "conversation.joined": JoinedQuery => Joined;
-    /// Plugin → daemon: one person.
-    PersonGet = "person.get": ById => Option<PersonView>;
-    /// Plugin → daemon: many people at once; unknown ones are left out.
-    PersonGetMany = "person.get_many": ByIds => People;
-    /// Plugin → daemon: the people of the instance, a page at a time.
-    PersonList = "person.list": PersonQuery => People;
-    /// Plugin → daemon: messages of a conversation.
-    ArchiveQuery = "archive.query": MessageQuery => MessagePage;
-    /// Plugin → daemon: messages by native id, in the order of the ids; unknown ones are left out.
-    ArchiveGet = "archive.get": ByIds => Messages;
-    /// Plugin → daemon: messages by number, or by their senders' own ids.
-    ArchiveFind = "archive.find": FindQuery => Messages;
-    /// Plugin → daemon: what became readable after a revision, in the order of revisions; waits for it.
-    ArchiveFeed = "archive.feed": FeedQuery => Feed;
-    /// Plugin → daemon: messages that contain a text.
-    ArchiveSearch = "archive.search": SearchQuery => MessagePage;
-    /// Plugin → daemon: commit a page that did not come from a sync.
-    ArchiveAppend = "archive.append": Page => AppendReport;
-    /// Plugin → daemon: up to which number partitions are archived.
-    PartitionReached = "partition.reached": PartitionKeys => PartitionNumbers;
-    /// Plugin → daemon: start a job of this instance, unless it runs.
-    JobStart = "job.start": JobRequest => JobStarted;
-    /// Plugin → daemon: a small value kept for the instance.
-    StateGet = "state.get": StateKey => StateValue;
-    /// Plugin → daemon: keep a small value for the instance.
-    StatePut = "state.put": StateEntry => Empty;
-    /// Plugin → daemon: hold something of the instance that only one of all daemons holds at a time, or go on holding it.
-    LeaseHold = "lease.hold": HoldRequest => HoldReply;
-}
-
-/// Daemon → plugin: answer a request of the instance's listener. Bodies travel in the frame's body.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpHandle;
-impl Op for HttpHandle {
-    const NAME: &'static str = "http.handle";
-    type Request = HttpRequest;
-    type Reply = HttpReply;
-    fn request_body(request: &mut HttpRequest) -> Option<&mut Bytes> {
-        Some(&mut request.body)
+    daemon asks {
+        /// What the plugin offers.
+        Describe = "describe": Empty => Description;
+        /// Whether the instance can work, with reasons.
+        Health = "health": Empty => HealthReport;
+        /// The partitions to sync.
+        SyncDiscover = "sync.discover": Empty => Partitions;
+        /// The next page of a partition.
+        SyncPull = "sync.pull": PullRequest => Page;
+        /// Try parked envelopes again.
+        SyncRecover = "sync.recover": RecoverRequest => Page;
+        /// The next page of people and conversations of a partition.
+        DirectoryPull = "directory.pull": PullRequest => Page;
+        /// Answer a request of the instance's listener.
+        HttpHandle = "http.handle": HttpRequest [body] => HttpReply [body];
+        /// Stream a file. Each item is a [`MediaChunk`] with its bytes in the frame's body.
+        MediaFetch = "media.fetch": MediaRequest => Empty;
+        /// What listeners get of messages.
+        LiveRender = "live.render": RenderRequest => Rendered;
     }
-    fn reply_body(reply: &mut HttpReply) -> Option<&mut Bytes> {
-        Some(&mut reply.body)
-    }
-}
-
-/// Plugin → daemon: an HTTP request through the daemon's client. Bodies travel in the frame's body.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpFetch;
-impl Op for HttpFetch {
-    const NAME: &'static str = "http.fetch";
-    type Request = FetchRequest;
-    type Reply = FetchReply;
-    fn request_body(request: &mut FetchRequest) -> Option<&mut Bytes> {
-        Some(&mut request.body)
-    }
-    fn reply_body(reply: &mut FetchReply) -> Option<&mut Bytes> {
-        Some(&mut reply.body)
+    plugin asks {
+        /// Conversations a person takes part in, latest first.
+        ConversationList = "conversation.list": ConversationQuery => ConversationPage;
+        /// One conversation.
+        ConversationGet = "conversation.get": ById => Option<ConversationView>;
+        /// Many conversations at once; unknown ones are left out.
+        ConversationGetMany = "conversation.get_many": ByIds => Conversations;
+        /// Whether a person takes part in a conversation; false when either is unknown.
+        ConversationTakesPart = "conversation.takes_part": Participation => bool;
+        /// A conversation, and whether a person is a member of it.
+        ConversationMembership = "conversation.membership": Participation => Membership;
+        /// The conversations a person is a member of, with or without messages.
+        ConversationJoined = "conversation.joined": JoinedQuery => Joined;
+        /// One person.
+        PersonGet = "person.get": ById => Option<PersonView>;
+        /// Many people at once; unknown ones are left out.
+        PersonGetMany = "person.get_many": ByIds => People;
+        /// The people of the instance, a page at a time.
+        PersonList = "person.list": PersonQuery => People;
+        /// Messages of a conversation.
+        ArchiveQuery = "archive.query": MessageQuery => MessagePage;
+        /// Messages by native id, in the order of the ids; unknown ones are left out.
+        ArchiveGet = "archive.get": ByIds => Messages;
+        /// Messages by number, or by their senders' own ids.
+        ArchiveFind = "archive.find": FindQuery => Messages;
+        /// What became readable after a revision, in the order of revisions; waits for it.
+        ArchiveFeed = "archive.feed": FeedQuery => Feed;
+        /// Messages that contain a text.
+        ArchiveSearch = "archive.search": SearchQuery => MessagePage;
+        /// Commit a page that did not come from a sync.
+        ArchiveAppend = "archive.append": Page => AppendReport;
+        /// Up to which number partitions are archived.
+        PartitionReached = "partition.reached": PartitionKeys => PartitionNumbers;
+        /// Start a job of this instance, unless it runs.
+        JobStart = "job.start": JobRequest => JobStarted;
+        /// A small value kept for the instance.
+        StateGet = "state.get": StateKey => StateValue;
+        /// Keep a small value for the instance.
+        StatePut = "state.put": StateEntry => Empty;
+        /// Hold something of the instance that only one of all daemons holds at a time, or go on holding it.
+        LeaseHold = "lease.hold": HoldRequest => HoldReply;
+        /// Make an HTTP request through the daemon's client.
+        HttpFetch = "http.fetch": FetchRequest [body] => FetchReply [body];
     }
 }
 

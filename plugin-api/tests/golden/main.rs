@@ -7,6 +7,7 @@
 
 mod any;
 mod evolution;
+mod guide;
 mod samples;
 
 use any::Any;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use stele_plugin_api::Encoding;
 use stele_plugin_api::abi::ABI_MINOR;
 use stele_plugin_api::frame::{Decoded, Decoder, Frame};
+use stele_plugin_api::ops::OPERATIONS;
 use stele_plugin_api::typed::Parts;
 
 /// The folder of a minor.
@@ -139,22 +141,7 @@ fn golden_frames_are_understood_and_still_written() {
 
 #[test]
 fn every_operation_has_golden_frames() {
-    let named: BTreeSet<String> = include_str!("../../src/ops.rs")
-        .lines()
-        .filter_map(|line| {
-            let line = line.trim();
-            let constant = line.strip_prefix("const NAME: &'static str = \"");
-            let listed = || {
-                line.split_once(" = \"")
-                    .filter(|(name, rest)| name.chars().all(char::is_alphanumeric) && rest.contains("\": "))
-            };
-            constant
-                .or_else(|| listed().map(|(_, rest)| rest))
-                .and_then(|rest| rest.split('"').next())
-                .map(str::to_owned)
-        })
-        .collect();
-    assert!(named.contains("http.handle") && named.contains("sync.pull"), "{named:?}");
+    let named: BTreeSet<String> = OPERATIONS.iter().map(|operation| operation.name.to_owned()).collect();
     let sampled: BTreeSet<String> =
         samples().iter().filter_map(|sample| sample.name.strip_prefix("call.").map(str::to_owned)).collect();
     assert_eq!(named, sampled);
