@@ -70,6 +70,25 @@ async fn a_newer_schema_is_refused() {
     assert!(matches!(&refused, ArchiveError::Invalid(text) if text.contains("newer stele (schema 9999")), "{refused}");
 }
 
+/// Whatever is in the archive, and whoever has counted it: plans are those that are tested, and nobody waits for a count.
+#[tokio::test]
+async fn nothing_is_counted_for_plans() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("archive.db");
+    let archive = open(&path).await;
+    let instance = archive.instance("hq").await.expect("an instance");
+    say(&archive, instance, &["m1", "m2"]).await;
+    archive.close().await.expect("closes");
+    tamper(&path, "ANALYZE").await;
+    let archive = open(&path).await;
+    archive.conversation(instance, "c").await.expect("answers");
+    archive.close().await.expect("closes");
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.expect("opens");
+    let counts = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'sqlite_stat%'";
+    let counts: i64 = sqlx::query_scalar(counts).fetch_one(&mut connection).await.expect("counts");
+    assert_eq!(counts, 0);
+}
+
 #[tokio::test]
 async fn members_of_before_hear_what_comes() {
     let folder = tempfile::tempdir().expect("a folder");
