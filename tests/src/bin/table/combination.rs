@@ -4,7 +4,7 @@ use crate::ask::{self, Limits};
 use crate::place::{Place, firehose};
 use crate::report::{Figures, Line};
 use crate::rows::{self, Addresses};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use stele_servers::Meili;
@@ -67,8 +67,12 @@ impl Combination<'_> {
         let daemon = site.start().await?;
         for row in rows::all(&addresses, place.messages) {
             let (contract, endpoint, about) = (row.contract, row.endpoint, row.about);
-            let times = ask::measure(row, limits).await.with_context(|| format!("{endpoint}: {about}"))?;
-            eprintln!("{contract} {endpoint}, {about}: {times}");
+            // One that fails does not take the others with it.
+            let times = ask::measure(row, limits).await.map_err(|error| format!("{error:#}"));
+            match &times {
+                Ok(times) => eprintln!("{contract} {endpoint}, {about}: {times}"),
+                Err(error) => eprintln!("{contract} {endpoint}, {about}: failed: {error}"),
+            }
             figures.rows.push(Line { contract, endpoint, about, times });
         }
         figures.synced = Some(rates::sync(&site, &[&more], synced).await?);

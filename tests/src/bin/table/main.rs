@@ -70,6 +70,7 @@ async fn main() -> Result<()> {
     }
     println!("{}", serde_json::to_string_pretty(&report)?);
     println!("\n{}", report.markdown());
+    ensure!(report.failed() == 0, "{} kinds of requests failed", report.failed());
     Ok(())
 }
 

@@ -45,14 +45,13 @@ pub struct Figures {
     pub rows: Vec<Line>,
 }
 
-/// How long a kind of request took.
+/// How long a kind of request took, or why that is not known.
 #[derive(Serialize)]
 pub struct Line {
     pub contract: &'static str,
     pub endpoint: &'static str,
     pub about: &'static str,
-    #[serde(flatten)]
-    pub times: Times,
+    pub times: Result<Times, String>,
 }
 
 impl Figures {
@@ -95,6 +94,12 @@ impl Report {
         })
     }
 
+    /// Kinds of requests that failed.
+    pub fn failed(&self) -> usize {
+        let figures = self.sizes.iter().flat_map(|size| &size.combinations);
+        figures.flat_map(|figures| &figures.rows).filter(|row| row.times.is_err()).count()
+    }
+
     /// A table for each size.
     pub fn markdown(&self) -> String {
         self.sizes.iter().map(Size::markdown).collect::<Vec<_>>().join("\n")
@@ -121,10 +126,12 @@ impl Size {
         }));
         let rows = self.combinations.iter().map(|figures| &figures.rows).max_by_key(|rows| rows.len());
         for (at, row) in rows.into_iter().flatten().enumerate() {
-            line(&with(&format!("{} `{}`: {}", row.contract, row.endpoint, row.about), &|figures| {
-                let times = figures.rows.get(at).map(|row| row.times);
-                times.map_or("-".to_owned(), |times| format!("{:.1}, {:.1}", times.p50_ms, times.p99_ms))
-            }));
+            let times = |figures: &Figures| match figures.rows.get(at).map(|row| &row.times) {
+                Some(Ok(times)) => format!("{:.1}, {:.1}", times.p50_ms, times.p99_ms),
+                Some(Err(_)) => "failed".to_owned(),
+                None => "-".to_owned(),
+            };
+            line(&with(&format!("{} `{}`: {}", row.contract, row.endpoint, row.about), &times));
         }
         text.push('\n');
         text
