@@ -30,6 +30,7 @@
 //! in the mark, and the others are taken in ([`feeding`]). At most one task waits at the server: one that takes long is waited
 //! for, not sent again. While the server is down everything says so, and what was committed meanwhile is taken in afterwards.
 
+mod deep;
 mod document;
 mod feeding;
 mod grams;
@@ -44,6 +45,7 @@ use crate::fold::fold;
 use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Sort, Watermark};
 use crate::tailer::TailerOptions;
 use async_trait::async_trait;
+use deep::{DEEP, TIMES, Values};
 use document::{FORMAT, Mark};
 use meilisearch_sdk::errors::{Error, ErrorCode, ErrorType};
 use meilisearch_sdk::indexes::Index;
@@ -456,25 +458,29 @@ impl Inner {
         let (doubtful, sure, beyond) = (plan.doubtful(), plan.sure(), plan.sure_beyond());
         let phrase = plan.words.as_ref().map(|words| words.phrase.as_str());
         let index = self.server.index(self.uid());
-        let ask_for = |pages: Pages| {
-            let filter = beyond.as_deref().or(sure.as_deref());
-            let numbers = (pages.first..).take(if filter.is_some() { pages.count } else { 0 });
+        let filter = beyond.as_deref().or(sure.as_deref());
+        let ask_for = |filter, pages: Pages| {
             let mut questions = Vec::new();
-            for page in numbers {
-                let mut question = question(&index, phrase, filter.unwrap_or_default(), (page, pages.length), PLACE);
+            for page in (pages.first..).take(pages.count) {
+                let mut question = question(&index, phrase, filter, (page, pages.length), PLACE);
                 question.with_sort(plan.sort);
                 questions.push(question);
             }
             questions
         };
+        let is_ranked = query.sort == Sort::Relevance && phrase.is_some();
+        let is_deep = !is_ranked && query.limit > 0 && query.offset >= DEEP;
+        let is_counted_apart = beyond.is_some() || is_deep;
         // As if there were nobody to be looked at: that is so more often than not.
         let mut pages = Pages::holding(query.offset, query.limit);
         let mut questions = Vec::new();
         questions.extend(doubtful.iter().map(|filter| question(&index, phrase, filter, (1, LOOKED_AT_ONCE), TEXT)));
-        if beyond.is_some() {
+        if is_counted_apart {
             questions.extend(sure.iter().map(|filter| question(&index, phrase, filter, (1, 0), PLACE)));
         }
-        questions.extend(ask_for(pages));
+        if !is_deep {
+            questions.extend(filter.into_iter().flat_map(|filter| ask_for(filter, pages)));
+        }
         let Some(answers) = self.ask(questions, mark).await? else { return Ok(None) };
         let mut answers = answers.into_iter();
 
@@ -503,21 +509,70 @@ impl Inner {
         let (looked, others) = looked.hits(query);
 
         let counted = answers.as_slice().first().and_then(|answer| answer.total_hits).unwrap_or_default() as u64;
-        let mut answers: Vec<_> = answers.skip(usize::from(beyond.is_some())).collect();
+        let mut answers: Vec<_> = answers.skip(usize::from(is_counted_apart)).collect();
         let first = query.offset.saturating_sub(looked.len());
-        if first < query.offset && query.limit > 0 && sure.is_some() {
-            pages = Pages::holding(first, query.offset - first + query.limit);
-            match self.ask(ask_for(pages), mark).await? {
+        if let Some(filter) = filter
+            && query.limit > 0
+            && (is_deep || first < query.offset)
+        {
+            let length = query.offset - first + query.limit;
+            let mut near = (filter.to_owned(), first);
+            if is_deep {
+                match self.near(query.sort, phrase, filter, (first, length), mark).await? {
+                    Some(found) => near = found,
+                    None => return Ok(None),
+                }
+            }
+            pages = Pages::holding(near.1, length);
+            match self.ask(ask_for(&near.0, pages), mark).await? {
                 Some(again) => answers = again,
                 None => return Ok(None),
             }
         }
-        let is_ranked = query.sort == Sort::Relevance && phrase.is_some();
         let sure =
             answers.iter().flat_map(|answer| &answer.hits).map(|hit| hit.result.rank(is_ranked)).skip(pages.skipped);
         let sure: Vec<_> = sure.take(query.offset - first + query.limit).collect();
         let hits = crate::searcher::cut(&sure, &looked, first, query);
         Ok(Some(IndexPage { hits, total: others + counted, watermark: Rev(mark.at) }))
+    }
+
+    /// A filter for fewer rows that hold `length` rows from `from` on of those this filter is for, in an order of time, and where they
+    /// begin among them. `None` when the index began anew meanwhile.
+    async fn near(
+        &self,
+        sort: Sort,
+        phrase: Option<&str>,
+        filter: &str,
+        (from, length): (usize, usize),
+        mark: &Mark,
+    ) -> Result<Option<(String, usize)>, IndexError> {
+        let index = self.server.index(self.uid());
+        let (mut filter, mut from) = (filter.to_owned(), from);
+        for field in TIMES {
+            if from < DEEP {
+                break;
+            }
+            let fields = [field];
+            let mut counting = question(&index, phrase, &filter, (1, 0), PLACE);
+            counting.with_facets(Selectors::Some(&fields));
+            let Some(answer) = self.ask(vec![counting], mark).await?.and_then(|mut answers| answers.pop()) else {
+                return Ok(None);
+            };
+            let counts = answer.facet_distribution.and_then(|mut all| all.remove(field)).unwrap_or_default();
+            if Some(counts.values().sum()) != answer.total_hits {
+                // There are more values than the server tells.
+                break;
+            }
+            let Some(values) = Values::holding(&counts, sort != Sort::Oldest, from, length) else {
+                return Ok(Some((filter, usize::MAX)));
+            };
+            filter = format!("{filter} AND {}", values.filter(field));
+            from -= values.before;
+            if values.least < values.greatest {
+                break;
+            }
+        }
+        Ok(Some((filter, from)))
     }
 
     async fn count_days(&self) -> Result<(Rev, Vec<DayCount>), IndexError> {
