@@ -26,7 +26,8 @@ async fn until(site: &Site, what: &str, is_so: impl Fn(u16, &Value) -> bool) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_whose_archive_is_away_is_not_ready_until_it_is_back() -> Result<()> {
-    let mut postgres = match Postgres::start(Durability::None) {
+    // What was committed must be there after the crash, the tables first of all.
+    let mut postgres = match Postgres::start(Durability::Full) {
         Ok(postgres) => postgres,
         Err(error) => {
             skip("a Postgres that is stopped", &format!("{error:#}"));

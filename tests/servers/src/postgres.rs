@@ -21,9 +21,9 @@ const NOBODY: u32 = 65_534;
 /// What its commits survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing but the end of a client: for tests.
+    /// Nothing but the end of a client, not even [`Postgres::stop`]: for tests that leave it running.
     None,
-    /// A power failure, as installed: for benches.
+    /// A power failure, as installed.
     Full,
 }
 
@@ -67,7 +67,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Ends it as a crash does. What it was told to keep stays.
+    /// Ends it as a crash does. What was committed stays if it is [durable](Durability).
     pub fn stop(&mut self) {
         self.process = None;
     }
