@@ -89,7 +89,18 @@ pub(crate) fn reason(text: &str) -> String {
     if let Some((_, expected)) = text.rsplit_once(", expected ") {
         return format!("expected {expected}");
     }
-    let parsers = ["EOF while parsing", "expected value", "trailing characters"];
+    let parsers = [
+        "EOF while parsing",
+        "control character",
+        "expected `",
+        "expected ident",
+        "expected value",
+        "invalid escape",
+        "invalid number",
+        "key must be a string",
+        "trailing characters",
+        "trailing comma",
+    ];
     let bounds = ["depth limit exceeded", "recursion limit exceeded"];
     for ours in ["missing field", "duplicate field"].into_iter().chain(parsers).chain(bounds) {
         if text.starts_with(ours) {
