@@ -207,6 +207,13 @@ pub struct Description {
     pub secret_paths: Vec<String>,
 }
 
+impl Description {
+    /// Whether it answers this operation.
+    pub fn offers(&self, op: &str) -> bool {
+        self.operations.iter().any(|offered| offered == op)
+    }
+}
+
 /// Whether an instance can work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -26,9 +26,9 @@ struct Block<'a> {
 }
 
 fn blocks() -> Vec<Block<'static>> {
-    let mut parts = GUIDE.split("```").skip(1).step_by(2);
+    assert!(GUIDE.matches("```").count().is_multiple_of(2), "a block of the guide has no end");
+    let parts = GUIDE.split("```").skip(1).step_by(2);
     parts
-        .by_ref()
         .map(|part| {
             let (head, text) = part.split_once('\n').expect("a block has lines");
             let (language, file) = head.split_once(" file=").map_or((head, None), |(l, file)| (l, Some(file)));

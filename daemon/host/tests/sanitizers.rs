@@ -117,6 +117,18 @@ impl Watch {
         instance.stop(PATIENCE).await;
         assert_eq!(self.complaints().await, "");
     }
+
+    /// Who keeps no rule has its memory in order all the same, and so has who holds it, whatever is made of what it sends.
+    async fn sees_nothing_in_the_zoo(&self, deeds: &[&str]) {
+        let zoo = self.plugin("../../tests/zoo/zoo.c");
+        for path in deeds {
+            let instance = self.running(&zoo).await;
+            // It may be ended for it.
+            let _ = deed(&instance, path, "").await;
+            instance.stop(Duration::from_secs(2)).await;
+            assert_eq!(self.complaints().await, "", "{path}");
+        }
+    }
 }
 
 /// AddressSanitizer and UndefinedBehaviorSanitizer, and whether leaks are looked for. Their runtime must be there before any other
@@ -177,14 +189,9 @@ async fn the_plugin_in_c_is_sound_under_sanitizers() {
     let report = run(&subject(&echo, Carrier::Child, &watch.host())).await;
     assert!(report.passed(), "{report}");
     assert_eq!(watch.complaints().await, "");
-
-    // One that keeps no rule has its memory in order all the same, whatever the daemon makes of what it sends.
-    let instance = watch.running(&watch.plugin("../../tests/zoo/zoo.c")).await;
-    for path in ["/strangers", "/twice", "/garbage", "/flood"] {
-        let _ = deed(&instance, path, "").await;
-    }
-    instance.stop(Duration::from_secs(2)).await;
-    assert_eq!(watch.complaints().await, "");
+    let deeds =
+        ["/strangers", "/twice", "/garbage", "/flood", "/threads", "/oversize", "/beyond", "/goodbye", "/stay", "/log"];
+    watch.sees_nothing_in_the_zoo(&deeds).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,4 +201,5 @@ async fn the_plugin_in_c_is_sound_under_valgrind() {
     };
     watch.sees(&["/freed", "/beyond", "/leak"]).await;
     watch.sees_nothing_in_a_reload(&watch.plugin("../../plugins/echo-c/echo.c")).await;
+    watch.sees_nothing_in_the_zoo(&["/strangers", "/twice", "/threads", "/goodbye"]).await;
 }

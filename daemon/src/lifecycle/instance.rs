@@ -374,7 +374,6 @@ impl Managed {
         id: InstanceId,
         instance: Instance,
     ) -> Result<InstanceJobs, String> {
-        let offers = |op: &str| description.operations.iter().any(|offered| offered == op);
         let (sync, directory) = (&self.config.sync, &self.config.directory);
         let page_limit = sync.page_limit.unwrap_or(config.jobs.page_limit);
         let plan = |enabled: bool, cron: &Option<Cron>, zone: Option<Zone>, default: &Option<String>, jitter: u64| {
@@ -385,19 +384,19 @@ impl Managed {
             Ok::<_, String>(KindPlan { schedule, jitter: micros(Duration::from_secs(jitter)), page_limit })
         };
         let mut plans = BTreeMap::new();
-        if offers(ops::SyncPull::NAME) {
+        if description.offers(ops::SyncPull::NAME) {
             let plan = plan(sync.enabled, &sync.cron, sync.zone, &description.default_sync, sync.jitter_seconds)?;
             plans.insert(jobs::SYNC, plan);
         }
-        if offers(ops::DirectoryPull::NAME) {
+        if description.offers(ops::DirectoryPull::NAME) {
             let default = &description.default_directory;
             let plan = plan(directory.enabled, &directory.cron, directory.zone, default, directory.jitter_seconds)?;
             plans.insert(jobs::DIRECTORY, plan);
         }
-        if offers(ops::SyncRecover::NAME) {
+        if description.offers(ops::SyncRecover::NAME) {
             plans.insert(jobs::RECOVER, KindPlan { page_limit, ..KindPlan::default() });
         }
-        if offers(ops::MediaFetch::NAME) && self.config.media.enabled {
+        if description.offers(ops::MediaFetch::NAME) && self.config.media.enabled {
             plans.insert(jobs::MEDIA, KindPlan { page_limit, ..KindPlan::default() });
         }
         let source = PluginSource {

@@ -7,8 +7,7 @@ use crate::error::ErrorCode;
 use crate::frame::{Frame, Kind};
 use crate::hello::Limits;
 use crate::ops::{
-    Describe, Description, DirectoryPull, Health, HealthReport, HttpHandle, LiveRender, MediaFetch, Op, SyncDiscover,
-    SyncPull, SyncRecover,
+    Caller, Describe, Description, Health, HealthReport, HttpHandle, MediaFetch, OPERATIONS, Op, Operation,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,21 +15,12 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// What a daemon may ask of a plugin.
-const OPERATIONS: [&str; 9] = [
-    Describe::NAME,
-    Health::NAME,
-    SyncDiscover::NAME,
-    SyncPull::NAME,
-    SyncRecover::NAME,
-    DirectoryPull::NAME,
-    HttpHandle::NAME,
-    LiveRender::NAME,
-    MediaFetch::NAME,
-];
+fn asked() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().filter(|operation| operation.caller == Caller::Daemon)
+}
 
-/// Those whose requests have fields.
-const WITH_FIELDS: [&str; 6] =
-    [SyncPull::NAME, SyncRecover::NAME, DirectoryPull::NAME, HttpHandle::NAME, LiveRender::NAME, MediaFetch::NAME];
+/// Those that every plugin answers, listed or not.
+const ALWAYS: [&str; 2] = [Describe::NAME, Health::NAME];
 
 /// Largest frame the kit makes, in bytes.
 const LARGEST: u32 = 256 * 1024 * 1024;
@@ -148,7 +138,7 @@ async fn described_operations_are_answered(subject: &Subject) -> Finding {
     if description.name != link.hello.name {
         return Err(format!("it calls itself {:?} and {:?}", link.hello.name, description.name).into());
     }
-    for op in OPERATIONS.into_iter().filter(|op| description.operations.iter().any(|offered| offered == op)) {
+    for op in asked().map(|operation| operation.name).filter(|op| description.offers(op)) {
         let id = if op == MediaFetch::NAME { link.send_stream(op) } else { link.send(op) };
         if link.answer(id).await?.code() == Some(&ErrorCode::Unsupported) {
             return Err(format!("it offers {op} and does not support it").into());
@@ -160,13 +150,12 @@ async fn described_operations_are_answered(subject: &Subject) -> Finding {
 async fn other_operations_are_unsupported(subject: &Subject) -> Finding {
     let mut link = Link::open(subject).await?;
     let description: Description = link.reply(Describe::NAME).await?;
-    let absent = |op: &&str| !description.operations.iter().any(|offered| offered == op);
-    // Every plugin answers the first two, listed or not.
-    for op in OPERATIONS.into_iter().skip(2).filter(absent).chain(["conformance.unknown", "好"]) {
+    let absent = |op: &&str| !ALWAYS.contains(op) && !description.offers(op);
+    for op in asked().map(|operation| operation.name).filter(absent).chain(["conformance.unknown", "好"]) {
         let id = link.send(op);
         match link.answer(id).await? {
             Answer::Error(error) if error.code == ErrorCode::Unsupported => {}
-            other => return Err(format!("{op} is not offered and answered {:?}", other.code()).into()),
+            other => return Err(format!("{op} is not offered and was answered {other}").into()),
         }
     }
     link.close().await
@@ -190,7 +179,7 @@ async fn unknown_fields_are_ignored(subject: &Subject) -> Finding {
     let known: Description = link.reply(Describe::NAME).await?;
     match link.call(Describe::NAME, &Future { conformance_unknown: vec![Some(1), None] }).await? {
         Answer::Reply(payload) if link.encoding.decode::<Description>(&payload)? == known => {}
-        other => return Err(format!("an unknown field changes the answer to describe: {:?}", other.code()).into()),
+        other => return Err(format!("an unknown field changes the answer to describe: it comes {other}").into()),
     }
     link.close().await
 }
@@ -198,7 +187,8 @@ async fn unknown_fields_are_ignored(subject: &Subject) -> Finding {
 async fn malformed_payload_is_invalid(subject: &Subject) -> Finding {
     let mut link = Link::open(subject).await?;
     let description: Description = link.reply(Describe::NAME).await?;
-    let Some(op) = WITH_FIELDS.into_iter().find(|op| description.operations.iter().any(|offered| offered == op)) else {
+    let has_fields = |operation: &&Operation| operation.types.0 != "Empty" && description.offers(operation.name);
+    let Some(op) = asked().find(has_fields).map(|operation| operation.name) else {
         return Err(Verdict::Skip("it offers no operation whose request has fields".into()));
     };
     let malformed: [&'static [u8]; 3] = match link.encoding {
@@ -212,7 +202,7 @@ async fn malformed_payload_is_invalid(subject: &Subject) -> Finding {
         link.post(frame);
         match link.answer(id).await? {
             Answer::Error(error) if error.code == ErrorCode::Invalid => {}
-            other => return Err(format!("{payload:?} for {op} was answered {:?}", other.code()).into()),
+            other => return Err(format!("\"{}\" for {op} was answered {other}", payload.escape_ascii()).into()),
         }
     }
     link.lives("a malformed payload").await?;
@@ -270,7 +260,7 @@ async fn too_large_is_refused(subject: &Subject) -> Finding {
     link.post(frame);
     match link.answer(id).await? {
         Answer::Error(error) if error.code == ErrorCode::TooLarge => {}
-        other => return Err(format!("a frame of {limit} bytes and one was answered {:?}", other.code()).into()),
+        other => return Err(format!("a frame of {limit} bytes and one was answered {other}").into()),
     }
     link.lives("a frame that is too large").await?;
     link.close().await

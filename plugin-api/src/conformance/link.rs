@@ -9,6 +9,7 @@ use crate::peer::unsupported;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
@@ -50,6 +51,16 @@ impl Answer {
         match self {
             Self::Reply(_) => None,
             Self::Error(error) => Some(&error.code),
+        }
+    }
+}
+
+/// What somebody is told who expected another answer.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(_) => f.write_str("with a reply"),
+            Self::Error(error) => write!(f, "with the error {error:?}", error = error.to_string()),
         }
     }
 }
