@@ -18,8 +18,8 @@
 //! | A field nobody knows is ignored, at any depth. | `unknown_fields_are_ignored` |
 //! | A new field may be missing, and then means what was true before there was one; no field changes its meaning or its type. | `golden_frames_are_understood_and_still_written` |
 //! | A word of an enum nobody knows is kept as it came; where it says what to do, the call is answered `invalid`. | `unknown_words_are_kept_as_they_came`, `an_order_nobody_knows_is_invalid` |
-//! | A new operation, or a field of one, raises [`abi::ABI_MINOR`], which is told in hello and is no reason to refuse. | `a_newer_minor_is_no_reason_to_refuse` |
-//! | What was sent once is understood for ever: golden frames of every minor, never edited. | `golden_frames_are_understood_and_still_written`, `golden_files_are_never_edited` |
+//! | A new operation, or a field of one, raises [`abi::ABI_MINOR`], which is told in hello and is no reason to refuse. | `what_is_new_raises_the_minor`, `a_newer_minor_is_no_reason_to_refuse` |
+//! | What was sent once is understood for ever: golden frames of every minor, never edited. | `golden_frames_are_understood_and_still_written`, `golden_files_are_never_edited`, `what_is_new_raises_the_minor` |
 //! | All of it holds in MessagePack and in JSON. | each of them |
 //!
 //! # The smallest plugin

@@ -3,11 +3,13 @@
 //! `golden/` holds a frame of every kind and of every operation, in the folder of the minor that brought it, in both
 //! encodings: `.bin` is the frame as it crosses to a child process, with a MessagePack payload; `.json` shows the same frame
 //! with its payload in JSON. The files are never edited. A new operation, or a new field worth a sample, gets files of its own:
-//! `STELE_GOLDEN=write cargo test -p stele-plugin-api --test golden` writes those that are missing, and only those.
+//! `STELE_GOLDEN=write cargo test -p stele-plugin-api --test golden` writes those that are missing, and only those, into the folder of
+//! the current minor, which has to be a new one (`minors.rs`).
 
 mod any;
 mod evolution;
 mod guide;
+mod minors;
 mod samples;
 
 use any::Any;
