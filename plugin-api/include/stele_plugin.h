@@ -174,9 +174,9 @@ typedef struct {
   uint16_t flags;
   // `sizeof(stele_descriptor)` of the plugin.
   size_t size;
-  // Name of the plugin, NUL-terminated UTF-8.
+  // Name of the plugin, NUL-terminated UTF-8 of 1 to 256 bytes.
   const char *name;
-  // Version of the plugin, NUL-terminated UTF-8.
+  // Version of the plugin, NUL-terminated UTF-8 of 1 to 256 bytes.
   const char *version;
   // Opens an instance: fills `plugin` and returns 0, or returns another number and nothing was opened. `host` is borrowed: copy
   // it. Its `ctx` and `post` stay usable until `close` returned.

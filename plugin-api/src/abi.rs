@@ -21,6 +21,10 @@
 
 #![allow(unsafe_code)]
 
+mod error;
+
+pub use error::{AbiError, TextFault};
+
 use crate::frame::{Frame, Kind, MAX_OP};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -44,6 +48,9 @@ pub const SYMBOL: &CStr = c"stele_plugin_v1";
 
 /// Descriptor flag: the plugin's payloads are JSON, and so are those sent to it. Without it they are MessagePack.
 pub const DESCRIPTOR_JSON: u16 = 1;
+
+/// Bytes the name or the version of a plugin may have.
+const MAX_TEXT: usize = 256;
 
 /// What [`SYMBOL`] is.
 pub type EntryPoint = unsafe extern "C" fn() -> *const SteleDescriptor;
@@ -125,9 +132,9 @@ pub struct SteleDescriptor {
     pub flags: u16,
     /// `sizeof(stele_descriptor)` of the plugin.
     pub size: usize,
-    /// Name of the plugin, NUL-terminated UTF-8.
+    /// Name of the plugin, NUL-terminated UTF-8 of 1 to 256 bytes.
     pub name: *const c_char,
-    /// Version of the plugin, NUL-terminated UTF-8.
+    /// Version of the plugin, NUL-terminated UTF-8 of 1 to 256 bytes.
     pub version: *const c_char,
     /// Opens an instance: fills `plugin` and returns 0, or returns another number and nothing was opened. `host` is borrowed: copy
     /// it. Its `ctx` and `post` stay usable until `close` returned.
@@ -285,21 +292,16 @@ impl Port {
         self
     }
 
-    /// The structure for the other side. It refers to this port, which must stay where it is until nobody posts any more.
-    fn as_peer(&self) -> StelePeer {
-        StelePeer {
-            size: size_of::<StelePeer>(),
-            ctx: std::ptr::from_ref(self).cast_mut().cast(),
-            post: Some(post_to_port),
-        }
-    }
-
     /// The structure for the other side, which owns the port from now on and gives it back through [`close_port`].
     pub fn into_peer(self: Box<Self>) -> StelePeer {
-        let peer = self.as_peer();
-        let _ = Box::into_raw(self);
-        peer
+        // The box is taken apart first: a pointer from before that would be worth nothing once the box has moved.
+        peer_of(Box::into_raw(self))
     }
+}
+
+/// The structure for the other side of a port that is where `port` says until nobody posts any more.
+fn peer_of(port: *const Port) -> StelePeer {
+    StelePeer { size: size_of::<StelePeer>(), ctx: port.cast_mut().cast(), post: Some(post_to_port) }
 }
 
 /// `post` of every [`Port`].
@@ -319,17 +321,22 @@ unsafe extern "C" fn post_to_port(ctx: *mut c_void, frame: *mut SteleFrame) {
 ///
 /// `ctx` must come from [`Port::into_peer`], and be closed once.
 pub unsafe extern "C" fn close_port(ctx: *mut c_void) {
-    if ctx.is_null() {
+    let port = ctx.cast::<Port>();
+    if port.is_null() {
         return;
     }
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        // The closing work may still be posted to: the port goes last.
-        // SAFETY: as promised by the caller, `ctx` is a port nobody else frees.
-        let port = unsafe { Box::from_raw(ctx.cast::<Port>()) };
+        // SAFETY: as promised by the caller, `ctx` is a port nobody else frees. The closing work may still be posted to, so that
+        // until it is done the port is shared, as posting shares it, and nobody's own.
+        let port = unsafe { &*port };
         let close = port.on_close.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(close) = close {
             close();
         }
+    }));
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the pointer is that of the box which `into_peer` took apart, and nobody posts any more.
+        drop(unsafe { Box::from_raw(port) });
     }));
 }
 
@@ -371,14 +378,12 @@ impl Remote {
         self.post_raw(frame.kind.into(), frame.id, frame.flags, &frame.op, payload, body);
     }
 
-    /// Posts a frame and counts how often the other side releases its payload and body: 2 is right. See
+    /// Posts a frame and counts in `releases` how often the other side releases its payload and body: 2 is right. See
     /// [`SteleBuf::export_counted`]; for tests of a plugin.
-    pub fn post_counted(&self, frame: Frame) -> Arc<AtomicU32> {
-        let releases = Arc::new(AtomicU32::new(0));
+    pub fn post_counted(&self, frame: Frame, releases: &Arc<AtomicU32>) {
         let payload = SteleBuf::export_counted(frame.payload, releases.clone());
         let body = SteleBuf::export_counted(frame.body, releases.clone());
         self.post_raw(frame.kind.into(), frame.id, frame.flags, &frame.op, payload, body);
-        releases
     }
 
     fn post_raw(&self, kind: u32, id: u64, flags: u32, op: &str, payload: SteleBuf, body: SteleBuf) {
@@ -418,40 +423,6 @@ impl fmt::Debug for Remote {
         f.debug_struct("Remote").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
-
-/// Why a library is no plugin of this ABI, or could not be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AbiError {
-    /// The symbol returned null.
-    Null,
-    /// The descriptor does not begin with [`MAGIC`].
-    Magic(u32),
-    /// The descriptor is of another version.
-    Version(u16),
-    /// The descriptor is smaller than version 1's.
-    Size(usize),
-    /// A function, the name or the version is missing, or is no UTF-8.
-    Missing(&'static str),
-    /// `open` returned this instead of 0.
-    Open(i32),
-}
-
-impl fmt::Display for AbiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => write!(f, "the library returned no descriptor"),
-            Self::Magic(found) => write!(f, "the descriptor begins with {found:#010x} instead of {MAGIC:#010x}"),
-            Self::Version(found) => write!(f, "the plugin speaks ABI {found}, this program speaks ABI {ABI}"),
-            Self::Size(found) => {
-                write!(f, "the descriptor has {found} bytes, ABI {ABI} needs {}", size_of::<SteleDescriptor>())
-            }
-            Self::Missing(what) => write!(f, "the descriptor has no usable {what}"),
-            Self::Open(code) => write!(f, "the plugin refused to open with code {code}"),
-        }
-    }
-}
-
-impl std::error::Error for AbiError {}
 
 /// A checked descriptor of a library that stays loaded.
 #[derive(Clone, Debug)]
@@ -499,13 +470,12 @@ impl Descriptor {
         }
         // SAFETY: it is at least as large as ours, constant, and never unloaded.
         let raw: &'static SteleDescriptor = unsafe { &*raw };
-        if raw.open.is_none() || raw.close.is_none() {
-            return Err(AbiError::Missing("open or close function"));
-        }
         // SAFETY: the strings of a descriptor are NUL-terminated constants.
         let (name, version) = unsafe { (text(raw.name), text(raw.version)) };
-        let name = name.ok_or(AbiError::Missing("name"))?;
-        let version = version.ok_or(AbiError::Missing("version"))?;
+        let name = name.map_err(|fault| AbiError::Text("name", fault))?;
+        let version = version.map_err(|fault| AbiError::Text("version", fault))?;
+        raw.open.ok_or(AbiError::Missing("open"))?;
+        raw.close.ok_or(AbiError::Missing("close"))?;
         Ok(Self { raw, name, version })
     }
 
@@ -529,23 +499,28 @@ impl Descriptor {
     ///
     /// # Errors
     ///
-    /// [`AbiError::Open`] when the plugin refuses.
+    /// [`AbiError::Open`] when the plugin refuses, [`AbiError::Peer`] when it cannot be posted to.
     pub fn open(&self, deliver: impl Fn(Frame) + Send + Sync + 'static) -> Result<OpenPlugin, AbiError> {
+        let open = self.raw.open.ok_or(AbiError::Missing("open"))?;
         let json = if self.is_json() { crate::frame::FLAG_JSON } else { 0 };
-        let port = Port::new(move |mut frame: Frame| {
+        // Shared from the beginning: whoever holds the port may move, and the pointer that the plugin keeps stays good.
+        let port: Arc<Port> = Arc::from(Port::new(move |mut frame: Frame| {
             frame.flags |= json;
             deliver(frame);
-        });
-        let host = port.as_peer();
+        }));
+        let host = peer_of(Arc::as_ptr(&port));
         let mut plugin = StelePeer { size: size_of::<StelePeer>(), ctx: std::ptr::null_mut(), post: None };
-        let open = self.raw.open.ok_or(AbiError::Missing("open function"))?;
         // SAFETY: both structures are valid for the call; the port behind `host` lives in the result until `close` returned.
         let code = unsafe { open(&raw const host, &raw mut plugin) };
         if code != OPEN_OK {
             return Err(AbiError::Open(code));
         }
         // SAFETY: the plugin's peer is usable until it is closed, which `OpenPlugin` does after the last post.
-        let remote = unsafe { Remote::new(&raw const plugin) }.ok_or(AbiError::Missing("post function"))?;
+        let Some(remote) = (unsafe { Remote::new(&raw const plugin) }) else {
+            // It says that it is open, so that it may post for ever, and nobody knows how to close it.
+            std::mem::forget(port);
+            return Err(AbiError::Peer);
+        };
         Ok(OpenPlugin { descriptor: self.clone(), remote, _port: port, open: AtomicBool::new(true) })
     }
 }
@@ -555,12 +530,19 @@ impl Descriptor {
 /// # Safety
 ///
 /// `ptr` must be null or point to a NUL-terminated constant.
-unsafe fn text(ptr: *const c_char) -> Option<&'static str> {
+unsafe fn text(ptr: *const c_char) -> Result<&'static str, TextFault> {
     if ptr.is_null() {
-        return None;
+        return Err(TextFault::Null);
     }
-    // SAFETY: as promised by the caller.
-    unsafe { CStr::from_ptr(ptr) }.to_str().ok().filter(|text| !text.is_empty())
+    // SAFETY: as promised by the caller, the bytes up to the first NUL can be read; the search ends there, or before.
+    let len = (0..=MAX_TEXT).find(|&at| unsafe { *ptr.add(at) } == 0).ok_or(TextFault::TooLong)?;
+    // SAFETY: these bytes were just read, and are constant.
+    let bytes = unsafe { std::slice::from_raw_parts(ptr.cast::<u8>(), len) };
+    match std::str::from_utf8(bytes) {
+        Ok("") => Err(TextFault::Empty),
+        Ok(text) => Ok(text),
+        Err(_) => Err(TextFault::NotUtf8),
+    }
 }
 
 /// An open instance of a plugin. Closed when dropped.
@@ -569,7 +551,7 @@ pub struct OpenPlugin {
     descriptor: Descriptor,
     remote: Remote,
     /// Where the plugin posts to: must outlive it.
-    _port: Box<Port>,
+    _port: Arc<Port>,
     open: AtomicBool,
 }
 
@@ -580,8 +562,8 @@ impl OpenPlugin {
     }
 
     /// [`Remote::post_counted`].
-    pub fn post_counted(&self, frame: Frame) -> Arc<AtomicU32> {
-        self.remote.post_counted(frame)
+    pub fn post_counted(&self, frame: Frame, releases: &Arc<AtomicU32>) {
+        self.remote.post_counted(frame, releases);
     }
 
     /// Closes the instance; blocks until the plugin's threads are gone. Further calls do nothing.

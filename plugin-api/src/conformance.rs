@@ -64,7 +64,11 @@ impl Pipe {
         let (posting, counting) = (plugin.clone(), plugin.clone());
         Ok(Self {
             post: Box::new(move |frame| posting.post(frame)),
-            post_counted: Some(Box::new(move |frame| counting.post_counted(frame))),
+            post_counted: Some(Box::new(move |frame| {
+                let releases = Arc::default();
+                counting.post_counted(frame, &releases);
+                releases
+            })),
             frames,
             close: Box::new(move || {
                 Box::pin(async move {

@@ -2,10 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
-use stele_plugin_api::abi::{Descriptor, SteleDescriptor, StelePeer};
+use stele_plugin_api::abi::{Descriptor, SteleDescriptor};
 use stele_plugin_api::conformance::{Outcome, Pipe, Report, Subject, assert_conforms, run};
 use stele_plugin_api::frame::{Frame, Kind};
 use stele_plugin_api::ops::Description;
@@ -157,47 +156,4 @@ async fn each_broken_rule_is_noticed() {
     check(fragile(|frame| matches!(frame.kind, Kind::Unknown(_))), "garbage_frames_are_ignored").await;
     check(fragile(|frame| frame.kind == Kind::Notify), "unknown_notify_is_ignored").await;
     check(fragile(|frame| frame.kind == Kind::Cancel), "cancel_is_heeded").await;
-}
-
-/// A library whose `open` fails, and ones that are no plugins.
-#[test]
-fn what_is_no_plugin_is_refused() {
-    use stele_plugin_api::abi::{ABI, AbiError, MAGIC};
-    unsafe extern "C" fn refuse(_: *const StelePeer, _: *mut StelePeer) -> i32 {
-        -7
-    }
-    unsafe extern "C" fn close(_: *mut c_void) {}
-    const SOUND: SteleDescriptor = SteleDescriptor {
-        magic: MAGIC,
-        abi: ABI,
-        flags: 0,
-        size: size_of::<SteleDescriptor>(),
-        name: c"broken".as_ptr(),
-        version: c"1".as_ptr(),
-        open: Some(refuse),
-        close: Some(close),
-    };
-    macro_rules! check {
-        ($expected:expr, $field:ident: $value:expr) => {{
-            static DESCRIPTOR: SteleDescriptor = SteleDescriptor { $field: $value, ..SOUND };
-            unsafe extern "C" fn entry() -> *const SteleDescriptor {
-                &raw const DESCRIPTOR
-            }
-            // SAFETY: the descriptor is a constant of this program.
-            let loaded = unsafe { Descriptor::load(entry) };
-            assert_eq!(loaded.and_then(|descriptor| descriptor.open(|_| {}).map(drop)), Err($expected));
-        }};
-    }
-    unsafe extern "C" fn null() -> *const SteleDescriptor {
-        std::ptr::null()
-    }
-    check!(AbiError::Open(-7), flags: 0);
-    check!(AbiError::Magic(7), magic: 7);
-    check!(AbiError::Version(2), abi: 2);
-    check!(AbiError::Size(8), size: 8);
-    check!(AbiError::Missing("name"), name: std::ptr::null());
-    check!(AbiError::Missing("version"), version: c"".as_ptr());
-    check!(AbiError::Missing("open or close function"), close: None);
-    // SAFETY: null says that there is no descriptor.
-    assert_eq!(unsafe { Descriptor::load(null) }.map(drop), Err(AbiError::Null));
 }

@@ -49,7 +49,10 @@ pub enum LoadError {
         wanted: String,
     },
     /// A library that lacks the one symbol.
-    #[error("{path:?} is a library but no plugin: it does not export `stele_plugin_v1`")]
+    #[error(
+        "{path:?} is a library but no plugin: it does not export `stele_plugin_v1`, which `export_plugin!` defines in Rust, and what \
+         `STELE_BUILDING_PLUGIN` before the header makes visible in C"
+    )]
     NotAPlugin {
         /// The file.
         path: PathBuf,
