@@ -3,14 +3,14 @@
 //! Each check opens instances of its own, so that one that fails does not spoil the others. What the plugin does with real data
 //! is not looked at; every plugin passes every check, or the check is skipped with a reason.
 //!
-//! A plugin in any language is looked at in a process of its own, and with `--in-process` without one, by
+//! A plugin in any language is looked at over both carriers, and in each encoding it takes, by
 //!
 //! ```sh
 //! steled plugins check target/debug/libmine.so
 //! ```
 //!
-//! and one of the SDK in its own tests as well (the feature `conformance` of this crate, among the `dev-dependencies`), with the
-//! configuration it opens with:
+//! and in a test by `stele_host::assert_conforms`. One of the SDK looks at itself, in its own process, in its own tests (the feature
+//! `conformance` of this crate, among the `dev-dependencies`), with the configuration it opens with:
 //!
 //! ```
 //! # use stele_plugin_api::{Host, Plugin, Result, ops::Description};
@@ -29,62 +29,16 @@
 
 mod checks;
 mod link;
+mod pipe;
 
-use crate::abi::{AbiError, Descriptor};
 use crate::codec::Encoding;
-use crate::frame::Frame;
+use crate::ops::MediaRequest;
 use crate::peer::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
-/// An open instance, before hello.
-pub struct Pipe {
-    /// Sends a frame to it.
-    pub post: Box<dyn Fn(Frame) + Send + Sync>,
-    /// Sends a frame and counts the releases of its payload and body; `None` when the carrier cannot tell (a child process).
-    pub post_counted: Option<Box<dyn Fn(Frame) -> Arc<AtomicU32> + Send + Sync>>,
-    /// The frames it sends.
-    pub frames: mpsc::UnboundedReceiver<Frame>,
-    /// Closes it; says what went wrong, e.g. that it crashed.
-    pub close: Box<dyn FnOnce() -> BoxFuture<Result<(), String>> + Send>,
-}
-
-impl Pipe {
-    /// Opens an instance of a library of this process.
-    ///
-    /// # Errors
-    ///
-    /// When the plugin refuses to open.
-    pub fn in_process(descriptor: &Descriptor) -> Result<Self, AbiError> {
-        let (sender, frames) = mpsc::unbounded_channel();
-        let plugin = Arc::new(descriptor.open(move |frame| drop(sender.send(frame)))?);
-        let (posting, counting) = (plugin.clone(), plugin.clone());
-        Ok(Self {
-            post: Box::new(move |frame| posting.post(frame)),
-            post_counted: Some(Box::new(move |frame| {
-                let releases = Arc::default();
-                counting.post_counted(frame, &releases);
-                releases
-            })),
-            frames,
-            close: Box::new(move || {
-                Box::pin(async move {
-                    let closing = tokio::task::spawn_blocking(move || plugin.close());
-                    closing.await.map_err(|_| "close panicked".to_owned())
-                })
-            }),
-        })
-    }
-}
-
-impl fmt::Debug for Pipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pipe")
-    }
-}
+pub use pipe::{MOST_WAITING, Pipe};
 
 type Open = dyn Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync;
 
@@ -94,18 +48,21 @@ pub struct Subject {
     open: Arc<Open>,
     config: serde_json::Value,
     texts: Vec<String>,
+    media: MediaRequest,
     encoding: Option<Encoding>,
     timeout: Duration,
 }
 
 impl Subject {
     /// A plugin whose instances `open` opens. It is given an empty configuration, its calls are answered `unsupported`, and it
-    /// has ten seconds for each answer.
+    /// has ten seconds for each answer, for opening and for closing. An `open` that blocks belongs on a thread of its own, as
+    /// [`Pipe::in_process`] has it: otherwise nothing can be made of one that never returns.
     pub fn new(open: impl Fn() -> BoxFuture<Result<Pipe, String>> + Send + Sync + 'static) -> Self {
         Self {
             open: Arc::new(open),
             config: serde_json::Value::Object(serde_json::Map::new()),
             texts: Vec::new(),
+            media: MediaRequest::default(),
             encoding: None,
             timeout: Duration::from_secs(10),
         }
@@ -116,8 +73,8 @@ impl Subject {
     pub fn of<P: crate::Plugin>() -> Self {
         let descriptor = crate::entry::loaded::<P>();
         Self::new(move || {
-            let pipe = descriptor.clone().and_then(|descriptor| Pipe::in_process(&descriptor));
-            Box::pin(std::future::ready(pipe.map_err(|error| error.to_string())))
+            let descriptor = descriptor.clone().map_err(|error| error.to_string());
+            Box::pin(Pipe::in_process(move || descriptor))
         })
     }
 
@@ -135,6 +92,12 @@ impl Subject {
         Self { texts, ..self }
     }
 
+    /// Asked for this file where it offers files; without it for one that has no name, of which it may send nothing.
+    #[must_use]
+    pub fn with_media(self, media: MediaRequest) -> Self {
+        Self { media, ..self }
+    }
+
     /// Spoken to in this encoding, instead of the one of its hello. A plugin of the SDK takes both; of one that speaks JSON, which
     /// need not know MessagePack, every check is skipped then.
     #[must_use]
@@ -142,7 +105,7 @@ impl Subject {
         Self { encoding: Some(encoding), ..self }
     }
 
-    /// With this long for each answer.
+    /// With this long for each answer, for opening and for closing.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -177,7 +140,7 @@ pub struct Check {
     pub detail: String,
 }
 
-/// All checks, in the order they were made.
+/// The checks, in the order they were made. Of a plugin that does not open, or hangs again and again, only those that were tried.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The checks.
@@ -189,26 +152,86 @@ impl Report {
     pub fn passed(&self) -> bool {
         !self.checks.is_empty() && self.checks.iter().all(|check| check.outcome != Outcome::Fail)
     }
+
+    /// How many checks ended so.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.checks.iter().filter(|check| check.outcome == outcome).count()
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self.outcome {
+            Outcome::Pass => "pass",
+            Outcome::Fail => "FAIL",
+            Outcome::Skip => "skip",
+        };
+        let separator = if self.detail.is_empty() { "" } else { ": " };
+        write!(f, "{outcome} {}{separator}{}", self.name, self.detail)
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Check { name, outcome, detail } in &self.checks {
-            let outcome = match outcome {
-                Outcome::Pass => "pass",
-                Outcome::Fail => "FAIL",
-                Outcome::Skip => "skip",
-            };
-            let separator = if detail.is_empty() { "" } else { ": " };
-            writeln!(f, "{outcome} {name}{separator}{detail}")?;
-        }
-        Ok(())
+        self.checks.iter().try_for_each(|check| writeln!(f, "{check}"))
     }
 }
 
-/// Makes every check, one after the other.
+/// What the checks found in one encoding.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The encoding; `None` when it did not come so far that it could be learned which it speaks.
+    pub encoding: Option<Encoding>,
+    /// What they found; of an encoding that it does not take, why not.
+    pub report: Report,
+}
+
+fn named(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::MessagePack => "MessagePack",
+        Encoding::Json => "JSON",
+    }
+}
+
+/// How many checks passed, and those that did not.
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { checks } = &self.report;
+        let encoding = self.encoding.map_or("its own encoding", named);
+        if let [Check { outcome: Outcome::Skip, detail, .. }] = &checks[..] {
+            return writeln!(f, "{encoding}: skipped, {detail}");
+        }
+        writeln!(f, "{encoding}: {} of {} checks passed", self.report.count(Outcome::Pass), checks.len())?;
+        checks.iter().filter(|check| check.outcome != Outcome::Pass).try_for_each(|check| writeln!(f, "{check}"))
+    }
+}
+
+/// Makes every check, one after the other. It ends whatever the plugin does: each check has its time, and one that hangs, or does
+/// not even open, is not waited for again and again.
 pub async fn run(subject: &Subject) -> Report {
     checks::all(subject).await
+}
+
+/// Makes every check in each encoding the plugin takes: in that of its hello, and in JSON also where that is MessagePack, if it answers
+/// in it, as every plugin of the SDK does. One that is [spoken to](Subject::speaking) in a certain encoding is so in that one alone.
+pub async fn run_each(subject: &Subject) -> Vec<Run> {
+    let own = match subject.encoding {
+        Some(encoding) => return vec![Run { encoding: Some(encoding), report: run(subject).await }],
+        None => checks::encodings(subject).await,
+    };
+    let Some(taken) = own else { return vec![Run { encoding: None, report: run(subject).await }] };
+    let mut runs = Vec::new();
+    for encoding in [Encoding::MessagePack, Encoding::Json] {
+        let report = match taken.contains(&encoding) {
+            true => run(&subject.clone().speaking(encoding)).await,
+            false => {
+                let detail = format!("it speaks {}", taken.iter().copied().map(named).collect::<String>());
+                Report { checks: vec![Check { name: "every_check", outcome: Outcome::Skip, detail }] }
+            }
+        };
+        runs.push(Run { encoding: Some(encoding), report });
+    }
+    runs
 }
 
 /// Makes every check on a plugin of the SDK within this process, in both encodings. `config` is what it opens with.

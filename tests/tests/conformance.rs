@@ -1,7 +1,8 @@
-//! The plugins keep the rules of the boundary, over both carriers and in both encodings.
+//! The plugins keep the rules of the boundary, over both carriers and in both encodings; and `steled plugins check` says so of any.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use std::process::Command;
 use stele_host::{Carrier, subject};
 use stele_plugin_api::Encoding;
 use stele_plugin_api::conformance::{Outcome, run};
@@ -45,5 +46,45 @@ async fn conforms(plugin: &str, config: Value) -> Result<()> {
             ensure!(skipped.eq(expected.iter().copied()), "{carrier:?}, {encoding:?}:\n{report}");
         }
     }
+    Ok(())
+}
+
+/// What `steled plugins check` says of the animal of the zoo whose file is named so; it must fail.
+fn told_of(animal: &str, more: &[&str]) -> Result<Vec<String>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join(format!("zoo-{animal}.so"));
+    std::fs::copy(stele_tests::zoo(), &file)?;
+    let mut check = Command::new(places::program("steled")?);
+    let output = check.args(["plugins", "check"]).arg(&file).args(more).output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    Ok(said.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_plugin_that_takes_its_process_down_is_told() -> Result<()> {
+    let said = told_of("crash", &[])?;
+    let child = "was not loaded: the plugin's process was ended by signal 11 (SIGSEGV); nothing else is tried";
+    let in_process = "FAIL in-process: the plugin ended the process that had loaded it (signal: 11 (SIGSEGV)";
+    ensure!(said.iter().any(|line| line.ends_with(child)), "{said:?}");
+    ensure!(said.iter().any(|line| line.starts_with(in_process)), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_plugin_that_hangs_is_checked_to_an_end() -> Result<()> {
+    let said = told_of("stuck", &["--timeout", "1", "--encoding", "json"])?;
+    for carrier in ["child", "in-process"] {
+        let begin = said.iter().position(|line| *line == format!("{carrier}, JSON: 0 of 3 checks passed"));
+        let checks = begin.map_or(&[][..], |begin| &said[begin + 1..]);
+        ensure!(
+            checks.len() >= 3 && checks[..3].iter().all(|line| line.contains("was not open within 1s")),
+            "{said:?}"
+        );
+    }
+    // One carrier is asked for.
+    let said = told_of("null", &["--carrier", "in-process"])?;
+    ensure!(said.len() == 2 && said[0] == "in-process, its own encoding: 0 of 1 checks passed", "{said:?}");
+    ensure!(said[1].contains("the library returned no descriptor, but null"), "{said:?}");
     Ok(())
 }

@@ -49,7 +49,7 @@ const UNSAFE_IN: &[&str] = &[
     "plugin-api/src/abi.rs",
     "plugin-api/src/sdk/entry.rs",
     "plugin-api/tests/abi.rs",
-    "plugin-api/tests/conformance.rs",
+    "plugin-api/tests/conformance/main.rs",
     "plugin-api/tests/sdk.rs",
     "plugins/wecom/src/vendor/ffi.rs",
     "plugins/wecom/src/vendor/library.rs",

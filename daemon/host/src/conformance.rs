@@ -1,4 +1,10 @@
 //! What the kit of [`stele_plugin_api::conformance`] looks at: a plugin's file, over either carrier.
+//!
+//! The test of an author, in any crate whose `dev-dependencies` have this one:
+//!
+//! ```no_run
+//! stele_host::assert_conforms("target/debug/libmine.so", "steled", serde_json::json!({ "greeting": "hi" }));
+//! ```
 
 use crate::{
     carrier::{Exit, Link},
@@ -10,7 +16,7 @@ use crate::{
 use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
 use stele_plugin_api::{
-    conformance::{Pipe, Subject},
+    conformance::{self, MOST_WAITING, Pipe, Subject},
     frame::{Decoded, Frame},
     hello,
 };
@@ -22,7 +28,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(10);
 /// The plugin in the file `plugin`, for the kit: whether it keeps the rules of the boundary. `host_program` is what holds it, over
 /// the child carrier.
 ///
-/// A file that is no plugin fails every check, with the reason.
+/// A file that is no plugin fails the first check, with the reason.
 pub fn subject(plugin: &Path, carrier: Carrier, host_program: &Path) -> Subject {
     let spec = Arc::new(InstanceSpec {
         name: "conformance".to_owned(),
@@ -42,26 +48,44 @@ pub fn subject(plugin: &Path, carrier: Carrier, host_program: &Path) -> Subject 
         Box::pin(async move {
             match spec.carrier {
                 Carrier::Child => in_child(&spec).await,
-                Carrier::InProcess => in_process(&spec),
+                // Loading runs the library's constructors, which may block as well.
+                Carrier::InProcess => {
+                    let load = move || loader::load(&spec.plugin, &spec.file).map_err(|error| error.to_string());
+                    Pipe::in_process(load).await
+                }
             }
         })
     })
 }
 
-fn in_process(spec: &InstanceSpec) -> Result<Pipe, String> {
-    let descriptor = loader::load(&spec.plugin, &spec.file).map_err(|error| error.to_string())?;
-    Pipe::in_process(&descriptor).map_err(|error| error.to_string())
+/// Makes every check of the kit on the plugin in the file `plugin`, over both carriers and in each encoding it takes. `host_program` is
+/// what holds it, over the child carrier: `steled`, by its path or from the `PATH`. `config` is what the plugin opens with.
+///
+/// In-process means in this process: a plugin that crashes takes it down, if it has not failed in a process of its own before.
+///
+/// # Panics
+///
+/// With what was found over the first carrier over which the plugin breaks a rule.
+pub fn assert_conforms(plugin: impl AsRef<Path>, host_program: impl AsRef<Path>, config: Value) {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().expect("threads for a runtime can be had");
+    for carrier in [Carrier::Child, Carrier::InProcess] {
+        let subject = subject(plugin.as_ref(), carrier, host_program.as_ref()).with_config(config.clone());
+        let runs = runtime.block_on(conformance::run_each(&subject));
+        let found: String = runs.iter().map(|run| format!("{carrier}, {run}")).collect();
+        assert!(runs.iter().all(|run| run.report.passed()), "{}\n{found}", plugin.as_ref().display());
+    }
 }
 
 async fn in_child(spec: &InstanceSpec) -> Result<Pipe, String> {
-    let (sender, frames) = mpsc::unbounded_channel();
+    let (sender, frames) = mpsc::channel(MOST_WAITING);
     let deliver = Arc::new(move |decoded| {
         let frame = match decoded {
             Decoded::Frame(frame) => frame,
             Decoded::Oversized(head) => Frame { flags: head.flags, ..Frame::bare(head.kind, head.id) },
         };
-        // The check that wanted it is over.
-        let _ = sender.send(frame);
+        // The check that wanted it is over, or it is one too many.
+        let _ = sender.try_send(frame);
     });
     let link = ChildLink::start(spec, deliver).await.map_err(|error| error.to_string())?;
     let posting = link.clone();

@@ -38,7 +38,7 @@ mod watchdog;
 pub use backoff::RestartPolicy;
 pub use carrier::StartError;
 pub use child::{plugin_host_main, plugin_keeper_main};
-pub use conformance::subject;
+pub use conformance::{assert_conforms, subject};
 pub use describe::{Described, Nobody, Opened, describe};
 pub use file::FileRules;
 pub use instance::Instance;

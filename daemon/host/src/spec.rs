@@ -14,6 +14,16 @@ pub enum Carrier {
     InProcess,
 }
 
+/// As the configuration calls it.
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Child => "child",
+            Self::InProcess => "in-process",
+        })
+    }
+}
+
 /// Bounds of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

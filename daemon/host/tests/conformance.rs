@@ -3,21 +3,28 @@
 mod support;
 
 use std::path::Path;
-use stele_host::{Carrier, subject};
+use stele_host::{Carrier, assert_conforms, subject};
 use stele_plugin_api::Encoding;
-use stele_plugin_api::conformance::{Outcome, run};
+use stele_plugin_api::conformance::{Outcome, Run, run, run_each};
+use stele_plugin_api::ops::MediaRequest;
 use support::{echo_c, host_program, misbehave, zoo};
 
+/// Where it offers files, of one in twenty pieces.
 async fn check(plugin: &Path, encodings: &[Encoding]) {
+    let media = MediaRequest { handle: "20/64".into(), ..MediaRequest::default() };
     for carrier in [Carrier::Child, Carrier::InProcess] {
-        for &encoding in encodings {
-            let report = run(&subject(plugin, carrier, &host_program()).speaking(encoding)).await;
-            assert!(report.passed(), "{carrier:?}, {encoding:?}:\n{report}");
+        let subject = subject(plugin, carrier, &host_program()).with_media(media.clone());
+        for Run { encoding, report } in run_each(&subject).await {
+            assert!(report.passed(), "{carrier}, {encoding:?}:\n{report}");
             let skipped: Vec<_> =
                 report.checks.iter().filter(|check| check.outcome == Outcome::Skip).map(|check| check.name).collect();
-            // Releases can only be counted where memory is shared.
-            let expected: &[&str] = if carrier == Carrier::Child { &["buffers_are_released_once"] } else { &[] };
-            assert_eq!(skipped, expected, "{carrier:?}, {encoding:?}");
+            let expected: &[&str] = match carrier {
+                _ if !encodings.contains(&encoding.expect("it opens")) => &["every_check"],
+                // Releases can only be counted where memory is shared.
+                Carrier::Child => &["buffers_are_released_once"],
+                Carrier::InProcess => &[],
+            };
+            assert_eq!(skipped, expected, "{carrier}, {encoding:?}");
         }
     }
 }
@@ -36,10 +43,15 @@ async fn a_plugin_of_the_sdk_conforms() {
     check(&misbehave(), &[Encoding::MessagePack, Encoding::Json]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plugin_without_manners_does_not() {
-    let report = run(&subject(zoo(), Carrier::Child, &host_program())).await;
-    assert!(!report.passed(), "{report}");
+#[test]
+fn a_plugin_conforms_in_one_line() {
+    assert_conforms(misbehave(), host_program(), serde_json::json!({}));
+}
+
+#[test]
+#[should_panic(expected = "child, JSON: ")]
+fn a_plugin_without_manners_does_not() {
+    assert_conforms(zoo(), host_program(), serde_json::json!({}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@
 
 mod check;
 mod client;
+mod conformance;
 mod demo;
 mod describe;
 mod jobs;

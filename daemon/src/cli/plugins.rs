@@ -1,13 +1,11 @@
 //! `steled plugins`
 
-use super::{client, describe, table};
+use super::{client, conformance, describe, table};
 use crate::config::{Config, Instance, find_plugin};
-use crate::lifecycle::{OWN_PROGRAM, plugin_not_found, plugins_of};
+use crate::lifecycle::{plugin_not_found, plugins_of};
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use stele_host::Carrier;
-use stele_plugin_api::conformance;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -21,16 +19,7 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Run the conformance kit against a plugin
-    Check {
-        /// Name of a plugin, or path of its file
-        plugin: String,
-        /// Give the plugin the configuration of this instance [default: an empty one]
-        #[arg(long, value_name = "NAME")]
-        instance: Option<String>,
-        /// Load it into this process instead of one of its own
-        #[arg(long)]
-        in_process: bool,
-    },
+    Check(conformance::Arguments),
     /// Ask a plugin what it is, in a process of its own that is thrown away
     Describe {
         /// Name of a plugin, or path of its file
@@ -52,9 +41,7 @@ enum Command {
 pub async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCode> {
     match &arguments.command {
         None => Ok(list(config, arguments.json)),
-        Some(Command::Check { plugin, instance, in_process }) => {
-            check(config, plugin, instance.as_deref(), *in_process).await
-        }
+        Some(Command::Check(arguments)) => check(config, arguments).await,
         Some(Command::Describe { plugin, instance, json }) => {
             let (path, instance) = (file_of(config, plugin)?, named(config, instance.as_deref())?);
             describe::run(config, &path, instance, *json).await
@@ -74,17 +61,13 @@ fn named<'c>(config: &'c Config, name: Option<&str>) -> Result<Option<&'c Instan
     found.map(Some).with_context(|| format!("there is no instance {name:?}"))
 }
 
-async fn check(config: &Config, plugin: &str, instance: Option<&str>, in_process: bool) -> Result<ExitCode> {
-    let path = file_of(config, plugin)?;
-    let (settings, texts) = match named(config, instance)? {
+async fn check(config: &Config, arguments: &conformance::Arguments) -> Result<ExitCode> {
+    let path = file_of(config, &arguments.plugin)?;
+    let (settings, texts) = match named(config, arguments.instance.as_deref())? {
         None => (serde_json::json!({}), Vec::new()),
         Some(instance) => (instance.config.value().clone(), instance.config.texts()),
     };
-    let carrier = if in_process { Carrier::InProcess } else { Carrier::Child };
-    let subject = stele_host::subject(&path, carrier, Path::new(OWN_PROGRAM));
-    let report = conformance::run(&subject.with_config(settings).with_texts(texts)).await;
-    print!("{report}");
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    conformance::run(arguments, &path, &settings, &texts).await
 }
 
 async fn reload(config: &Config, name: &str) -> Result<ExitCode> {

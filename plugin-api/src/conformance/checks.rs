@@ -12,7 +12,7 @@ use crate::ops::{
 use bytes::Bytes;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// What a daemon may ask of a plugin.
 fn asked() -> impl Iterator<Item = &'static Operation> {
@@ -22,6 +22,12 @@ fn asked() -> impl Iterator<Item = &'static Operation> {
 /// Those that every plugin answers, listed or not.
 const ALWAYS: [&str; 2] = [Describe::NAME, Health::NAME];
 
+/// Times in which an answer must come that a check may take as a whole: the longest one opens, asks and closes four times over.
+const LONGEST: u32 = 16;
+
+/// Checks in which a plugin may hang; in one more it is not waited for.
+const MOST_LATE: usize = 3;
+
 /// Largest frame the kit makes, in bytes.
 const LARGEST: u32 = 256 * 1024 * 1024;
 
@@ -30,14 +36,27 @@ const MOST_CALLS: u32 = 4096;
 
 pub(super) async fn all(subject: &Subject) -> Report {
     let mut report = Report::default();
+    let longest = subject.timeout * LONGEST;
+    let mut late = 0;
     macro_rules! check {
         ($($name:ident),+ $(,)?) => {$(
-            let (outcome, detail) = match Box::pin($name(subject)).await {
+            let found = timeout(longest, Box::pin($name(subject))).await;
+            let found = found.unwrap_or_else(|_| Err(Verdict::Late(format!("it took more than {longest:?}"))));
+            late += usize::from(matches!(found, Err(Verdict::Late(_))));
+            // What never opens, or always hangs, does so at every check.
+            let last = late == MOST_LATE || report.checks.is_empty() && matches!(found, Err(Verdict::Shut(_)));
+            let (outcome, mut detail) = match found {
                 Ok(()) => (Outcome::Pass, String::new()),
-                Err(Verdict::Fail(detail)) => (Outcome::Fail, detail),
+                Err(Verdict::Fail(detail) | Verdict::Late(detail) | Verdict::Shut(detail)) => (Outcome::Fail, detail),
                 Err(Verdict::Skip(detail)) => (Outcome::Skip, detail),
             };
+            if last {
+                detail.push_str("; nothing else is tried");
+            }
             report.checks.push(Check { name: stringify!($name), outcome, detail });
+            if last {
+                return report;
+            }
         )+};
     }
     check!(
@@ -47,6 +66,8 @@ pub(super) async fn all(subject: &Subject) -> Report {
         health_is_answered,
         described_operations_are_answered,
         other_operations_are_unsupported,
+        streams_keep_to_their_credit,
+        the_hosts_limits_are_kept,
         unknown_notify_is_ignored,
         unknown_fields_are_ignored,
         malformed_payload_is_invalid,
@@ -63,6 +84,20 @@ pub(super) async fn all(subject: &Subject) -> Report {
         buffers_are_released_once,
     );
     report
+}
+
+/// The encodings it takes; `None` when it does not open.
+pub(super) async fn encodings(subject: &Subject) -> Option<Vec<Encoding>> {
+    let mut link = Link::open(subject).await.ok()?;
+    let mut taken = vec![link.encoding];
+    if link.encoding == Encoding::MessagePack {
+        // One that speaks JSON need not know MessagePack: it is never spoken to in it, and so not asked.
+        link.encoding = Encoding::Json;
+        taken.extend(link.lives("hello").await.is_ok().then_some(Encoding::Json));
+    }
+    // How it closes the checks find out.
+    let _ = link.close().await;
+    Some(taken)
 }
 
 async fn hello_is_answered_within_limits(subject: &Subject) -> Finding {
@@ -138,12 +173,47 @@ async fn described_operations_are_answered(subject: &Subject) -> Finding {
     if description.name != link.hello.name {
         return Err(format!("it calls itself {:?} and {:?}", link.hello.name, description.name).into());
     }
+    ask_for_everything(subject, &mut link, &description).await?;
+    link.close().await
+}
+
+/// Everything it offers, with empty requests.
+async fn ask_for_everything(subject: &Subject, link: &mut Link, description: &Description) -> Finding {
     for op in asked().map(|operation| operation.name).filter(|op| description.offers(op)) {
-        let id = if op == MediaFetch::NAME { link.send_stream(op) } else { link.send(op) };
+        let id = if op == MediaFetch::NAME { fetch(subject, link)? } else { link.send(op) };
         if link.answer(id).await?.code() == Some(&ErrorCode::Unsupported) {
             return Err(format!("it offers {op} and does not support it").into());
         }
     }
+    Ok(())
+}
+
+/// Asks for the file of the subject.
+fn fetch(subject: &Subject, link: &mut Link) -> Finding<u64> {
+    Ok(link.send_stream(MediaFetch::NAME, link.encoding.encode(&subject.media)?))
+}
+
+/// Who takes one item at a time is sent one at a time, of whatever is asked for, and none behind the answer.
+async fn streams_keep_to_their_credit(subject: &Subject) -> Finding {
+    let mut link = Link::open_within(subject, Limits { credit: 1, ..Limits::default() }).await?;
+    let description: Description = link.reply(Describe::NAME).await?;
+    let id = match description.offers(MediaFetch::NAME) {
+        true => fetch(subject, &mut link)?,
+        // Nothing has to come of a call because its caller takes items.
+        false => link.send_stream(Describe::NAME, Bytes::new()),
+    };
+    // While nothing more is granted, so that what is beyond the credit comes before this.
+    link.lives("asking for a stream").await?;
+    link.answer(id).await?;
+    link.lives("a stream").await?;
+    link.close().await
+}
+
+/// A host that bears as little as one may is not sent more: neither larger frames nor more calls.
+async fn the_hosts_limits_are_kept(subject: &Subject) -> Finding {
+    let mut link = Link::open_within(subject, Limits::LEAST).await?;
+    let description: Description = link.reply(Describe::NAME).await?;
+    ask_for_everything(subject, &mut link, &description).await?;
     link.close().await
 }
 
