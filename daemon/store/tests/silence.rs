@@ -1,15 +1,17 @@
-//! A connection to the database that falls silent, neither answered nor ended: whoever waits for it goes on with another.
+//! A connection to the database that falls silent, neither answered nor ended, or ends amid a commit: whoever waits for it goes on with
+//! another, and learns what became of the commit.
 
 mod database;
 
-use database::proxy::Proxy;
+use bytes::Bytes;
+use database::proxy::{Lost, Proxy};
 use database::{database, options};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stele_archive::model::{Message, Page};
 use stele_archive::ops::MessageQuery;
-use stele_archive::{Commit, Feed, InstanceId, JobKey, JobTable, Pages, Queries, StateTable, Stream};
+use stele_archive::{ArchiveError, Commit, Feed, InstanceId, JobKey, JobTable, Pages, Queries, StateTable, Stream};
 use stele_store::{PostgresArchive, PostgresOptions};
 
 /// Longest wait for anything below.
@@ -36,6 +38,31 @@ async fn put(archive: &PostgresArchive, instance: InstanceId, native: &str) -> b
 fn impatient(url: &str) -> PostgresOptions {
     let (answer_timeout, call_timeout) = (Duration::from_secs(1), Duration::from_secs(3));
     PostgresOptions { answer_timeout, call_timeout, ..options(url) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_told_as_any_other() {
+    let Some(url) = database() else { return };
+    let proxy = Proxy::before(&url).await;
+    let archive = PostgresArchive::open(&options(&proxy.url)).await.expect("opens");
+    let instance = archive.instance("hq").await.expect("known");
+    let mut from = None;
+    for (round, lost) in (1..).zip([None, Some(Lost::Answer), None, Some(Lost::Commit), Some(Lost::Answer)]) {
+        let cursor = Some(Bytes::from(format!("after {round}")));
+        let page = Page { cursor: cursor.clone(), ..page(&format!("m{round}")) };
+        let commit =
+            Commit { instance, partition: "p", stream: Stream::Messages, from: from.clone(), page: &page, now: round };
+        lost.into_iter().for_each(|lost| proxy.lose(lost));
+        let done = archive.commit(commit.clone()).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(proxy.has_lost(), "round {round}");
+        assert_eq!((done.stored.len(), done.known, done.stored[0].seq, done.last_rev.0), (1, 0, round, round));
+        // Somebody else has moved it all the same, if it is moved from there again.
+        let again = archive.commit(Commit { now: round + 100, ..commit }).await;
+        assert!(matches!(again, Err(ArchiveError::CursorMoved { .. })), "{again:?}");
+        from = cursor;
+    }
+    let report = archive.verify_ledger(|_, _| {}).await.expect("verifies");
+    assert_eq!((report.pages, report.messages, report.broken, report.uncovered), (5, 5, None, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

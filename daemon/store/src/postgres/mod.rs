@@ -22,7 +22,8 @@
 //! # Again
 //!
 //! A transaction that met a rival, or lost its connection before it was to be committed, left nothing and is done again, a few times
-//! (`retry`). Was the connection lost while it was committed, nobody knows: only what cannot be done twice is done again.
+//! (`retry`). Was the connection lost while it was committed, nobody knows: only what cannot be done twice is done again. A page that
+//! moves a cursor is such, and finds its own cursor if it was stored.
 
 mod attachments;
 mod commit;
