@@ -46,6 +46,10 @@ pub struct JobRecord {
     pub asked: bool,
     /// Who holds the lease now, and until when.
     pub lease: Option<(String, Micros)>,
+    /// What the latest run that was not stopped failed at, while there are [`failures`](Self::failures).
+    pub error: Option<String>,
+    /// Figures of the run that goes on, while somebody holds the lease.
+    pub report: Option<RunReport>,
 }
 
 /// The right to run a job, until it expires.
@@ -175,21 +179,17 @@ pub trait JobTable: Send + Sync {
     /// One job, if it was ever defined.
     async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>>;
 
-    /// The jobs that are due whatever their patterns say, and that nobody is at: they were asked for, or it is time to try them
-    /// again. By name.
-    async fn jobs_left(&self, now: Micros) -> Result<Vec<JobRecord>>;
-
     /// Somebody asks for a run, of whichever daemon: it is [`asked`](JobRecord::asked) for until a lease is given back that was
     /// acquired after this. [`Invalid`](crate::ArchiveError::Invalid) for a job that was never defined.
     async fn job_ask(&self, key: &JobKey) -> Result<()>;
 
-    /// The pattern's run of `due` is being taken care of. [`Invalid`](crate::ArchiveError::Invalid) for a job that was
-    /// never defined; so are leases of one.
-    async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()>;
+    /// The pattern's run of `due` was taken care of. [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has the lease:
+    /// they know better what is due.
+    async fn job_mark_due(&self, lease: &Lease, due: Micros) -> Result<()>;
 
     /// Acquire the lease for `ttl` microseconds; `None` while somebody else holds it. A lease of this `owner` from
     /// before counts as held by somebody else as long as it is not expired or released. Unfinished runs of whoever let
-    /// the lease expire are marked as lost.
+    /// the lease expire are marked as lost. [`Invalid`](crate::ArchiveError::Invalid) for a job that was never defined.
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>>;
 
     /// Hold it longer. [`LeaseLost`](crate::ArchiveError::LeaseLost) when somebody else has it.

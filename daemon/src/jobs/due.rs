@@ -71,6 +71,8 @@ mod tests {
             retry_at: retry_at.map(|minutes| minutes * MINUTE),
             asked: false,
             lease: None,
+            error: None,
+            report: None,
         }
     }
 

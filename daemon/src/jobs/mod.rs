@@ -9,6 +9,7 @@
 //! every daemon looks now and then what others have left.
 
 mod due;
+mod entry;
 mod holds;
 mod left;
 mod plan;

@@ -75,19 +75,15 @@ pub struct RunEvent {
 }
 
 /// A job as operators see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct JobView {
-    /// What the table knows.
+    /// What the table knows; or, as long as the archive keeps this daemon from running it, what this daemon knows.
     #[serde(flatten)]
     pub record: JobRecord,
-    /// It runs now, in this daemon or another one.
+    /// It runs now, in this daemon or another one, or somebody has asked for it.
     pub running: bool,
     /// When it is due next.
     pub next_due: Option<Micros>,
-    /// Figures of the run that goes on.
-    pub report: Option<RunReport>,
-    /// Why the latest attempt came to nothing, one that did not become a run included; `None` since a run succeeded.
-    pub error: Option<String>,
 }
 
 /// Why a run that was asked for does not begin.

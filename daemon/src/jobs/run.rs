@@ -1,8 +1,9 @@
 //! One run: under a lease, from its beginning in the history to its end.
 
 use super::due::set_right;
+use super::entry::{Ended, Fault, Pause};
 use super::plan::RunEvent;
-use super::runner::{Begun, Ended, Jobs, spread};
+use super::runner::{Begun, Jobs, spread};
 use super::sync::{RunError, Work};
 use super::{DIRECTORY, MEDIA, RECOVER, REQUEST, SYNC, due, recover, sync};
 use crate::media::{Fetcher, MediaSource};
@@ -29,32 +30,32 @@ impl Jobs {
         let again = {
             let mut table = self.table();
             let Some(entry) = table.jobs.get_mut(&key) else { return };
-            entry.running = false;
+            (entry.running, entry.waits) = (false, false);
             match ended {
                 Ok(ref done) => {
+                    entry.pause = None;
                     entry.record.failures = done.failures;
                     entry.record.retry_at = done.retry_at;
                     entry.record.last_due = begun.due.or(entry.record.last_due);
                     // One that was stopped says nothing about why the one before it failed.
                     if done.outcome != Outcome::Cancelled {
-                        entry.error = done.report.error.clone();
+                        entry.record.error = done.report.error.clone();
                     }
                 }
                 // It is due as it was; who asked for it is not forgotten when its instance was only replaced.
                 Err(NotRun::Stopped) => entry.again |= begun.trigger == REQUEST,
                 Err(NotRun::Elsewhere) => {
-                    entry.record.retry_at = Some(self.inner.clock.now() + self.inner.options.retry_min);
-                    entry.error = Some("another daemon runs it".to_owned());
+                    let until = self.inner.clock.now() + self.inner.options.retry_min;
+                    entry.pause = Some(Pause { until, fault: None });
                 }
                 Err(NotRun::Done(ref record)) => {
+                    entry.pause = None;
                     entry.record = record.clone();
-                    entry.error = None;
                 }
                 Err(NotRun::Failed { ref error, failures, retry_at }) => {
                     entry.asked |= begun.trigger == REQUEST;
-                    entry.record.failures = failures;
-                    entry.record.retry_at = Some(retry_at);
-                    entry.error = Some(error.to_string());
+                    let fault = Fault { failures, error: error.to_string() };
+                    entry.pause = Some(Pause { until: retry_at, fault: Some(fault) });
                 }
             }
             // In one step: nobody is to find it idle in between.
@@ -86,7 +87,9 @@ impl Jobs {
             // Files never wait for messages, nor messages for files.
             MEDIA => None,
             _ => {
+                self.set_waits(begun, begun.trigger != REQUEST);
                 let slot = begun.stop.run_until_cancelled(slots.acquire()).await.ok_or(NotRun::Stopped)?;
+                self.set_waits(begun, false);
                 Some(slot.expect("the semaphore is never closed"))
             }
         };
@@ -125,6 +128,12 @@ impl Jobs {
                 self.keep(lease);
                 ended.and(Err(self.not_run(begun, error)))
             }
+        }
+    }
+
+    fn set_waits(&self, begun: &Begun, waits: bool) {
+        if let Some(entry) = self.table().jobs.get_mut(&begun.key) {
+            entry.waits = waits;
         }
     }
 
@@ -229,7 +238,11 @@ impl Jobs {
         let ended = Ended { run, outcome, report: report.clone(), at: inner.clock.now() };
         self.write_down(&begun.key, ended).await?;
         if let Some(due) = begun.due {
-            archive.job_mark_due(&begun.key, due).await?;
+            match archive.job_mark_due(lease, due).await {
+                // Whoever has it now decides what is due.
+                Ok(()) | Err(ArchiveError::LeaseLost { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(Done { run, outcome, report, failures, retry_at })
     }
@@ -352,7 +365,7 @@ struct Done {
     retry_at: Option<Micros>,
 }
 
-/// Shows how far a run has come: at once to listeners, now and then in the history.
+/// Shows how far a run has come: at once to listeners, now and then in the history, where every daemon finds it.
 struct Progress<'a> {
     jobs: &'a Jobs,
     key: &'a JobKey,
@@ -362,9 +375,6 @@ struct Progress<'a> {
 
 impl Progress<'_> {
     fn show(&mut self, report: &RunReport) {
-        if let Some(entry) = self.jobs.table().jobs.get_mut(self.key) {
-            entry.report = report.clone();
-        }
         let inner = &self.jobs.inner;
         let event =
             RunEvent { job: self.key.clone(), run: self.run, outcome: Outcome::Running, report: report.clone() };

@@ -1,15 +1,15 @@
 //! The job runner: which jobs there are, which are due, and what runs.
 
-use super::due::set_right;
+use super::entry::Entry;
 use super::plan::{InstanceJobs, JobOptions, KindPlan, NotStarted, RunEvent, StartError};
 use super::sync::RunError;
-use super::{Due, Holds, MEDIA, RECOVER, REQUEST, due};
+use super::{Due, Holds, MEDIA, RECOVER, REQUEST};
 use crate::media::MediaStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use stele_archive::model::Micros;
-use stele_archive::{Archive, ArchiveError, Clock, InstanceId, JobKey, JobRecord, Lease, Outcome, RunId, RunReport};
+use stele_archive::{Archive, ArchiveError, Clock, InstanceId, JobKey};
 use stele_plugin_api::ErrorCode;
 use stele_plugin_api::ops::{JobStarted, Partitions};
 use tokio::sync::{Semaphore, broadcast};
@@ -59,33 +59,6 @@ pub(super) struct Registered {
     pub(super) error: Option<String>,
     /// Its partitions were told once.
     defined: bool,
-}
-
-pub(super) struct Entry {
-    pub(super) record: JobRecord,
-    pub(super) plan: KindPlan,
-    pub(super) jitter: Micros,
-    pub(super) running: bool,
-    /// Somebody asked for a run while one went on: what they are after may have come after the run looked.
-    pub(super) again: bool,
-    /// Somebody asked for a run, and the job table did not answer: the next attempt is theirs.
-    pub(super) asked: bool,
-    /// A lease of ours that could not be given back.
-    pub(super) kept: Option<Lease>,
-    /// The end of a run that could not be written down.
-    pub(super) unwritten: Option<Ended>,
-    pub(super) report: RunReport,
-    /// Why the latest attempt came to nothing.
-    pub(super) error: Option<String>,
-}
-
-/// How a run ended.
-#[derive(Clone)]
-pub(super) struct Ended {
-    pub(super) run: RunId,
-    pub(super) outcome: Outcome,
-    pub(super) report: RunReport,
-    pub(super) at: Micros,
 }
 
 /// What a run needs, taken from the table when it begins.
@@ -201,6 +174,12 @@ impl Jobs {
         let keys = self.asked_for(instance, kind, partition)?;
         // A table that does not answer is told of by the run.
         let records = self.inner.archive.jobs().await.unwrap_or_default();
+        for record in records.iter().filter(|record| !record.asked && keys.contains(&record.key)) {
+            // Every daemon shows it before this is answered.
+            if self.inner.archive.job_ask(&record.key).await.is_err() {
+                break;
+            }
+        }
         let runs_elsewhere =
             |key: &JobKey| records.iter().any(|record| record.key == *key && self.is_elsewhere(record));
         let mut answer = JobStarted::default();
@@ -248,7 +227,8 @@ impl Jobs {
     /// Starts a job that has something to do, unless it failed and its time to be tried again has not come.
     pub fn wake(&self, instance: &str, kind: &str) {
         let now = self.inner.clock.now();
-        let pauses = |entry: &Entry| entry.record.retry_at.is_some_and(|retry_at| retry_at > now);
+        let pauses =
+            |entry: &Entry| entry.is_paused(now) || entry.record.retry_at.is_some_and(|retry_at| retry_at > now);
         let ours = |key: &&JobKey| key.instance == instance && key.kind == kind;
         let keys: Vec<JobKey> = {
             let table = self.table();
@@ -290,11 +270,7 @@ impl Jobs {
                 .jobs
                 .iter_mut()
                 .filter(|(_, entry)| !entry.running)
-                .filter_map(|(key, entry)| {
-                    set_right(&mut entry.record, entry.plan.schedule.as_ref(), now);
-                    let due = due(&entry.record, entry.plan.schedule.as_ref(), entry.jitter, now)?;
-                    Some((key.clone(), due))
-                })
+                .filter_map(|(key, entry)| Some((key.clone(), entry.due(now)?)))
                 .collect();
             (due_jobs, to_discover)
         };
@@ -422,7 +398,6 @@ impl Jobs {
         // The job table knows until there was a run.
         entry.record.asked = false;
         let trigger = if std::mem::take(&mut entry.asked) { REQUEST } else { trigger };
-        entry.report = RunReport::default();
         Some(Begun {
             key: key.clone(),
             instance: registered.jobs.clone(),
@@ -432,7 +407,7 @@ impl Jobs {
             stop: registered.stop.clone(),
             trigger,
             due,
-            failures: entry.record.failures,
+            failures: entry.fault().map_or(entry.record.failures, |fault| fault.failures),
         })
     }
 
@@ -451,23 +426,6 @@ async fn partitions(instance: &InstanceJobs) -> Result<Partitions, RunError> {
     match instance.source.discover().await {
         Err(error) if error.code == ErrorCode::Unsupported => Ok(Partitions::default()),
         partitions => Ok(partitions?),
-    }
-}
-
-impl Entry {
-    fn new(record: JobRecord, plan: KindPlan, jitter: Micros) -> Self {
-        Self {
-            record,
-            plan,
-            jitter,
-            running: false,
-            again: false,
-            asked: false,
-            kept: None,
-            unwritten: None,
-            report: RunReport::default(),
-            error: None,
-        }
     }
 }
 

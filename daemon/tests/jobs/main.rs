@@ -12,7 +12,7 @@ use stele_archive::ops::{MediaChunk, MediaRequest, MessageQuery, Partition, Part
 use stele_archive::{Archive, Clock, InstanceId, ManualClock, Outcome, RunRecord, Stream};
 use stele_plugin_api::{Error, ErrorCode};
 use stele_store::SqliteArchive;
-use steled::jobs::{InstanceJobs, JobOptions, Jobs, KindPlan, NotStarted, Schedule, Source};
+use steled::jobs::{InstanceJobs, JobOptions, JobView, Jobs, KindPlan, NotStarted, Schedule, Source};
 use steled::media::{FetchOptions, MediaSource, MediaStore, MediaStream};
 
 /// Longest wait for a condition.
@@ -293,7 +293,7 @@ async fn an_archive_that_takes_nothing_is_told() {
     bench.backend.close().await.unwrap();
     bench.run(&jobs, "sync").await;
     let view = jobs.overview().await.into_iter().find(|view| view.record.key.kind == "sync").unwrap();
-    let error = view.error.expect("there was no run that could say it");
+    let error = view.record.error.expect("there was no run that could say it");
     assert_eq!(jobs.findings(), [format!("job hq sync c: failed: {error}")]);
     bench.run(&jobs, "sync").await;
     assert_eq!(jobs.findings(), [format!("job hq sync c: failed 2 times in a row: {error}")]);
@@ -336,7 +336,7 @@ async fn two_daemons_never_run_a_job_at_once() {
     assert_eq!(bench.history("sync").await.len(), 1, "the second daemon found the lease taken");
     let views = [one.overview().await, two.overview().await];
     for view in views.map(|views| views.into_iter().find(|view| view.record.key.kind == "sync").unwrap()) {
-        assert!(view.running && view.report.is_some(), "{view:?}");
+        assert!(view.running && view.record.report.is_some(), "{view:?}");
     }
     gate.add_permits(100);
     bench.idle(&one).await;
@@ -368,7 +368,7 @@ async fn what_is_due_runs_once_however_many_daemons_there_are() {
                 views.extend(jobs.overview().await);
             }
             daemons.iter().all(|jobs| !jobs.is_busy())
-                && views.iter().all(|view| view.error.is_none() && view.next_due.is_some_and(|due| due <= next))
+                && views.iter().all(|view| !view.running && view.next_due.is_some_and(|due| due <= next))
                 && bench.history("sync").await.len() == hour
         };
         until(async || {
@@ -401,14 +401,63 @@ async fn what_was_asked_of_a_daemon_that_died_another_does() {
     tokio::time::timeout(PATIENCE, events.recv()).await.expect("the first page").unwrap();
     // It waits for the sync, of which no second page comes, and nobody hears of either any more.
     dead.request("hq", "recover", None).await.unwrap();
-    until(async || bench.archive.jobs_left(bench.clock.now()).await.unwrap().len() == 1).await;
+    let asked = async |kind: &'static str| {
+        let jobs = bench.archive.jobs().await.unwrap();
+        jobs.iter().any(|job| job.key.kind == kind && job.asked)
+    };
+    until(async || asked("recover").await).await;
     bench.clock.advance(lease);
     let _scheduler = next.start().await.unwrap();
     until(async || bench.stored().await.len() == 50 && !next.is_busy()).await;
     let outcomes = async |kind| bench.history(kind).await.iter().map(|run| run.outcome).collect::<Vec<_>>();
     assert_eq!(outcomes("sync").await, [Outcome::Succeeded, Outcome::Lost]);
     until(async || outcomes("recover").await == [Outcome::Succeeded]).await;
-    assert!(bench.archive.jobs_left(bench.clock.now()).await.unwrap().is_empty());
+    until(async || !asked("recover").await && !asked("sync").await).await;
+}
+
+#[tokio::test]
+async fn every_daemon_tells_the_same_of_a_job() {
+    let bench = Bench::new().await;
+    let (one, two) = (bench.jobs("one"), bench.jobs("two"));
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let faults = Mutex::new(VecDeque::from([Error::new(ErrorCode::Denied, "the secret is wrong")]));
+    let source = Arc::new(Script { messages: 20, page: 10, faults, gate: Some(gate.clone()), ..Script::default() });
+    bench.add(&one, source.clone()).await;
+    bench.add(&two, source.clone()).await;
+    let sync = async |jobs: &Jobs| {
+        let views = jobs.overview().await;
+        views.into_iter().find(|view| view.record.key.kind == "sync").expect("it is known")
+    };
+    // Between the two looks it may go on.
+    let same = async |is: fn(&JobView) -> bool| {
+        until(async || {
+            let (of_one, of_two) = (sync(&one).await, sync(&two).await);
+            of_one == of_two && is(&of_one)
+        })
+        .await;
+    };
+    same(|view| !view.running).await;
+    one.request("hq", "sync", None).await.unwrap();
+    assert!(sync(&two).await.running, "somebody has asked for it");
+    same(|view| view.running && view.record.report.is_some()).await;
+    assert!(two.request("hq", "sync", None).await.unwrap().running);
+    bench.idle(&two).await;
+    // That another daemon runs it is no error.
+    same(|view| view.running && view.record.error.is_none()).await;
+    gate.add_permits(1);
+    bench.idle(&one).await;
+    same(|view| view.record.failures == 1 && view.record.report.is_none()).await;
+    assert_eq!(sync(&two).await.record.error.as_deref(), Some("denied: the secret is wrong"));
+    let finding = ["job hq sync c: failed: denied: the secret is wrong"];
+    assert_eq!(one.findings(), finding);
+
+    let _schedulers = (one.start().await.unwrap(), two.start().await.unwrap());
+    until(async || two.findings() == finding).await;
+    // What was asked of the second one.
+    gate.add_permits(100);
+    until(async || bench.stored().await.len() == 20).await;
+    same(|view| !view.running && view.record.failures == 0 && view.record.error.is_none()).await;
+    until(async || one.findings().is_empty() && two.findings().is_empty()).await;
 }
 
 #[tokio::test]

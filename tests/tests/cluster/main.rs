@@ -1,6 +1,7 @@
 //! Several daemons on one Postgres, with NATS between them and without: what one does all others show, and what one leaves undone
 //! another does.
 
+mod answers;
 mod index;
 mod kills;
 mod rig;

@@ -46,6 +46,8 @@ pub(super) async fn leases_exclude_and_fence(backend: &mut dyn Backend) {
     assert!(is_lost(&archive.lease_renew(&lease, 1300, TTL).await));
     assert!(is_lost(&archive.lease_release(&lease, 9, Some(9)).await));
     assert!(is_lost(&archive.run_begin(&lease, &start(1300)).await));
+    archive.job_mark_due(&taken, 900).await.unwrap();
+    assert!(is_lost(&archive.job_mark_due(&lease, 600).await), "it would be due again");
     let report = RunReport { stored: 5, ..RunReport::default() };
     archive.run_finish(&job, run, Outcome::Succeeded, &report, 1400).await.unwrap();
     let runs = archive.runs(None, 10).await.unwrap();
@@ -55,6 +57,7 @@ pub(super) async fn leases_exclude_and_fence(backend: &mut dyn Backend) {
     assert!(is_lost(&archive.lease_release(&taken, 0, None).await), "only once");
     let record = &archive.jobs().await.unwrap()[0];
     assert_eq!((&record.lease, record.failures, record.retry_at), (&None, 3, Some(7777)));
+    assert_eq!(record.last_due, Some(900));
     let again = archive.lease_acquire(&job, "one", 1500, TTL).await.unwrap().expect("free");
     assert!(again.fence > taken.fence);
 }
@@ -128,10 +131,9 @@ pub(super) async fn definitions_keep_history(backend: &mut dyn Backend) {
     let job = key("hq", "p");
     let new = archive.job_define(&job, "0 * * * *", "UTC", 1).await.unwrap();
     assert_eq!((new.last_due, new.failures, new.retry_at, &new.lease), (None, 0, None, &None));
-    archive.job_mark_due(&job, 600).await.unwrap();
-    assert!(archive.job_mark_due(&key("hq", "undefined"), 600).await.is_err());
     let fail = async || {
         let lease = archive.lease_acquire(&job, "one", 700, TTL).await.unwrap().expect("free");
+        archive.job_mark_due(&lease, 600).await.unwrap();
         archive.lease_release(&lease, 3, Some(900)).await.unwrap();
     };
     fail().await;
@@ -157,30 +159,80 @@ pub(super) async fn what_was_asked_for_is_left_until_somebody_was_at_it(backend:
     for partition in ["p", "q"] {
         define(&*archive, &key("hq", partition)).await;
     }
-    let left = async |archive: &dyn Archive, now| {
-        let left = archive.jobs_left(now).await.expect("listed");
-        left.into_iter().map(|record| (record.key, record.asked)).collect::<Vec<_>>()
+    let asked = async |archive: &dyn Archive| {
+        let jobs = archive.jobs().await.expect("listed");
+        jobs.into_iter().filter(|record| record.asked).map(|record| record.key).collect::<Vec<_>>()
     };
-    let asked = [(job.clone(), true)];
-    assert_eq!(left(&*archive, 0).await, []);
+    let that = std::slice::from_ref(&job);
+    assert_eq!(asked(&*archive).await, []);
     archive.job_ask(&job).await.unwrap();
-    assert_eq!(left(&*archive, 0).await, asked);
-    assert_eq!(archive.job(&job).await.unwrap(), archive.jobs_left(0).await.unwrap().pop());
+    assert_eq!(asked(&*archive).await, that);
+    assert_eq!(archive.job(&job).await.unwrap().as_ref(), archive.jobs().await.unwrap().first());
     let lease = archive.lease_acquire(&job, "one", 100, TTL).await.unwrap().expect("free");
-    assert_eq!(left(&*archive, 100 + TTL - 1).await, [], "somebody is at it");
-    assert_eq!(left(&*archive, 100 + TTL).await, asked, "nobody is any more");
+    assert_eq!(asked(&*archive).await, that, "whoever is at it may die");
     // What they are after may have come after the run looked.
     archive.job_ask(&job).await.unwrap();
     archive.lease_release(&lease, 0, None).await.unwrap();
-    assert_eq!(left(&*archive, 200).await, asked);
+    assert_eq!(asked(&*archive).await, that);
     archive.lease_acquire(&job, "dead", 200, TTL).await.unwrap().expect("free");
 
     backend.restart().await;
     let archive = backend.archive();
     archive.lease_sweep("dead", 300).await.unwrap();
-    assert_eq!(left(&*archive, 300).await, asked, "it was not done");
+    assert_eq!(asked(&*archive).await, that, "it was not done");
     let lease = archive.lease_acquire(&job, "one", 300, TTL).await.unwrap().expect("free");
     archive.lease_release(&lease, 1, Some(900)).await.unwrap();
-    assert_eq!(left(&*archive, 899).await, []);
-    assert_eq!(left(&*archive, 900).await, [(job, false)], "it is time to try it again");
+    assert_eq!(asked(&*archive).await, []);
+}
+
+pub(super) async fn a_job_tells_of_its_latest_runs(backend: &mut dyn Backend) {
+    let archive = backend.archive();
+    let job = key("hq", "p");
+    let report =
+        |stored, error: Option<&str>| RunReport { stored, error: error.map(str::to_owned), ..Default::default() };
+    let told = async |archive: &dyn Archive| {
+        let record = archive.job(&job).await.unwrap().expect("known");
+        assert_eq!(archive.jobs().await.unwrap().into_iter().find(|other| other.key == job).as_ref(), Some(&record));
+        (record.error, record.report)
+    };
+    for job in [key("branch", "p"), key("hq", "o"), job.clone()] {
+        define(&*archive, &job).await;
+        // That of every other job is its own.
+        let lease = archive.lease_acquire(&job, "other", 0, TTL).await.unwrap().expect("free");
+        let run = archive.run_begin(&lease, &start(1)).await.unwrap();
+        let another = report(9, Some("another's"));
+        archive.run_finish(&job, run, Outcome::Failed, &another, 2).await.unwrap();
+        archive.lease_release(&lease, u32::from(job != key("hq", "p")), None).await.unwrap();
+    }
+    assert_eq!(told(&*archive).await, (None, None), "it is well");
+    let mut failures = 0;
+    for (outcome, end, expected) in [
+        (Outcome::Failed, report(1, Some("refused")), Some("refused")),
+        (Outcome::Cancelled, report(2, None), Some("refused")),
+        (Outcome::Failed, report(3, Some("断")), Some("断")),
+        (Outcome::Succeeded, report(4, None), None),
+    ] {
+        let before = told(&*archive).await.0;
+        let lease = archive.lease_acquire(&job, "one", 10, TTL).await.unwrap().expect("free");
+        assert_eq!(told(&*archive).await, (before.clone(), None), "no run yet");
+        let run = archive.run_begin(&lease, &start(11)).await.unwrap();
+        archive.run_progress(&job, run, &report(0, None)).await.unwrap();
+        assert_eq!(told(&*archive).await, (before, Some(report(0, None))));
+        archive.run_finish(&job, run, outcome, &end, 12).await.unwrap();
+        failures = match outcome {
+            Outcome::Succeeded => 0,
+            Outcome::Failed => failures + 1,
+            _ => failures,
+        };
+        archive.lease_release(&lease, failures, None).await.unwrap();
+        assert_eq!(told(&*archive).await, (expected.map(str::to_owned), None), "{outcome:?}");
+    }
+    // Who makes it known again hears it as well.
+    let lease = archive.lease_acquire(&job, "one", 20, TTL).await.unwrap().expect("free");
+    let run = archive.run_begin(&lease, &start(21)).await.unwrap();
+    archive.run_finish(&job, run, Outcome::Failed, &report(5, Some("again")), 22).await.unwrap();
+    archive.lease_release(&lease, 1, None).await.unwrap();
+    backend.restart().await;
+    let known = backend.archive().job_define(&job, "", "UTC", 30).await.unwrap();
+    assert_eq!((known.error.as_deref(), known.report), (Some("again"), None));
 }

@@ -94,7 +94,7 @@ suite! {
         words_on_members_are_merged, an_audience_has_a_version, a_coming_and_going_is_one_stay;
     media: files_go_their_way, contents_are_stored_once, due_files_are_ordered;
     jobs: leases_exclude_and_fence, runs_are_kept_and_bounded, a_sweep_marks_what_was_lost, definitions_keep_history,
-        what_was_asked_for_is_left_until_somebody_was_at_it;
+        what_was_asked_for_is_left_until_somebody_was_at_it, a_job_tells_of_its_latest_runs;
     state: values_come_and_go;
     daemons: whoever_comes_first_is_agreed_with, every_daemon_has_a_number_of_its_own;
     concurrency: one_of_two_rivals_wins, one_of_many_repeats_is_stored, readers_see_whole_pages;

@@ -16,6 +16,10 @@
 //! | `GET /api/v1/index`, `POST /api/v1/index/rebuild` | the search index; build it anew |
 //!
 //! Errors are `{"error": "sentence"}` with a fitting status.
+//!
+//! Daemons that share an archive answer alike. Of one daemon alone are `/metrics` and `/api/v1/index`; what `/ready` finds about the
+//! daemon's own index, files, plugins and connections; and of an instance its address, and the process, restarts, calls in flight and
+//! late frames of its plugin. Of a job that failed, or succeeded, in another daemon `/ready` hears within five seconds.
 
 mod access;
 mod archive;

@@ -6,10 +6,29 @@ use stele_archive::{ArchiveError, JobKey, JobRecord, Lease, Outcome, Result, Run
 /// Runs kept per job.
 pub(crate) const KEPT: i64 = 1000;
 
+/// The report of a job's latest run with one of these outcomes.
+macro_rules! latest {
+    ($outcomes:literal) => {
+        concat!(
+            "(SELECT report FROM run WHERE run.instance = job.instance AND run.kind = job.kind \
+             AND run.partition = job.partition AND outcome IN (",
+            $outcomes,
+            ") ORDER BY id DESC LIMIT 1)"
+        )
+    };
+}
+
 /// Columns of a [`record`].
 macro_rules! columns {
     () => {
-        "instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until, asked IS NOT NULL"
+        concat!(
+            "instance, kind, partition, pattern, zone, last_due, failures, retry_at, lease_owner, lease_until, \
+             asked IS NOT NULL, CASE WHEN failures > 0 THEN ",
+            latest!("'failed', 'succeeded'"),
+            " END, CASE WHEN lease_owner IS NOT NULL THEN ",
+            latest!("'running'"),
+            " END"
+        )
     };
 }
 
@@ -24,17 +43,11 @@ pub(crate) const JOBS: &str = concat!("SELECT ", columns!(), " FROM job ORDER BY
 /// Parameter: the job.
 pub(crate) const JOB: &str =
     concat!("SELECT ", columns!(), " FROM job WHERE instance = $1 AND kind = $2 AND partition = $3");
-/// Parameter: the time.
-pub(crate) const LEFT: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM job WHERE (asked IS NOT NULL OR retry_at <= $1) AND (lease_owner IS NULL OR lease_until <= $1) \
-     ORDER BY instance, kind, partition"
-);
 /// Parameter: the job.
 pub(crate) const ASK: &str = "UPDATE job SET asked = fence WHERE instance = $1 AND kind = $2 AND partition = $3";
-/// Parameters: the job, and the due time.
-pub(crate) const MARK: &str = "UPDATE job SET last_due = $4 WHERE instance = $1 AND kind = $2 AND partition = $3";
+/// Parameters: the lease, and the due time.
+pub(crate) const MARK: &str = "UPDATE job SET last_due = $6 \
+    WHERE instance = $1 AND kind = $2 AND partition = $3 AND lease_owner = $4 AND fence = $5";
 /// Parameters: the job, the owner, the end of the lease, and the time.
 pub(crate) const ACQUIRE: &str = "UPDATE job SET lease_owner = $4, lease_until = $5, fence = fence + 1 \
     WHERE instance = $1 AND kind = $2 AND partition = $3 AND (lease_owner IS NULL OR lease_until <= $6) RETURNING fence";
@@ -62,8 +75,9 @@ pub(crate) const LOSE: &str = "UPDATE run SET outcome = 'lost', finished_at = $4
     WHERE instance = $1 AND kind = $2 AND partition = $3 AND outcome = 'running'";
 
 /// A job.
-pub(crate) fn record(row: &impl Columns) -> JobRecord {
-    JobRecord {
+pub(crate) fn record(row: &impl Columns) -> Result<JobRecord> {
+    let told = |column| row.some_text(column).map(|text| report(&text)).transpose();
+    Ok(JobRecord {
         key: JobKey { instance: row.text(0), kind: row.text(1), partition: row.text(2) },
         pattern: row.text(3),
         zone: row.text(4),
@@ -72,7 +86,9 @@ pub(crate) fn record(row: &impl Columns) -> JobRecord {
         retry_at: row.some_number(7),
         lease: row.some_text(8).zip(row.some_number(9)),
         asked: row.flag(10),
-    }
+        error: told(11)?.and_then(|report| report.error),
+        report: told(12)?,
+    })
 }
 
 /// A run: id, instance, kind, partition, trigger, beginning, end, outcome, report.
@@ -86,8 +102,12 @@ pub(crate) fn run(row: &impl Columns) -> Result<RunRecord> {
         finished_at: row.some_number(6),
         outcome: Outcome::parse(&outcome)
             .ok_or_else(|| ArchiveError::Backend(format!("unknown outcome {outcome:?} of a run").into()))?,
-        report: serde_json::from_str(&row.text(8)).map_err(|error| ArchiveError::Backend(Box::new(error)))?,
+        report: report(&row.text(8))?,
     })
+}
+
+fn report(text: &str) -> Result<RunReport> {
+    serde_json::from_str(text).map_err(|error| ArchiveError::Backend(Box::new(error)))
 }
 
 /// A report as it is kept.

@@ -6,7 +6,7 @@ use super::error::Failure;
 use super::text::written;
 use super::transact::commit;
 use super::{PostgresArchive, runs};
-use crate::common::jobs::{ACQUIRE, ASK, DEFINE, JOB, JOBS, KNOWN, LEFT, MARK, RELEASE, RENEW, lost, record, unknown};
+use crate::common::jobs::{ACQUIRE, ASK, DEFINE, JOB, JOBS, KNOWN, MARK, RELEASE, RENEW, lost, record, unknown};
 use async_trait::async_trait;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -26,34 +26,27 @@ impl JobTable for PostgresArchive {
     async fn job_define(&self, key: &JobKey, pattern: &str, zone: &str, now: Micros) -> Result<JobRecord> {
         self.repeat(|| async {
             let define = of(DEFINE, key).bind(written(pattern)).bind(written(zone)).bind(now);
-            Ok(record(&define.fetch_one(&mut *self.lend().await?).await?))
+            Ok(record(&define.fetch_one(&mut *self.lend().await?).await?)?)
         })
         .await
     }
 
     async fn jobs(&self) -> Result<Vec<JobRecord>> {
         let rows = self.repeat(|| async { Ok(sqlx::query(JOBS).fetch_all(&mut *self.lend().await?).await?) }).await?;
-        Ok(rows.iter().map(record).collect())
+        rows.iter().map(record).collect()
     }
 
     async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
         let row = self.repeat(|| async { Ok(of(JOB, key).fetch_optional(&mut *self.lend().await?).await?) }).await?;
-        Ok(row.as_ref().map(record))
-    }
-
-    async fn jobs_left(&self, now: Micros) -> Result<Vec<JobRecord>> {
-        let rows = self
-            .repeat(|| async { Ok(sqlx::query(LEFT).bind(now).fetch_all(&mut *self.lend().await?).await?) })
-            .await?;
-        Ok(rows.iter().map(record).collect())
+        row.as_ref().map(record).transpose()
     }
 
     async fn job_ask(&self, key: &JobKey) -> Result<()> {
         self.change(|| of(ASK, key)).await?.then_some(()).ok_or_else(|| unknown(key))
     }
 
-    async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()> {
-        self.change(|| of(MARK, key).bind(due)).await?.then_some(()).ok_or_else(|| unknown(key))
+    async fn job_mark_due(&self, lease: &Lease, due: Micros) -> Result<()> {
+        self.change(|| of_lease(MARK, lease).bind(due)).await?.then_some(()).ok_or_else(|| lost(lease))
     }
 
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>> {

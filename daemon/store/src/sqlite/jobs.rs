@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 use super::{SqliteArchive, runs};
-use crate::common::jobs::{ACQUIRE, ASK, DEFINE, JOB, JOBS, KNOWN, LEFT, MARK, RELEASE, RENEW, lost, record, unknown};
+use crate::common::jobs::{ACQUIRE, ASK, DEFINE, JOB, JOBS, KNOWN, MARK, RELEASE, RENEW, lost, record, unknown};
 use async_trait::async_trait;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
@@ -20,30 +20,25 @@ impl JobTable for SqliteArchive {
     async fn job_define(&self, key: &JobKey, pattern: &str, zone: &str, now: Micros) -> Result<JobRecord> {
         let mut writer = self.writer().await?;
         let define = of(DEFINE, key).bind(pattern).bind(zone).bind(now);
-        Ok(record(&define.fetch_one(&mut writer.connection).await.map_err(Failure)?))
+        record(&define.fetch_one(&mut writer.connection).await.map_err(Failure)?)
     }
 
     async fn jobs(&self) -> Result<Vec<JobRecord>> {
         let rows = sqlx::query(JOBS).fetch_all(&self.0.readers).await.map_err(Failure)?;
-        Ok(rows.iter().map(record).collect())
+        rows.iter().map(record).collect()
     }
 
     async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>> {
         let row = of(JOB, key).fetch_optional(&self.0.readers).await.map_err(Failure)?;
-        Ok(row.as_ref().map(record))
-    }
-
-    async fn jobs_left(&self, now: Micros) -> Result<Vec<JobRecord>> {
-        let rows = sqlx::query(LEFT).bind(now).fetch_all(&self.0.readers).await.map_err(Failure)?;
-        Ok(rows.iter().map(record).collect())
+        row.as_ref().map(record).transpose()
     }
 
     async fn job_ask(&self, key: &JobKey) -> Result<()> {
         self.change(of(ASK, key)).await?.then_some(()).ok_or_else(|| unknown(key))
     }
 
-    async fn job_mark_due(&self, key: &JobKey, due: Micros) -> Result<()> {
-        self.change(of(MARK, key).bind(due)).await?.then_some(()).ok_or_else(|| unknown(key))
+    async fn job_mark_due(&self, lease: &Lease, due: Micros) -> Result<()> {
+        self.change(of_lease(MARK, lease).bind(due)).await?.then_some(()).ok_or_else(|| lost(lease))
     }
 
     async fn lease_acquire(&self, key: &JobKey, owner: &str, now: Micros, ttl: Micros) -> Result<Option<Lease>> {
