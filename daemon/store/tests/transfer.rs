@@ -170,6 +170,27 @@ async fn an_interrupted_move_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_meets_rivals_tries_again() {
+    let (Some(postgres), Some((url, database))) = (POSTGRES.as_ref(), database().await) else { return };
+    let folder = TempDir::new().expect("a folder");
+    let archive = sqlite(&folder).await;
+    fill(&archive, 100).await;
+    // Numbers of a sequence are not given back, so they count attempts: every other one fails, amid a transaction and at its end.
+    let rivals = "CREATE SEQUENCE early; CREATE SEQUENCE late; \
+         CREATE FUNCTION rival() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             CASE nextval(TG_NAME::regclass) % 4 WHEN 1 THEN RAISE EXCEPTION 'rival' USING ERRCODE = '40001'; \
+             WHEN 3 THEN RAISE EXCEPTION 'rival' USING ERRCODE = '40P01'; ELSE RETURN NEW; END CASE; END $$; \
+         CREATE TRIGGER early BEFORE INSERT ON message FOR EACH STATEMENT EXECUTE FUNCTION rival(); \
+         CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON head DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+         EXECUTE FUNCTION rival()";
+    postgres.psql(&url, rivals).expect("are made");
+    let report = transfer(&archive, &database, |_| {}).await.expect("is moved");
+    assert_eq!(report.messages, 100);
+    let attempts = postgres.psql(&url, "SELECT early.last_value, late.last_value FROM early, late").expect("answers");
+    assert_eq!(attempts.trim(), "2|2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_differs_in_the_end_is_named() {
     let postgres = POSTGRES.as_ref();
     let folder = TempDir::new().expect("a folder");

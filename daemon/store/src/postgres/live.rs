@@ -55,7 +55,7 @@ pub(super) const STEPS: &str = "SELECT j.at, l.rev, l.id FROM \
         (SELECT id AS rev, id FROM message WHERE instance = $1 AND conversation = j.conversation AND kind = j.kind \
          AND id > j.after AND id <= j.upto AND rev = id ORDER BY id LIMIT $6) \
         UNION ALL \
-        (SELECT rev, id FROM message WHERE j.kind IS NULL AND instance = $1 AND conversation = j.conversation \
+        (SELECT rev, id FROM message WHERE instance = $1 AND conversation = j.conversation AND j.kind IS NULL \
          AND rev > j.after AND rev <= j.upto AND rev <> id ORDER BY rev LIMIT $6) \
     ) AS l";
 

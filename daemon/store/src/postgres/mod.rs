@@ -66,12 +66,14 @@ pub use open::{PostgresOptions, PostgresUrl};
 
 pub(crate) use error::Failure;
 use pool::{Lent, Pool, silent};
+pub(crate) use retry::again;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
+pub(crate) use transact::commit;
 use writer::Writer;
 
 /// The archive in a Postgres database. A cheap handle.

@@ -29,7 +29,7 @@ impl PostgresArchive {
 
 /// Do it until it succeeds or fails for good. Each attempt is a whole transaction of its own; what is repeated is only what is
 /// known to have left nothing ([`Failure::may_be_repeated`]).
-pub(super) async fn again<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+pub(crate) async fn again<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {

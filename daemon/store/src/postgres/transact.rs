@@ -40,6 +40,6 @@ impl PostgresArchive {
 }
 
 /// End it.
-pub(super) async fn commit(transaction: Lent) -> Result<(), Failure> {
+pub(crate) async fn commit(transaction: Lent) -> Result<(), Failure> {
     transaction.commit().await.map_err(Failure::of_commit)
 }

@@ -64,7 +64,7 @@ pub(super) async fn stored(from: &SqliteArchive, table: &Table, told: &mut impl 
     Ok(sum)
 }
 
-/// What Postgres has of it.
+/// What Postgres has of it: one statement, which only reads, and takes as long as it takes.
 pub(super) async fn moved(to: &PostgresArchive, table: &Table, told: &mut impl FnMut(u64)) -> Result<Sum> {
     let sql = table.moved_sql();
     let mut connection = to.lend().await?;

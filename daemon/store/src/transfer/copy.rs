@@ -2,7 +2,8 @@
 
 use super::rows::{Column, Field, bind_key};
 use super::tables::{TABLES, Table};
-use super::{MARK, Mark, OWN, reached, stored};
+use super::{MARK, Mark, OWN, stored};
+use crate::postgres::{Failure, again, commit};
 use crate::{PostgresArchive, SqliteArchive};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Executor, Postgres, Row};
@@ -38,24 +39,29 @@ pub(super) async fn some(from: &SqliteArchive, to: &PostgresArchive, table: &Tab
         return Ok(0);
     }
     mark.after = Some(last);
-    let mut transaction = to.begin().await?;
-    let sql = table.insert_sql();
-    let insert = columns.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, column| column.bind(query));
-    insert.execute(&mut *transaction).await.map_err(reached)?;
-    note(&mut *transaction, mark).await?;
-    transaction.commit().await.map_err(reached)?;
+    let mark = &*mark;
+    again(|| async {
+        let mut transaction = to.begin().await?;
+        let insert = sqlx::query(AssertSqlSafe(table.insert_sql()));
+        let insert = columns.iter().fold(insert, |query, column| column.bind(query));
+        insert.execute(&mut *transaction).await?;
+        note(&mut *transaction, mark).await?;
+        commit(transaction).await
+    })
+    .await?;
     Ok(rows)
 }
 
 /// Go on with the next table.
 pub(super) async fn next_table(to: &PostgresArchive, mark: &mut Mark) -> Result<()> {
     (mark.table, mark.after) = (mark.table + 1, None);
-    note(&mut *to.lend().await?, mark).await
+    let mark = &*mark;
+    Ok(again(|| async { note(&mut *to.lend().await?, mark).await }).await?)
 }
 
-async fn note(executor: impl Executor<'_, Database = Postgres>, mark: &Mark) -> Result<()> {
+async fn note(executor: impl Executor<'_, Database = Postgres>, mark: &Mark) -> Result<(), Failure> {
     let sql = "UPDATE state SET value = $3 WHERE instance = $1 AND key = $2";
-    sqlx::query(sql).bind(OWN.0).bind(MARK).bind(mark.json()).execute(executor).await.map_err(reached)?;
+    sqlx::query(sql).bind(OWN.0).bind(MARK).bind(mark.json()).execute(executor).await?;
     Ok(())
 }
 
@@ -73,29 +79,33 @@ pub(super) async fn numbers(from: &SqliteArchive, to: &PostgresArchive) -> Resul
     let row = sqlx::query(sql).fetch_one(&mut *snapshot).await.map_err(stored)?;
     let number = |column: usize| -> i64 { row.get(column) };
     let last_rev = number(0).max(number(1));
-    let hash: Option<Vec<u8>> = row.get(14);
-    let mut transaction = to.begin().await?;
-    let sql = "UPDATE head SET version = version + 1, next_id = $1, last_rev = $2, next_person = $3, \
-               next_conversation = $4, next_media = $5, next_word = $6, next_instance = $7, next_page = $8, next_run = $9, \
-               parked = $10, revocations = $11, hash = $12 WHERE one = 1";
-    let mut head = sqlx::query(sql).bind(last_rev.max(number(2)) + 1).bind(last_rev);
-    for column in 3..=9 {
-        head = head.bind(number(column) + 1);
-    }
-    let head = head.bind(number(10)).bind(number(11)).bind(hash.unwrap_or_else(|| vec![0; 32]));
-    head.execute(&mut *transaction).await.map_err(reached)?;
-    let total = sqlx::query("UPDATE blob_total SET blobs = $1, bytes = $2 WHERE one = 1");
-    total.bind(number(12)).bind(number(13)).execute(&mut *transaction).await.map_err(reached)?;
-    transaction.commit().await.map_err(reached)
+    let hash = row.get::<Option<Vec<u8>>, _>(14).unwrap_or_else(|| vec![0; 32]);
+    let done = again(|| async {
+        let mut transaction = to.begin().await?;
+        let sql = "UPDATE head SET version = version + 1, next_id = $1, last_rev = $2, next_person = $3, \
+                   next_conversation = $4, next_media = $5, next_word = $6, next_instance = $7, next_page = $8, next_run = $9, \
+                   parked = $10, revocations = $11, hash = $12 WHERE one = 1";
+        let mut head = sqlx::query(sql).bind(last_rev.max(number(2)) + 1).bind(last_rev);
+        for column in 3..=9 {
+            head = head.bind(number(column) + 1);
+        }
+        head.bind(number(10)).bind(number(11)).bind(&hash).execute(&mut *transaction).await?;
+        let total = sqlx::query("UPDATE blob_total SET blobs = $1, bytes = $2 WHERE one = 1");
+        total.bind(number(12)).bind(number(13)).execute(&mut *transaction).await?;
+        commit(transaction).await
+    });
+    Ok(done.await?)
 }
 
 /// Tell the planner what there is now.
 pub(super) async fn analyze(to: &PostgresArchive) -> Result<()> {
     for table in TABLES {
-        sqlx::query(AssertSqlSafe(format!("ANALYZE {}", table.name)))
-            .execute(&mut *to.lend().await?)
-            .await
-            .map_err(reached)?;
+        again(|| async {
+            let analyze = sqlx::query(AssertSqlSafe(format!("ANALYZE {}", table.name)));
+            analyze.execute(&mut *to.lend().await?).await?;
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

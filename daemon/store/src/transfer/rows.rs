@@ -2,6 +2,7 @@
 
 use super::tables::{Kind, TABLES, Table};
 use crate::common::keys;
+use crate::postgres::again;
 use crate::postgres::text::{read, written};
 use crate::{PostgresArchive, SqliteArchive};
 use futures::TryStreamExt;
@@ -104,7 +105,7 @@ impl Column {
         }
     }
 
-    pub fn bind<'q>(self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
+    pub fn bind<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
         match self {
             Self::Numbers(values) => query.bind(values),
             Self::Flags(values) => query.bind(values),
@@ -182,18 +183,22 @@ pub(super) async fn count(from: &SqliteArchive, table: &Table) -> Result<u64> {
 
 /// Rows of a table in Postgres.
 pub(super) async fn moved(to: &PostgresArchive, table: &Table) -> Result<u64> {
-    let sql = format!("SELECT count(*) FROM {} WHERE {}", table.name, table.only);
-    let rows: i64 =
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *to.lend().await?).await.map_err(super::reached)?;
+    let rows: i64 = again(|| async {
+        let sql = format!("SELECT count(*) FROM {} WHERE {}", table.name, table.only);
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *to.lend().await?).await?)
+    })
+    .await?;
     Ok(rows.cast_unsigned())
 }
 
 /// Whether anything was ever written to it, be it by a daemon without instances.
 pub(super) async fn holds_something(to: &PostgresArchive) -> Result<bool> {
-    let mut connection = to.lend().await?;
     for table in TABLES {
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {})", table.name, table.only);
-        if sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *connection).await.map_err(super::reached)? {
+        let has_rows = again(|| async {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {})", table.name, table.only);
+            Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *to.lend().await?).await?)
+        });
+        if has_rows.await? {
             return Ok(true);
         }
     }
