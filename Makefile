@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RELEASE := target/release
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-check build test fuzz miri lint doc bench size live sends channels table install clean
+.PHONY: demo demo-check build test fuzz miri lint doc bench size live sends channels table endurance install clean
 
 # Build, archive a made-up company with the default parts in a throw-away folder, then serve it on :9002, with three chat APIs
 # beside it on :8088, :5001 and :10002.
@@ -87,6 +87,14 @@ channels: build
 table:
 	$(CARGO) build --release --locked --workspace --lib --bins --examples
 	$(RELEASE)/stele-table
+
+# Three daemons on one Postgres, killed one after the other for so many seconds under all that clients and a sync do meanwhile: with
+# NATS, without, and with one Meilisearch where one is found. What was accepted is counted in the end.
+ENDURANCE_SECONDS ?= 120
+endurance:
+	$(CARGO) build --locked --workspace
+	STELE_CLUSTER_SECONDS=$(ENDURANCE_SECONDS) $(CARGO) test --locked -p stele-tests --test cluster killed_again_and_again -- \
+		--nocapture --test-threads=1
 
 # Needs no compiler, so that root needs none: it installs what `make build` built. A configuration that is there stays.
 install:

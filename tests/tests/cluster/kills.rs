@@ -1,10 +1,10 @@
 //! Daemons killed one after the other, under all that clients and the sync do meanwhile: nothing is lost, nothing doubled, and nobody
 //! is refused anything but by the daemon that was just killed.
 //!
-//! `STELE_CLUSTER_DAEMONS` says how many there are, `STELE_CLUSTER_SECONDS` for how long they are killed.
+//! `STELE_CLUSTER_DAEMONS` says how many there are, `STELE_CLUSTER_SECONDS` for how long they are killed: two minutes in `make endurance`.
 
 use crate::rig::{Cluster, Member, fetched_again};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{
@@ -17,9 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 use stele_tests::{
+    backing::Engine,
     client::{Client, http},
     corp::Story,
-    daemon::wait_for,
+    daemon::{Site, wait_for},
     gateway::{Api, token},
 };
 
@@ -57,8 +58,8 @@ const REQUESTS: [Request; 4] = [Request::Send, Request::History, Request::Search
 /// What clients did, and what they were answered.
 #[derive(Default)]
 struct Tally {
-    /// Ids of messages that were accepted, in the order of the answers.
-    accepted: Vec<String>,
+    /// Ids and texts of messages that were accepted, in the order of the answers. No two have the same text.
+    accepted: Vec<(String, String)>,
     answered: BTreeMap<Request, usize>,
     /// Requests that were cut off by a kill.
     cut_off: usize,
@@ -88,6 +89,26 @@ impl Load {
 
 fn refused(answer: impl Debug) -> Fault {
     Fault::Refused(format!("{answer:?}"))
+}
+
+/// Of a message that is shown.
+fn id_and_text(message: &Value) -> Option<(&str, &str)> {
+    Some((message["MsgId"].as_str()?, message["Content"].as_str()?))
+}
+
+/// Texts of everything that was sent, as a daemon finds it, page by page.
+async fn found(site: &Site) -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    loop {
+        let path = format!("/api/v1/archive/search?q={MARK}&limit=100&offset={}", texts.len());
+        let page = site.admin(&path).await?;
+        let rows = page["rows"].as_array().context("rows")?;
+        texts.extend(rows.iter().filter_map(|row| row["text"].as_str()).map(str::to_owned));
+        if rows.is_empty() {
+            ensure!(page["total"] == texts.len(), "{} are found of {}", texts.len(), page["total"]);
+            return Ok(texts);
+        }
+    }
 }
 
 /// Somebody who asks one daemon.
@@ -148,23 +169,24 @@ impl Caller {
         let (sender, text) = (token("ann", self.number as u32 + 1), format!("{MARK} {}x{count}x", self.number));
         let reply = self.gateway.try_send(&sender, &self.conversation, &text).await.map_err(refused)?;
         let id = reply.json()["data"]["MsgID"].as_str().map(str::to_owned);
-        self.load.tally().accepted.push(id.ok_or_else(|| refused(reply))?);
+        self.load.tally().accepted.push((id.ok_or_else(|| refused(reply))?, text));
         Ok(())
     }
 
     /// Whether what was accepted before, by whomever, is in the history.
     async fn history(&self) -> Result<(), Fault> {
-        let wanted: Vec<String> = self.load.tally().accepted.iter().rev().take(LOOKED_FOR).cloned().collect();
-        let Some((first, last)) = wanted.iter().min().zip(wanted.iter().max()) else { return Ok(()) };
+        let wanted: Vec<_> = self.load.tally().accepted.iter().rev().take(LOOKED_FOR).cloned().collect();
+        let ids = || wanted.iter().map(|(id, _)| id);
+        let Some((first, last)) = ids().min().zip(ids().max()) else { return Ok(()) };
         let body =
             json!({ "conversation_id": self.conversation, "start_msg_id": first, "end_msg_id": last, "desc": false });
         let path = "/get_conversation_msg_by_range";
         let reply = self.gateway.post(path, &token("bob", 1), &body).await.map_err(refused)?;
         let shown = reply.json()["data"]["Msg"].take();
         let shown = shown.as_array().ok_or_else(|| refused(&reply))?;
-        let shown: BTreeSet<&str> = shown.iter().filter_map(|message| message["MsgId"].as_str()).collect();
-        match wanted.iter().find(|id| !shown.contains(id.as_str())) {
-            Some(id) => Err(Fault::Wrong(format!("{id} is not among the {} that are shown", shown.len()))),
+        let shown: BTreeMap<&str, &str> = shown.iter().filter_map(id_and_text).collect();
+        match wanted.iter().find(|(id, text)| shown.get(id.as_str()) != Some(&text.as_str())) {
+            Some(sent) => Err(Fault::Wrong(format!("{sent:?} is not among the {} that are shown", shown.len()))),
             None => Ok(()),
         }
     }
@@ -232,13 +254,12 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-async fn lose_and_double_nothing(with_nats: bool) -> Result<()> {
+async fn lose_and_double_nothing(engine: Engine, with_nats: bool) -> Result<()> {
     let daemons = from_environment("STELE_CLUSTER_DAEMONS", 3) as usize;
     let lasts = Duration::from_secs(from_environment("STELE_CLUSTER_SECONDS", 8));
     let writes = lasts.as_millis() / BETWEEN_WRITES.as_millis() + 100;
-    let Some(mut cluster) = Cluster::start(daemons, with_nats, writes as usize * WRITTEN_AT_ONCE).await? else {
-        return Ok(());
-    };
+    let most = writes as usize * WRITTEN_AT_ONCE;
+    let Some(mut cluster) = Cluster::start(engine, daemons, with_nats, most).await? else { return Ok(()) };
     // People who are asked for are known then.
     let mut written = cluster.folder.extend(&mut cluster.story, 2 * Story::PARADE)?;
     cluster.site(0).sync().await?;
@@ -282,10 +303,12 @@ async fn lose_and_double_nothing(with_nats: bool) -> Result<()> {
     let mut sent = 0;
     for member in &cluster.members {
         let history = member.gateway.api().history(&token("bob", 1), &conversation).await?;
-        let ids: Vec<&str> = history.iter().filter_map(|message| message["MsgId"].as_str()).collect();
-        let all: BTreeSet<&str> = ids.iter().copied().collect();
-        ensure!(all.len() == ids.len(), "a message is there twice");
-        let lost: Vec<_> = accepted.iter().filter(|id| !all.contains(id.as_str())).collect();
+        let all: BTreeMap<&str, &str> = history.iter().filter_map(id_and_text).collect();
+        ensure!(all.len() == history.len(), "a message is there twice");
+        let sends: Vec<&str> = all.values().copied().filter(|text| text.starts_with(MARK)).collect();
+        let texts: BTreeSet<&str> = sends.iter().copied().collect();
+        ensure!(texts.len() == sends.len(), "{} sends are there twice", sends.len() - texts.len());
+        let lost: Vec<_> = accepted.iter().filter(|(id, text)| all.get(id.as_str()) != Some(&text.as_str())).collect();
         ensure!(
             lost.is_empty(),
             "{} of {} accepted messages are not there: {:?}",
@@ -293,7 +316,17 @@ async fn lose_and_double_nothing(with_nats: bool) -> Result<()> {
             accepted.len(),
             lost.first()
         );
-        sent = ids.len() as u64;
+        // What was cut off may have been stored, and is found then.
+        let found = found(&member.site).await?;
+        let found_texts: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+        ensure!(
+            found.len() == sends.len() && found_texts == texts,
+            "{} are found of {}: {:?}",
+            found.len(),
+            sends.len(),
+            texts.symmetric_difference(&found_texts).next()
+        );
+        sent = history.len() as u64;
     }
     let site = cluster.site(0);
     wait_for("the rest of the sync", || async {
@@ -318,7 +351,7 @@ async fn lose_and_double_nothing(with_nats: bool) -> Result<()> {
     let again = fetched_again(&pages, &runs)?;
     let cut_short = runs.iter().filter(|run| run.outcome != "succeeded").count();
     println!(
-        "{kills} kills of {daemons} daemons in {lasted:?}, {syncs_hit} of who had the sync, {} NATS: {} sends accepted and {sent} stored; \
+        "{kills} kills of {daemons} daemons in {lasted:?}, {syncs_hit} of who had the sync, {engine:?}, {} NATS: {} sends accepted and {sent} stored; \
          {written} messages fetched in {} pages and {} runs, {cut_short} of which were cut off, {again} pages again; \
          answered {answered:?}, cut off {cut_off}",
         if with_nats { "with" } else { "without" },
@@ -331,10 +364,15 @@ async fn lose_and_double_nothing(with_nats: bool) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn daemons_killed_again_and_again_lose_and_double_nothing_with_nats() -> Result<()> {
-    lose_and_double_nothing(true).await
+    lose_and_double_nothing(Engine::Embedded, true).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn daemons_killed_again_and_again_lose_and_double_nothing_without_nats() -> Result<()> {
-    lose_and_double_nothing(false).await
+    lose_and_double_nothing(Engine::Embedded, false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_killed_again_and_again_lose_and_double_nothing_with_one_meilisearch() -> Result<()> {
+    lose_and_double_nothing(Engine::Meilisearch, true).await
 }

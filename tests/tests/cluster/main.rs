@@ -34,7 +34,7 @@ async fn found(site: &Site, text: &str) -> Result<u64> {
 }
 
 async fn is_heard_and_found(with_nats: bool) -> Result<()> {
-    let Some(mut cluster) = Cluster::start(3, with_nats, 0).await? else { return Ok(()) };
+    let Some(mut cluster) = Cluster::start(Engine::Embedded, 3, with_nats, 0).await? else { return Ok(()) };
     let first = cluster.members[0].gateway.api();
     let conversation = first.create(2, &["ann", "bob"]).await?;
     let mut listeners = Vec::new();
@@ -167,7 +167,7 @@ async fn sync_job(site: &Site) -> Result<Value> {
 /// `asked`: somebody asks another daemon for the sync as well.
 async fn goes_on_in_another_daemon(asked: bool) -> Result<()> {
     const MESSAGES: usize = 400;
-    let Some(mut cluster) = Cluster::start(3, false, MESSAGES).await? else { return Ok(()) };
+    let Some(mut cluster) = Cluster::start(Engine::Embedded, 3, false, MESSAGES).await? else { return Ok(()) };
     cluster.folder.extend(&mut cluster.story, MESSAGES)?;
     // Slow enough to be met under way.
     cluster.folder.set_faults(&["chat delay 100"])?;

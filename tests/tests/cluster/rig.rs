@@ -70,8 +70,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many daemons, all ready, and a corp that may write so many messages; `None` where there is no Postgres, or no NATS.
-    pub async fn start(daemons: usize, with_nats: bool, messages: usize) -> Result<Option<Self>> {
+    /// So many daemons, all ready, and a corp that may write so many messages; `None` where there is no Postgres, no such engine, or
+    /// no NATS.
+    pub async fn start(engine: Engine, daemons: usize, with_nats: bool, messages: usize) -> Result<Option<Self>> {
         let nats = match with_nats.then(Nats::start).transpose() {
             Ok(nats) => nats,
             Err(error) => {
@@ -93,7 +94,7 @@ impl Cluster {
             settings
         });
         let url = nats.as_ref().map(Nats::url);
-        let Some(sites) = sites(Engine::Embedded, url.as_deref(), settings.collect())? else { return Ok(None) };
+        let Some(sites) = sites(engine, url.as_deref(), settings.collect())? else { return Ok(None) };
         let mut members = Vec::new();
         for (site, gateway) in sites.into_iter().zip(gateways) {
             let mut member = Member { site, gateway, daemon: None };
