@@ -144,6 +144,10 @@ fn each_mistake_names_its_place() {
             ],
         ),
         (
+            "[search]\nindex = 'im-new'",
+            &["F:2:9: search.index: must not end in -new, as an index does while it is being built; is \"im-new\""],
+        ),
+        (
             "[search]\nurl = 'http://me:secret@localhost:7700'",
             &["F:2:7: search.url: must not hold a secret, since it is logged: write it as search.key"],
         ),

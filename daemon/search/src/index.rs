@@ -122,7 +122,7 @@ pub struct IndexPage {
 pub struct IndexHealth {
     /// What keeps it from answering or taking in, if anything.
     pub problem: Option<String>,
-    /// Why it asks to be rebuilt, if it does. It still answers.
+    /// Why it is to be rebuilt, if it is. It still answers.
     pub condemned: Option<String>,
     /// Indexed messages.
     pub documents: u64,
@@ -130,6 +130,29 @@ pub struct IndexHealth {
     pub segments: u64,
     /// Messages it could not take in, by a fault of theirs: they are not found.
     pub parked: u64,
+}
+
+/// What has become of a wish that an index be built anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wished {
+    /// Nobody has begun yet.
+    Waiting,
+    /// It is being built, and has come so far.
+    Building {
+        /// Everything up to this revision is in.
+        rev: Rev,
+        /// Messages that are in.
+        rows: u64,
+    },
+    /// Another life of the index is in use, which has come so far.
+    Replaced {
+        /// Everything up to this revision is in.
+        rev: Rev,
+        /// Messages that are in.
+        rows: u64,
+    },
+    /// It was tried and cannot be done, for this reason.
+    Declined(String),
 }
 
 /// A search engine.
@@ -182,8 +205,26 @@ pub trait SearchIndex: Send + Sync {
         Ok(())
     }
 
-    /// Somebody found this index to be wrong. It goes on answering until it is rebuilt.
+    /// Somebody found this index to be wrong. It goes on answering until it is rebuilt. Of an index that several daemons share all of
+    /// them learn of it.
     fn condemn(&self, reason: &str);
+
+    /// Asks whoever feeds this index to build it anew; returns the life of it that is to be replaced, by which the wish is
+    /// [followed](Self::wished). `None` where only this daemon has the index: then it builds it anew itself.
+    async fn wish(&self) -> Result<Option<String>, IndexError> {
+        Ok(None)
+    }
+
+    /// What has become of the wish that this life be replaced.
+    async fn wished(&self, _life: &str) -> Result<Wished, IndexError> {
+        Ok(Wished::Waiting)
+    }
+
+    /// What was wished for cannot be done, for this reason: whoever waits for it is told, and it is not tried again. An index that was
+    /// condemned stays so.
+    async fn decline(&self, _reason: &str) -> Result<(), IndexError> {
+        Ok(())
+    }
 
     /// How it feels. Cheap.
     fn health(&self) -> IndexHealth;
@@ -194,6 +235,9 @@ pub trait SearchIndex: Send + Sync {
 pub trait Rebuild: Send + Sync {
     /// As [`SearchIndex::apply`].
     async fn apply(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError>;
+
+    /// Messages with a text per UTC day they were sent, days ascending, up to the watermark.
+    async fn day_counts(&self) -> Result<Vec<DayCount>, IndexError>;
 
     /// Takes the place of the present index, which is deleted. The watermark can only stay or grow by this when the
     /// caller has fed at least as much as the present one has.

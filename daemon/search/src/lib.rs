@@ -32,7 +32,7 @@ mod tailer;
 pub use embedded::{EmbeddedIndex, EmbeddedOptions};
 pub use error::{IndexError, SearchError, TailError};
 pub use highlight::{Snippet, highlights, snippet};
-pub use index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Sort, Watermark};
+pub use index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Sort, Watermark, Wished};
 pub use meilisearch::{MeiliIndex, MeiliOptions};
 pub use rank::{Rank, Top, relevance};
 pub use searcher::{MAX_WINDOW, SearchHit, SearchPage, SearchRequest, Searcher, Within};

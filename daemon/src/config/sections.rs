@@ -263,6 +263,9 @@ impl Search {
 
 /// The engine uses the name with `-new` behind as well; the server takes 400 bytes.
 fn name_of_an_index(name: &String) -> Result<(), String> {
+    if name.ends_with("-new") {
+        return Err(format!("must not end in -new, as an index does while it is being built; is {name:?}"));
+    }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if (1..=200).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());

@@ -1,8 +1,9 @@
 //! Who feeds the search index.
 //!
-//! One in the data folder is fed by its daemon. One on a server is shared by the daemons of the archive, and fed by whoever has the
-//! lease of it: more of them would send the same rows to the same server. That is thrift, not safety. The watermark makes two that
-//! feed at once harmless, so a lease that is lost, or cannot be renewed just now, cuts off nothing that must not go on.
+//! One in the data folder is fed by its daemon. One on a server is shared by the daemons of the archive, and fed, and built anew, by
+//! whoever has the lease of it; any of them may wish that it be built anew. A lease that is lost, or cannot be renewed just now, cuts
+//! off nothing that must not go on: what a daemon writes to the index that stood still meanwhile does it no harm, see
+//! [`stele_search::MeiliIndex`].
 
 use crate::jobs::Jobs;
 use std::sync::Arc;
@@ -62,6 +63,19 @@ impl Feeder {
                 () = self.tailer.run(CancellationToken::new()) => {}
                 () = lost => tracing::info!("another daemon feeds the search index from now on"),
             }
+        }
+    }
+
+    /// Waits for something that whoever feeds the index does: where daemons take turns, that is this one if nobody else does.
+    pub async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
+        let Some((jobs, lease)) = &self.turns else { return work.await };
+        let feeding = async {
+            self.take_turns(jobs, *lease).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = feeding => never,
         }
     }
 

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stele_archive::{Archive, Clock, InstanceId, SystemClock};
 use stele_search::{
-    EmbeddedIndex, EmbeddedOptions, IndexError, MeiliIndex, MeiliOptions, SearchIndex, Searcher, Tailer, TailerOptions,
+    EmbeddedIndex, EmbeddedOptions, IndexError, MeiliIndex, MeiliOptions, ReindexProgress, SearchIndex, Searcher,
+    TailError, Tailer, TailerOptions,
 };
 
 /// Folder of the index in the data folder.
@@ -178,6 +179,13 @@ impl Parts {
     /// Gives back what an earlier process of this daemon held. The job runner does so itself when it begins to tick.
     pub async fn sweep_leases(&self) -> Result<u64, StartError> {
         Ok(self.archive.lease_sweep(&self.owner, self.clock.now()).await?)
+    }
+
+    /// Has the index built anew, without a daemon that runs here.
+    pub async fn reindex(&self, shown: impl Fn(ReindexProgress) + Send + Sync) -> Result<ReindexProgress, TailError> {
+        // An earlier process of this daemon may have been killed while it fed the index.
+        self.archive.lease_sweep(&self.owner, self.clock.now()).await?;
+        self.feeder.beside(self.reindexing.run(shown)).await
     }
 
     /// Takes in what is left and closes the archive. The folder is let go of when the parts are dropped.

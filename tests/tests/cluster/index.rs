@@ -58,6 +58,17 @@ async fn an_index_of_several_daemons_is_fed_by_one_and_by_another_when_that_is_k
     }
     let [first] = feeders[..] else { anyhow::bail!("these feed the index: {feeders:?}") };
 
+    // Whoever does not feed it has it built anew by the one that does, and hears of the end.
+    for number in (0..sites.len()).filter(|number| *number != first) {
+        let output = sites[number].command(&["reindex"])?.output().await?;
+        let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(said.contains(&format!("indexed {messages} messages")), "{output:?}");
+        ensure!(told.contains("whoever feeds the index builds it anew"), "{told}");
+        ensure!(!sites[number].log().contains("rebuilding the search index"), "{}", sites[number].log_tail());
+    }
+    ensure!(sites[first].log().matches("rebuilding the search index").count() == 2, "{}", sites[first].log_tail());
+    complete(&sites.iter().collect::<Vec<_>>()).await?;
+
     daemons[first].take().context("it runs")?.kill().await?;
     let (killed, left) = (Instant::now(), (0..sites.len()).filter(|number| *number != first).collect::<Vec<_>>());
     send(left[0], 10).await?;

@@ -35,7 +35,7 @@ use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Wat
 use crate::rank::Top;
 use crate::searcher::MAX_WINDOW;
 use async_trait::async_trait;
-use generation::Generation;
+use generation::{Generation, View};
 use matches::{Search, values};
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -237,17 +237,7 @@ impl SearchIndex for EmbeddedIndex {
     async fn day_counts(&self) -> Result<(Rev, Vec<DayCount>), IndexError> {
         self.blocking(|inner| {
             let view = inner.current().view();
-            let mut days: BTreeMap<i64, u64> = BTreeMap::new();
-            for segment in view.searcher.segment_readers() {
-                let columns = segment.fast_fields();
-                let sent_at = values(columns.i64(schema::SENT_AT).map_err(failure::classify)?, 0);
-                let lengths = values(columns.u64(schema::LENGTH).map_err(failure::classify)?, 0);
-                for doc in (0..segment.max_doc()).filter(|doc| lengths.get_val(*doc) > 0) {
-                    *days.entry(sent_at.get_val(doc).div_euclid(DAY)).or_default() += 1;
-                }
-            }
-            let counts = days.into_iter().map(|(day, messages)| DayCount { day, messages }).collect();
-            Ok((view.watermark.rev, counts))
+            Ok((view.watermark.rev, days(&view)?))
         })
         .await
     }
@@ -314,6 +304,11 @@ impl Rebuild for EmbeddedRebuild {
         self.index.blocking(move |_| generation.apply(&rows, upto)).await
     }
 
+    async fn day_counts(&self) -> Result<Vec<DayCount>, IndexError> {
+        let generation = self.generation.clone().expect("present until it is finished");
+        self.index.blocking(move |_| days(&generation.view())).await
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<(), IndexError> {
         let generation = self.generation.clone().expect("present until it is finished");
         self.index.blocking(move |inner| inner.install(generation)).await?;
@@ -328,6 +323,20 @@ impl Drop for EmbeddedRebuild {
             remove_folder(generation.folder());
         }
     }
+}
+
+/// Messages with a text per day.
+fn days(view: &View) -> Result<Vec<DayCount>, IndexError> {
+    let mut days: BTreeMap<i64, u64> = BTreeMap::new();
+    for segment in view.searcher.segment_readers() {
+        let columns = segment.fast_fields();
+        let sent_at = values(columns.i64(schema::SENT_AT).map_err(failure::classify)?, 0);
+        let lengths = values(columns.u64(schema::LENGTH).map_err(failure::classify)?, 0);
+        for doc in (0..segment.max_doc()).filter(|doc| lengths.get_val(*doc) > 0) {
+            *days.entry(sent_at.get_val(doc).div_euclid(DAY)).or_default() += 1;
+        }
+    }
+    Ok(days.into_iter().map(|(day, messages)| DayCount { day, messages }).collect())
 }
 
 /// Runs what reads files; a panic is damage.

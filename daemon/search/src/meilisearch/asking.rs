@@ -2,15 +2,16 @@
 //! at or a page lies deep.
 
 use super::deep::{DEEP, TIMES, Values};
-use super::document::Mark;
+use super::marks::Mark;
 use super::query::{self, Found, Looked, PLACE, Pages, Plan, TEXT};
-use super::{Inner, http, server};
+use super::{Inner, http, server, settings};
 use crate::error::IndexError;
 use crate::index::{IndexPage, IndexQuery, Sort};
 use meilisearch_sdk::errors::{Error, ErrorCode, ErrorType};
 use meilisearch_sdk::indexes::Index;
 use meilisearch_sdk::search::{MatchingStrategies, SearchQuery, SearchResults, Selectors};
 use std::collections::BTreeMap;
+use std::time::Instant;
 use stele_archive::{DayCount, Rev};
 
 /// Most documents a search looks at one by one.
@@ -32,18 +33,27 @@ impl Inner {
         server::unavailable(error)
     }
 
+    async fn answers(&self, questions: Vec<SearchQuery<'_, http::Wire>>) -> Result<Vec<SearchResults<Found>>, Error> {
+        let mut all = self.server.client.multi_search();
+        for question in questions {
+            all.with_search_query(question);
+        }
+        let began = Instant::now();
+        let answers = all.execute::<Found>().await?.results;
+        if began.elapsed() >= settings::CUTOFF {
+            return Err(Error::Other("the search took so long that its answer may be cut off".into()));
+        }
+        Ok(answers)
+    }
+
     /// Asks several questions about the documents of a life. `None` when the index has another one, or went back.
     async fn ask(
         &self,
         questions: Vec<SearchQuery<'_, http::Wire>>,
         known: &Mark,
     ) -> Result<Option<Vec<SearchResults<Found>>>, IndexError> {
-        let mut all = self.server.client.multi_search();
-        for question in questions {
-            all.with_search_query(question);
-        }
-        let answers = match all.execute::<Found>().await {
-            Ok(answers) => answers.results,
+        let answers = match self.answers(questions).await {
+            Ok(answers) => answers,
             Err(error) if server::is(&error, &ErrorCode::IndexNotFound) => {
                 self.forget();
                 return Ok(None);
@@ -53,17 +63,10 @@ impl Inner {
         if answers.iter().any(|answer| answer.total_hits.is_some_and(|hits| hits > 0)) {
             return Ok(Some(answers));
         }
-        let asked = self.ask_anew();
-        match self.server.mark(self.uid()).await? {
-            Some(mark) if self.is_fit(&mark).is_ok() => {
-                let is_there = mark.life == known.life && mark.at >= known.at;
-                self.see(mark, asked);
-                Ok(is_there.then_some(answers))
-            }
-            _ => {
-                self.forget();
-                Ok(None)
-            }
+        match self.look().await {
+            Ok(mark) => Ok((mark.life == known.life && mark.at >= known.at).then_some(answers)),
+            Err(IndexError::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -71,6 +74,9 @@ impl Inner {
     pub(super) async fn find(&self, query: &IndexQuery) -> Result<IndexPage, IndexError> {
         for _ in 0..ATTEMPTS {
             let mark = self.present().await?;
+            if mark.life.is_empty() {
+                return Ok(IndexPage::default());
+            }
             if let Some(page) = self.find_in(query, &mark).await? {
                 return Ok(page);
             }
@@ -205,25 +211,40 @@ impl Inner {
     pub(super) async fn count_days(&self) -> Result<(Rev, Vec<DayCount>), IndexError> {
         for _ in 0..ATTEMPTS {
             let mark = self.present().await?;
-            let index = self.server.index(self.uid());
-            let filter = query::fed(&mark);
-            let mut question = SearchQuery::new(&index);
-            question.with_filter(&filter).with_hits_per_page(0).with_facets(Selectors::Some(&["day"]));
-            let Some(answers) = self.ask(vec![question], &mark).await? else { continue };
-            let mut days: BTreeMap<i64, u64> = BTreeMap::new();
-            let counts = answers.into_iter().next().and_then(|answer| answer.facet_distribution);
-            for (day, count) in counts.into_iter().flat_map(|mut all| all.remove("day").unwrap_or_default()) {
-                let day = day.parse::<f64>().map_err(IndexError::unavailable)?;
-                *days.entry(day as i64).or_default() += count as u64;
+            if mark.life.is_empty() {
+                return Ok((Rev(0), Vec::new()));
             }
-            for day in mark.parked.iter().filter_map(|parked| parked.day) {
-                *days.entry(day).or_default() += 1;
-            }
-            let days = days.into_iter().map(|(day, messages)| DayCount { day, messages }).collect();
-            return Ok((Rev(mark.at), days));
+            let (index, filter) = (self.server.index(self.uid()), query::fed(&mark));
+            let Some(answers) = self.ask(vec![counting(&index, &filter)], &mark).await? else { continue };
+            return Ok((Rev(mark.at), days(answers, &mark)?));
         }
         Err(IndexError::unavailable("the index keeps beginning anew"))
     }
+
+    /// The same of an index in the making that has come so far.
+    pub(super) async fn count_days_beside(&self, mark: &Mark) -> Result<Vec<DayCount>, IndexError> {
+        let (index, filter) = (self.server.index(&self.new_uid()), query::fed(mark));
+        days(self.answers(vec![counting(&index, &filter)]).await.map_err(server::unavailable)?, mark)
+    }
+}
+
+fn counting<'q>(index: &'q Index<http::Wire>, filter: &'q str) -> SearchQuery<'q, http::Wire> {
+    let mut question = SearchQuery::new(index);
+    question.with_filter(filter).with_hits_per_page(0).with_facets(Selectors::Some(&["day"]));
+    question
+}
+
+fn days(answers: Vec<SearchResults<Found>>, mark: &Mark) -> Result<Vec<DayCount>, IndexError> {
+    let mut days: BTreeMap<i64, u64> = BTreeMap::new();
+    let counts = answers.into_iter().next().and_then(|answer| answer.facet_distribution);
+    for (day, count) in counts.into_iter().flat_map(|mut all| all.remove("day").unwrap_or_default()) {
+        let day = day.parse::<f64>().map_err(IndexError::unavailable)?;
+        *days.entry(day as i64).or_default() += count as u64;
+    }
+    for day in mark.parked.iter().filter_map(|parked| parked.day) {
+        *days.entry(day).or_default() += 1;
+    }
+    Ok(days.into_iter().map(|(day, messages)| DayCount { day, messages }).collect())
 }
 
 /// A page of the documents that have these words and pass a filter.

@@ -2,10 +2,10 @@
 //!
 //! | field | content |
 //! |---|---|
-//! | `id` | the message's id; of a later part of a long text `id-part` |
+//! | `id` | the life and the message's id; of a later part of a long text, `-part` as well |
 //! | `n` | the message's id as a number, for order |
 //! | `rev` | its revision |
-//! | `v` | the [life](Mark::life) of the index it is in |
+//! | `v` | the [life](super::marks) of the index it is in |
 //! | `i`, `c`, `u` | instance, conversation, sender |
 //! | `k`, `b` | kind and labels, see [`exact`] |
 //! | `th`, `tl` | when it was sent: the upper 32 bits and the lower ones, since the server's numbers are exact up to 2^53 only |
@@ -22,15 +22,14 @@
 
 use super::grams::Grams;
 use crate::fold::{FOLD_VERSION, MAX_QUERY_CHARS, fold};
-use crate::index::Watermark;
 use crate::rank::relevance;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use stele_archive::{FeedRow, Rev};
+use stele_archive::FeedRow;
 
 /// Version of documents and settings; an index of another version begins anew.
-pub const FORMAT: u32 = FOLD_VERSION << 16 | 3;
+pub const FORMAT: u32 = FOLD_VERSION << 16 | 4;
 
 /// Characters of a part, those aside that are the beginning of the next one.
 pub const PART_CHARS: usize = 8_000;
@@ -167,7 +166,7 @@ fn unit(row: &FeedRow, text: &[char], part: usize, life: &str) -> Unit {
     let expires = row.expires_at.map(halves);
     let day = (!text.is_empty() && part == 0).then(|| row.sent_at.div_euclid(DAY));
     let document = Document {
-        id: if part == 0 { row.id.0.to_string() } else { format!("{}-{part}", row.id.0) },
+        id: if part == 0 { format!("{life}-{}", row.id.0) } else { format!("{life}-{}-{part}", row.id.0) },
         n: row.id.0,
         rev: row.rev.0,
         v: life,
@@ -194,74 +193,10 @@ fn unit(row: &FeedRow, text: &[char], part: usize, life: &str) -> Unit {
     Unit { message: row.id.0, day, is_long, line }
 }
 
-/// A message the server refuses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parked {
-    /// Its id.
-    pub message: i64,
-    /// The day it would count for.
-    pub day: Option<i64>,
-}
-
-/// The document that says what is in the index. It goes in the same task as the rows it covers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    id: String,
-    pub format: u32,
-    /// The archive that is indexed.
-    #[serde(default)]
-    pub archive: String,
-    /// Which life of the index this is: no two have the same.
-    pub life: String,
-    /// How far it has come.
-    pub at: i64,
-    /// The fingerprint, as text: it has 64 bits.
-    mark: String,
-    /// Messages taken in.
-    pub documents: u64,
-    /// Whether long texts are among them, which are several documents.
-    pub long: bool,
-    /// Those that were refused.
-    pub parked: Vec<Parked>,
-}
-
-impl Mark {
-    /// Id of the document; messages have numbers.
-    pub const ID: &'static str = "watermark";
-
-    /// That of an index that begins.
-    pub fn begin(archive: String, life: String) -> Self {
-        Self {
-            id: Self::ID.to_owned(),
-            format: FORMAT,
-            archive,
-            life,
-            at: 0,
-            mark: "0".to_owned(),
-            documents: 0,
-            long: false,
-            parked: Vec::new(),
-        }
-    }
-
-    /// The same index, further on.
-    pub fn moved(&self, to: Watermark, documents: u64) -> Self {
-        Self { at: to.rev.0, mark: to.mark.to_string(), documents: self.documents + documents, ..self.clone() }
-    }
-
-    pub fn watermark(&self) -> Watermark {
-        Watermark { rev: Rev(self.at), mark: self.mark.parse().unwrap_or_default() }
-    }
-
-    pub fn line(&self) -> String {
-        serde_json::to_string(self).expect("text and numbers")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stele_archive::MessageId;
+    use stele_archive::{MessageId, Rev};
 
     fn units(text: &str) -> Vec<serde_json::Value> {
         let row = FeedRow {
@@ -276,7 +211,7 @@ mod tests {
             text: text.into(),
             labels: Vec::new(),
         };
-        let mut encoder = Encoder::new(Arc::new(vec![row]), "1".into());
+        let mut encoder = Encoder::new(Arc::new(vec![row]), "7f".into());
         let mut lines = Vec::new();
         while !encoder.is_done() {
             lines.extend(encoder.group().iter().map(|unit| serde_json::from_str(&unit.line).unwrap()));
@@ -303,8 +238,8 @@ mod tests {
             let days: Vec<_> = units.iter().filter(|unit| !unit["day"].is_null()).collect();
             assert_eq!(days.len(), usize::from(length > 0));
         }
-        assert_eq!(units("a")[0]["id"], "42");
-        assert_eq!(units(&"长".repeat(9_000))[1]["id"], "42-1");
+        assert_eq!(units("a")[0]["id"], "7f-42");
+        assert_eq!(units(&"长".repeat(9_000))[1]["id"], "7f-42-1");
     }
 
     #[test]

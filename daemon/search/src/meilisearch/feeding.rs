@@ -1,6 +1,7 @@
 //! Sending documents, and finding the one the server refuses.
 
-use super::document::{Encoder, Mark, Parked, Unit};
+use super::document::{Encoder, Unit};
+use super::marks::{Mark, Owner, Parked};
 use super::server::{Outcome, Server};
 use crate::error::IndexError;
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ pub struct Queue {
 pub struct Feeding<'a> {
     pub server: &'a Server,
     pub uid: &'a str,
+    /// Goes with every task.
+    pub owner: &'a Owner,
     pub queue: &'a mut Queue,
 }
 
@@ -31,7 +34,7 @@ impl Feeding<'_> {
     pub async fn take_in(mut self, rows: Vec<FeedRow>, mut mark: Mark) -> Result<Mark, IndexError> {
         if let Some(task) = self.queue.task {
             // Whatever became of it: what it brought is sent again, and replaces itself.
-            self.server.outcome(task).await?;
+            self.server.end(task).await?;
             self.queue.task = None;
         }
         let mut encoder = Encoder::new(Arc::new(rows), mark.life.clone());
@@ -82,12 +85,13 @@ impl Feeding<'_> {
     }
 
     async fn attempt(&mut self, units: &[Unit], mark: Option<&Mark>) -> Result<Outcome, IndexError> {
-        let task = match self.server.add(self.uid, units, mark).await? {
+        let others: Vec<String> = [self.owner.line()].into_iter().chain(mark.map(Mark::line)).collect();
+        let task = match self.server.add(self.uid, units, &others).await? {
             Ok(task) => task,
             Err(refused) => return Ok(Outcome::Refused(refused)),
         };
         self.queue.task = Some(task);
-        let outcome = self.server.outcome(task).await?;
+        let outcome = self.server.end(task).await?;
         self.queue.task = None;
         Ok(outcome)
     }
@@ -100,9 +104,7 @@ impl Feeding<'_> {
                 "more than {MAX_PARKED} messages are refused, the last one since {reason}"
             )));
         }
-        if let Some(present) = self.server.mark(self.uid).await?
-            && !matches!(self.attempt(&[], Some(&present)).await?, Outcome::Done)
-        {
+        if !matches!(self.attempt(&[], None).await?, Outcome::Done) {
             return Err(unavailable(reason.to_owned()));
         }
         tracing::error!(

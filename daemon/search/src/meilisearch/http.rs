@@ -10,8 +10,7 @@ use reqwest::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a request is sent at most.
@@ -26,13 +25,24 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes of a body that must be sent in a second at least.
 const SLOWEST_PER_SECOND: usize = 1 << 20;
 
-/// A client that has the key. Everything that is asked of the server may be asked twice.
+/// A client that has the key.
 #[derive(Clone)]
 pub struct Wire {
     client: reqwest::Client,
     timeout: Duration,
-    /// Whether the latest request ended without an answer.
-    silent: Arc<AtomicBool>,
+    /// How often a request is sent at most.
+    attempts: u32,
+    hearing: Arc<Mutex<Hearing>>,
+}
+
+/// What was heard of the server.
+#[derive(Default)]
+struct Hearing {
+    /// When the latest answer came, whatever it was to.
+    heard: Option<Instant>,
+    /// Whether a request has waited in vain since, and nothing else was answered while it did. One that only takes long says nothing
+    /// of the others.
+    silent: bool,
 }
 
 /// The key is in the client.
@@ -58,23 +68,33 @@ impl Wire {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(other)?;
-        Ok(Self { client, timeout, silent: Arc::default() })
+        Ok(Self { client, timeout, attempts: ATTEMPTS, hearing: Arc::default() })
+    }
+
+    /// The same for what must not be asked twice.
+    pub fn once(&self) -> Self {
+        Self { attempts: 1, ..self.clone() }
+    }
+
+    fn hearing(&self) -> std::sync::MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the server takes requests and does not answer, as far as is known.
     pub fn is_silent(&self) -> bool {
-        self.silent.load(Ordering::Relaxed)
+        self.hearing().silent
     }
 
-    /// Somebody waited in vain.
-    pub fn fell_silent(&self) {
-        self.silent.store(true, Ordering::Relaxed);
+    /// Somebody waited in vain from then on.
+    pub fn waited_in_vain(&self, since: Instant) {
+        let mut hearing = self.hearing();
+        hearing.silent |= hearing.heard.is_none_or(|heard| heard < since);
     }
 
-    /// What an attempt failed with.
-    fn noted(&self, error: reqwest::Error) -> reqwest::Error {
+    /// What an attempt failed with that began then.
+    fn noted(&self, error: reqwest::Error, began: Instant) -> reqwest::Error {
         if error.is_timeout() {
-            self.fell_silent();
+            self.waited_in_vain(began);
         }
         error
     }
@@ -86,14 +106,14 @@ impl Wire {
             let mut request = request.try_clone().expect("its body lies in memory");
             *request.timeout_mut() = Some(left);
             let began = Instant::now();
-            let answer = self.client.execute(request).await.map_err(|error| self.noted(error));
+            let answer = self.client.execute(request).await.map_err(|error| self.noted(error, began));
             left = left.saturating_sub(began.elapsed());
-            let is_last = attempt == ATTEMPTS || left.is_zero();
+            let is_last = attempt == self.attempts || left.is_zero();
             let wanted = match answer {
                 Ok(answer) if !may_pass(answer.status()) || is_last => {
                     let status = answer.status();
-                    let text = answer.text().await.map_err(|error| other(self.noted(error)))?;
-                    self.silent.store(false, Ordering::Relaxed);
+                    let text = answer.text().await.map_err(|error| other(self.noted(error, began)))?;
+                    *self.hearing() = Hearing { heard: Some(Instant::now()), silent: false };
                     return Ok((status, text));
                 }
                 Ok(answer) => wanted_pause(&answer),

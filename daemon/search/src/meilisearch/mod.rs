@@ -9,19 +9,24 @@
 //!
 //! # Watermark
 //!
-//! The watermark is a document ([`Mark`]) that is sent in the same task as the rows it covers, and a task is one transaction of the
+//! The watermark is a document ([`marks`]) that is sent in the same task as the rows it covers, and a task is one transaction of the
 //! server. So documents and watermark cannot come apart. Where rows do not fit into one task, or one of them is
 //! refused, some tasks go ahead: a search asks only for rows up to the watermark it reports.
-//!
-//! Each life of an index has its own name in its mark. Every document has the name, and every search asks for it: so what is found was
-//! found in the life the search began in. Where nothing is found the mark is looked at afterwards, and when it is another life's the
-//! search starts over.
 //!
 //! What is true is the mark the server was asked for last, and a search relies on one for a second at most. It may go back: another
 //! daemon wrote an older one over it, or the server itself was put back to what it was some time ago. So rows that come after more than
 //! the index has are not taken in, but read again from where it is. Rows that are sent twice replace themselves.
 //!
-//! The mark says of which archive the index is. That of another one is left alone, and so is one that a newer version made.
+//! # Several daemons
+//!
+//! All of them search; whoever has the lease of the index feeds it ([`making`]) and builds one beside it ([`rebuild`]), and no other
+//! writes to either. But a lease ends nothing that is on its way: a process may stand still for longer than its lease, and go on where
+//! it was. So each *life* of an index has a name of its own, which all its documents have in their ids; which life an index is in
+//! a document says that is written when the life begins and never by feeding. What belongs to another life is there without being
+//! seen, and takes nothing away. Every search asks for the life it began in: where nothing is found the index is looked at
+//! afterwards, and when it is in another life the search starts over.
+//!
+//! The signs say of which archive the index is, too. That of another one is left alone, and so is one that a newer version made.
 //!
 //! # Failures
 //!
@@ -29,6 +34,7 @@
 //! that fails is cut in two, until the message is alone that the server refuses: it is *parked*, named in the log and
 //! in the mark, and the others are taken in ([`feeding`]). At most one task waits at the server: one that takes long is waited
 //! for, not sent again. While the server is down everything says so, and what was committed meanwhile is taken in afterwards.
+//! An index that was found to be wrong, or that somebody wants anew, is [wished](wish) to be replaced.
 
 mod asking;
 mod deep;
@@ -36,21 +42,26 @@ mod document;
 mod feeding;
 mod grams;
 mod http;
+mod known;
+mod making;
+mod marks;
 mod query;
 mod rebuild;
 mod server;
 mod settings;
+mod wish;
 
 use crate::error::IndexError;
 use crate::fold::fold;
-use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Watermark};
+use crate::index::{IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, Watermark, Wished};
 use crate::tailer::TailerOptions;
 use async_trait::async_trait;
-use document::{FORMAT, Mark};
+use known::{Known, Notes, silence};
+use marks::Owner;
 use server::Server;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use stele_archive::{DayCount, FeedRow, Rev};
 use tokio::sync::{Semaphore, watch};
@@ -121,14 +132,15 @@ pub struct MeiliIndex {
 struct Inner {
     server: Server,
     options: MeiliOptions,
+    owner: Owner,
     /// The mark as it was last seen; `None` before the server first answered.
     known: Mutex<Option<Known>>,
     /// How often it was asked for.
     asked: AtomicU64,
-    /// Whether the index was found to be as it must be.
-    prepared: AtomicBool,
-    /// Held while it is looked at whether it is.
-    preparing: tokio::sync::Mutex<()>,
+    /// When the index was found to be as it must be.
+    prepared: Mutex<Option<Instant>>,
+    /// Held while it is looked at whether it is; the task that changes its settings, while it is not done.
+    preparing: tokio::sync::Mutex<Option<u32>>,
     /// Held while the index in use is written to.
     feeding: tokio::sync::Mutex<feeding::Queue>,
     rebuilding: AtomicBool,
@@ -139,28 +151,9 @@ struct Inner {
     searches: Semaphore,
 }
 
-/// What is known of the index.
-struct Known {
-    mark: Mark,
-    seen: Instant,
-    /// The number of the question it answers: an answer that took its time says nothing against one to a later question.
-    asked: u64,
-}
-
-#[derive(Default)]
-struct Notes {
-    /// What the latest question failed with.
-    unanswered: Option<String>,
-    /// What the latest rows failed with.
-    refused: Option<String>,
-    condemned: Option<String>,
-    /// The life that is fed, and how far it was: rows that were read for one do not go into another, nor beyond a gap.
-    fed: Option<(String, i64)>,
-}
-
 impl MeiliIndex {
-    /// Uses the index on this server, and begins it where there is none. The server may be down: then this is done as soon as it is up,
-    /// and [`health`](SearchIndex::health) tells.
+    /// Uses the index on this server; whoever feeds it begins it where there is none. The server may be down:
+    /// [`health`](SearchIndex::health) tells.
     ///
     /// # Errors
     ///
@@ -170,10 +163,11 @@ impl MeiliIndex {
         let (progress, _) = watch::channel(Rev(0));
         let inner = Arc::new(Inner {
             server,
+            owner: Owner::of(&options.archive),
             options,
             known: Mutex::default(),
             asked: AtomicU64::new(0),
-            prepared: AtomicBool::new(false),
+            prepared: Mutex::default(),
             preparing: tokio::sync::Mutex::default(),
             feeding: tokio::sync::Mutex::default(),
             rebuilding: AtomicBool::new(false),
@@ -187,7 +181,8 @@ impl MeiliIndex {
         if let Err(error) = inner.noted(first) {
             tracing::warn!(%error, url = inner.options.url, "the search engine does not answer yet");
         }
-        tokio::spawn(keep_looking(Arc::downgrade(&inner)));
+        let weak = Arc::downgrade(&inner);
+        tokio::spawn(async move { tokio::join!(known::keep_looking(weak.clone()), wish::keep_wishing(weak)) });
         Ok(Self { inner })
     }
 
@@ -198,224 +193,10 @@ impl MeiliIndex {
     }
 }
 
-fn silence() -> IndexError {
-    IndexError::unavailable("the server does not answer")
-}
-
-/// Looks at the watermark now and then: somebody may wait for it to move, and another daemon may move it.
-async fn keep_looking(index: Weak<Inner>) {
-    let mut pause = FRESH;
-    loop {
-        tokio::time::sleep(pause).await;
-        let Some(inner) = index.upgrade() else { return };
-        pause = FRESH;
-        if inner.fresh().is_none() || inner.server.is_silent() {
-            let seen = inner.look().await;
-            pause = if inner.noted(seen).is_ok() { FRESH } else { DOWN };
-        }
-    }
-}
-
 impl Inner {
     fn uid(&self) -> &str {
         &self.options.index
     }
-
-    fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// What is known, if it was seen just now.
-    fn fresh(&self) -> Option<Mark> {
-        self.known().as_ref().filter(|known| known.seen.elapsed() < FRESH).map(|known| known.mark.clone())
-    }
-
-    /// The number of a question after the mark that is about to be asked.
-    fn ask_anew(&self) -> u64 {
-        self.asked.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Keeps what was seen in answer to a question; returns what is known now.
-    fn see(&self, mark: Mark, asked: u64) -> Mark {
-        let mut known = self.known();
-        let seen = Instant::now();
-        let now = match known.take() {
-            Some(later) if later.asked > asked => Known { seen, ..later },
-            _ => Known { mark, seen, asked },
-        };
-        let mark = now.mark.clone();
-        *known = Some(now);
-        drop(known);
-        self.notes().fed.get_or_insert_with(|| (mark.life.clone(), mark.at));
-        let rev = Rev(mark.at);
-        self.progress.send_if_modified(|seen| std::mem::replace(seen, rev) != rev);
-        mark
-    }
-
-    /// Whether it is the mark of our archive, and one that may be replaced.
-    fn is_ours(&self, mark: &Mark) -> Result<(), IndexError> {
-        if !mark.archive.is_empty() && mark.archive != self.options.archive {
-            return Err(IndexError::unavailable(format!(
-                "the index {:?} of the server belongs to another archive: choose another name, or delete it there",
-                self.uid()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Whether it is the mark of an index that can be used.
-    fn is_fit(&self, mark: &Mark) -> Result<(), IndexError> {
-        self.is_ours(mark)?;
-        match mark.format {
-            FORMAT => Ok(()),
-            format => Err(IndexError::Corrupt(format!("its format is {format}, not {FORMAT}"))),
-        }
-    }
-
-    /// Another index has taken the place of the one before.
-    fn install(&self, mark: Mark) {
-        *self.notes() = Notes::default();
-        self.see(mark, self.ask_anew());
-        self.prepared.store(true, Ordering::Release);
-    }
-
-    /// Forgets what is known, so that it is looked at again.
-    fn forget(&self) {
-        self.prepared.store(false, Ordering::Release);
-        *self.known() = None;
-    }
-
-    /// Asks the server how far the index is; begins it where there is none.
-    async fn look(&self) -> Result<Mark, IndexError> {
-        let asked = self.ask_anew();
-        let mark = match self.prepared.load(Ordering::Acquire) {
-            true => self.server.mark(self.uid()).await?,
-            false => None,
-        };
-        let mark = match mark {
-            Some(mark) => mark,
-            None => self.prepare().await?,
-        };
-        self.is_fit(&mark)?;
-        Ok(self.see(mark, asked))
-    }
-
-    /// The same for somebody who waits for the answer. What must be made first may take the server longer.
-    async fn look_in_time(&self) -> Result<Mark, IndexError> {
-        if !self.prepared.load(Ordering::Acquire) {
-            return self.look().await;
-        }
-        tokio::time::timeout(PATIENCE, self.look()).await.unwrap_or_else(|_| {
-            self.server.fell_silent();
-            Err(silence())
-        })
-    }
-
-    /// Makes the index what it must be, whatever there is.
-    async fn prepare(&self) -> Result<Mark, IndexError> {
-        let _one_at_a_time = self.preparing.lock().await;
-        let uid = self.uid();
-        let present = self.server.settings(uid).await?;
-        let mark = if present.is_some() { self.server.mark(uid).await? } else { None };
-        let mark = match (present, mark) {
-            (_, Some(mark)) if self.is_fit(&mark).is_err() => return Ok(mark),
-            (_, Some(mark)) => {
-                self.server.prepare(uid).await?;
-                mark
-            }
-            (None, None) => {
-                self.server.prepare(uid).await?;
-                self.begin(uid).await?
-            }
-            (Some(settings), None) => {
-                let is_empty = self.server.documents(uid).await? == 0;
-                if !is_empty && settings["searchableAttributes"] != settings::wanted()["searchableAttributes"] {
-                    return Err(IndexError::unavailable(format!(
-                        "the index {uid:?} of the server belongs to somebody else: choose another name"
-                    )));
-                }
-                if is_empty {
-                    self.server.prepare(uid).await?;
-                    self.begin(uid).await?
-                } else {
-                    self.replaced().await?
-                }
-            }
-        };
-        // A key that may not use it would be found out when the index must be built anew, and cannot be.
-        let new = self.new_uid();
-        self.server.idle(&new).await.map_err(|error| {
-            IndexError::unavailable(format!(
-                "the index {new:?}, which is there during a rebuild, cannot be used: {error}"
-            ))
-        })?;
-        self.prepared.store(true, Ordering::Release);
-        Ok(mark)
-    }
-
-    /// Gives an empty index its mark.
-    async fn begin(&self, uid: &str) -> Result<Mark, IndexError> {
-        let mark = Mark::begin(self.options.archive.clone(), new_life());
-        feeding::Feeding { server: &self.server, uid, queue: &mut feeding::Queue::default() }
-            .take_in(Vec::new(), mark)
-            .await
-    }
-
-    /// Remembers what went wrong with a question, or that nothing did.
-    fn noted<T>(&self, result: Result<T, IndexError>) -> Result<T, IndexError> {
-        match &result {
-            Ok(_) => self.notes().unanswered = None,
-            Err(IndexError::Rebuilding | IndexError::TooMany(_)) => {}
-            Err(error) => self.notes().unanswered = Some(error.to_string()),
-        }
-        result
-    }
-
-    /// What is known of the index, or what it is when nothing is.
-    async fn present(&self) -> Result<Mark, IndexError> {
-        let known = self.known().as_ref().map(|known| known.mark.clone());
-        match known {
-            Some(mark) => Ok(mark),
-            None => self.look().await,
-        }
-    }
-
-    async fn take_in(&self, rows: Vec<FeedRow>, upto: Watermark) -> Result<(), IndexError> {
-        let mut queue = self.feeding.lock().await;
-        let present = self.look().await?;
-        let before = self.notes().fed.replace((present.life.clone(), present.at));
-        match before {
-            Some((life, _)) if life != present.life => {
-                return Err(IndexError::unavailable("the index began anew: its watermark is another one"));
-            }
-            Some((_, at)) if at > present.at => {
-                return Err(IndexError::unavailable(format!(
-                    "the index went back from revision {at} to {}: what it lacks is taken in again",
-                    present.at
-                )));
-            }
-            _ => {}
-        }
-        if upto.rev.0 <= present.at {
-            return Ok(());
-        }
-        let rows: Vec<FeedRow> = rows.into_iter().filter(|row| row.rev.0 > present.at).collect();
-        let mark = present.moved(upto, rows.len() as u64);
-        let mark =
-            feeding::Feeding { server: &self.server, uid: self.uid(), queue: &mut queue }.take_in(rows, mark).await?;
-        self.notes().fed = Some((mark.life.clone(), mark.at));
-        self.see(mark, self.ask_anew());
-        Ok(())
-    }
-}
-
-/// The name of a life: no two that were begun in different milliseconds have the same.
-fn new_life() -> String {
-    format!("{:016x}", uuid::Uuid::now_v7().as_u128() >> 64)
 }
 
 #[async_trait]
@@ -475,26 +256,42 @@ impl SearchIndex for MeiliIndex {
 
     /// Compares the settings with what they must be. The server keeps no checksums that could be asked for.
     async fn verify(&self) -> Result<(), IndexError> {
-        self.inner.prepared.store(false, Ordering::Release);
-        let seen = self.inner.look().await;
-        self.inner.noted(seen).map(drop)
+        let prepared = match self.inner.prepare().await {
+            Ok(()) => self.inner.look().await.map(drop),
+            error => error,
+        };
+        self.inner.noted(prepared)
     }
 
     async fn settle(&self) -> Result<(), IndexError> {
+        self.inner.keep_prepared().await?;
         self.inner.tidy().await
     }
 
     fn condemn(&self, reason: &str) {
-        self.inner.notes().condemned.get_or_insert_with(|| reason.to_owned());
+        self.inner.condemn(reason);
+    }
+
+    async fn wish(&self) -> Result<Option<String>, IndexError> {
+        self.inner.ask_for_another().await.map(Some)
+    }
+
+    async fn wished(&self, life: &str) -> Result<Wished, IndexError> {
+        self.inner.wished(life).await
+    }
+
+    async fn decline(&self, reason: &str) -> Result<(), IndexError> {
+        self.inner.decline(reason).await
     }
 
     fn health(&self) -> IndexHealth {
         let (documents, parked) =
             self.inner.known().as_ref().map_or((0, 0), |known| (known.mark.documents, known.mark.parked.len() as u64));
+        let condemned = self.inner.condemned();
         let notes = self.inner.notes();
         IndexHealth {
             problem: notes.unanswered.clone().or_else(|| notes.refused.clone()),
-            condemned: notes.condemned.clone(),
+            condemned,
             documents: documents - parked,
             segments: 1,
             parked,

@@ -1,7 +1,8 @@
 //! What an index is asked, in the server's words, and the page out of its answers.
 
-use super::document::{LONG, Mark, exact, halves};
+use super::document::{LONG, exact, halves};
 use super::grams::Words;
+use super::marks::Mark;
 use crate::fold::occurrences;
 use crate::index::{IndexQuery, Sort};
 use crate::rank::{Rank, Top, relevance};

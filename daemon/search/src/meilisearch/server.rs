@@ -1,18 +1,18 @@
 //! What is asked of the server, and what its answers mean.
 
-use super::document::{FORMAT, Mark, Unit};
+use super::document::Unit;
 use super::http::Wire;
+use super::marks::Signs;
 use super::settings;
 use crate::error::IndexError;
 use futures::io::Cursor;
-use meilisearch_sdk::client::{Client, SwapIndexes};
+use meilisearch_sdk::client::Client;
 use meilisearch_sdk::errors::{Error, ErrorCode, ErrorType};
 use meilisearch_sdk::indexes::Index;
 use meilisearch_sdk::request::{HttpClient, Method};
 use serde::Deserialize;
-use serde_json::Value;
-use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant, SystemTime};
 
 /// First and longest pause between two looks at a task.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -20,6 +20,12 @@ const LAST_LOOK: Duration = Duration::from_millis(250);
 
 /// How long a task is waited for in one go. It goes on afterwards, and is waited for again.
 const TASK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same of an exchange of two indexes, after which there is no index to be waited with.
+const SWAP_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often an index is asked what it says of itself, where it says another thing each time.
+const READS: usize = 4;
 
 /// Name of the field a document is known by.
 const PRIMARY_KEY: &str = "id";
@@ -76,31 +82,38 @@ impl Server {
         self.wire.is_silent()
     }
 
-    /// Somebody waited in vain.
-    pub fn fell_silent(&self) {
-        self.wire.fell_silent();
+    /// Somebody waited in vain from then on.
+    pub fn waited_in_vain(&self, since: Instant) {
+        self.wire.waited_in_vain(since);
     }
 
     pub fn index(&self, uid: &str) -> Index<Wire> {
         self.client.index(uid)
     }
 
-    /// The document that says what is in an index; `None` where there is none.
-    pub async fn mark(&self, uid: &str) -> Result<Option<Mark>, IndexError> {
-        let found = match self.index(uid).get_document::<Value>(Mark::ID).await {
-            Ok(found) => found,
-            Err(error) if is(&error, &ErrorCode::DocumentNotFound) || is(&error, &ErrorCode::IndexNotFound) => {
-                return Ok(None);
+    /// What an index says of itself; `None` where there is none. `life`: the one it is likely to be in.
+    pub async fn signs(&self, uid: &str, life: Option<&str>) -> Result<Option<Signs>, IndexError> {
+        let mut life = life.map(str::to_owned);
+        for _ in 0..READS {
+            let ids = Signs::ids(life.as_deref());
+            let Some(found) = self.fetch(uid, &ids).await? else { return Ok(None) };
+            let signs = Signs::read(uid, found)?;
+            if signs.life == life {
+                return Ok(Some(signs));
             }
-            Err(error) => return Err(unavailable(error)),
-        };
-        // Another version may say something else there.
-        match found["format"].as_u64() {
-            Some(format) if format > u64::from(FORMAT) => Err(newer(uid)),
-            _ => {
-                let unknown = |error| IndexError::Corrupt(format!("its watermark cannot be read: {error}"));
-                serde_json::from_value(found).map(Some).map_err(unknown)
-            }
+            life = signs.life;
+        }
+        Err(IndexError::unavailable("the index keeps beginning anew"))
+    }
+
+    /// Those of these documents that are there, all as they were at one moment; `None` where there is no index.
+    async fn fetch(&self, uid: &str, ids: &[String]) -> Result<Option<Vec<Value>>, IndexError> {
+        let url = format!("{}/indexes/{uid}/documents/fetch", self.host);
+        let method = Method::Post { query: (), body: json!({"ids": ids, "limit": ids.len()}) };
+        match self.wire.request::<(), Value, Fetched>(&url, method, 200).await {
+            Ok(found) => Ok(Some(found.results)),
+            Err(error) if is(&error, &ErrorCode::IndexNotFound) => Ok(None),
+            Err(error) => Err(unavailable(error)),
         }
     }
 
@@ -122,11 +135,16 @@ impl Server {
         }
     }
 
-    /// Makes an index, if there is none, and gives it the settings it must have, where they differ.
-    pub async fn prepare(&self, uid: &str) -> Result<(), IndexError> {
+    /// Makes an index, if there is none, and gives it the settings it must have, where they differ. `changing` is the task that does
+    /// so: it may take longer than it is waited for, or the waiting end, and then it is not sent again.
+    pub async fn prepare(&self, uid: &str, changing: &mut Option<u32>) -> Result<(), IndexError> {
+        if let Some(task) = *changing {
+            self.outcome(task, TASK_PATIENCE).await?;
+            *changing = None;
+        }
         match self.settings(uid).await? {
             None => self.create(uid).await,
-            Some(present) => self.change(uid, settings::differing(&settings::wanted(), &present)).await,
+            Some(present) => self.change(uid, settings::differing(&settings::wanted(), &present), changing).await,
         }
     }
 
@@ -134,27 +152,30 @@ impl Server {
     pub async fn create(&self, uid: &str) -> Result<(), IndexError> {
         let task = self.client.create_index(uid, Some(PRIMARY_KEY)).await.map_err(unavailable)?;
         // Another daemon may have been faster: then this is refused and does no harm.
-        if let Outcome::Failed(reason) | Outcome::Lost(reason) = self.outcome(task.task_uid).await? {
+        if let Outcome::Failed(reason) | Outcome::Lost(reason) = self.outcome(task.task_uid, TASK_PATIENCE).await? {
             return Err(IndexError::unavailable(reason));
         }
-        self.change(uid, settings::wanted()).await
+        self.change(uid, settings::wanted(), &mut None).await
     }
 
-    async fn change(&self, uid: &str, settings: Value) -> Result<(), IndexError> {
+    async fn change(&self, uid: &str, settings: Value, changing: &mut Option<u32>) -> Result<(), IndexError> {
         if settings.as_object().is_none_or(serde_json::Map::is_empty) {
             return Ok(());
         }
         let url = format!("{}/indexes/{uid}/settings", self.host);
         let method = Method::Patch { query: (), body: settings };
         let task: Accepted = self.wire.request(&url, method, 202).await.map_err(unavailable)?;
-        self.done(task.task_uid).await
+        *changing = Some(task.task_uid);
+        self.done(task.task_uid, TASK_PATIENCE).await?;
+        *changing = None;
+        Ok(())
     }
 
-    /// Documents and, when it is given, the mark, in one task; its number.
-    pub async fn add(&self, uid: &str, units: &[Unit], mark: Option<&Mark>) -> Result<Result<u32, String>, IndexError> {
-        let mark = mark.map(Mark::line);
-        let mut body = String::with_capacity(units.iter().map(|unit| unit.line.len() + 1).sum::<usize>() + 512);
-        for line in units.iter().map(|unit| &unit.line).chain(&mark) {
+    /// Documents of messages and other documents, in one task; its number.
+    pub async fn add(&self, uid: &str, units: &[Unit], others: &[String]) -> Result<Result<u32, String>, IndexError> {
+        let length = units.iter().map(|unit| &unit.line).chain(others).map(|line| line.len() + 1).sum();
+        let mut body = String::with_capacity(length);
+        for line in units.iter().map(|unit| &unit.line).chain(others) {
             body += line;
             body.push('\n');
         }
@@ -168,11 +189,29 @@ impl Server {
         }
     }
 
-    /// Each of the two takes the other's place.
-    pub async fn swap(&self, one: &str, other: &str) -> Result<(), IndexError> {
-        let swap = SwapIndexes { indexes: (one.to_owned(), other.to_owned()), rename: None };
-        let task = self.client.swap_indexes([&swap]).await.map_err(unavailable)?;
-        self.done(task.task_uid).await
+    /// Writes documents that are no messages. Returns when they are there.
+    pub async fn write(&self, uid: &str, documents: &[String]) -> Result<(), IndexError> {
+        let task = self.add(uid, &[], documents).await?.map_err(IndexError::unavailable)?;
+        self.done(task, TASK_PATIENCE).await
+    }
+
+    /// Each of the two takes the other's place. Sent once, since a second exchange would undo the first; returns when the server has
+    /// done what it was asked for so far, which it does in order. That says nothing of whether they were exchanged: the server shows
+    /// that task to no key that is limited to indexes, and an answer may get lost. `document` is written to `one`: such a task is shown.
+    pub async fn swap(&self, one: &str, other: &str, document: String) -> Result<Result<(), String>, IndexError> {
+        let url = format!("{}/swap-indexes", self.host);
+        let method = Method::Post { query: (), body: json!([{"indexes": [one, other]}]) };
+        let asked = self.wire.once().request::<(), Value, Accepted>(&url, method, 202).await;
+        let behind = self.add(one, &[], &[document]).await?.map_err(IndexError::unavailable)?;
+        self.done(behind, SWAP_PATIENCE).await?;
+        let task = match asked {
+            Ok(task) => task.task_uid,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        Ok(match self.outcome(task, SWAP_PATIENCE).await? {
+            Outcome::Refused(reason) | Outcome::Failed(reason) => Err(reason),
+            Outcome::Done | Outcome::Lost(_) => Ok(()),
+        })
     }
 
     /// Deletes an index, if there is one. Returns when that is certain to happen before anything that is asked later.
@@ -193,8 +232,8 @@ impl Server {
         }
     }
 
-    async fn done(&self, task: u32) -> Result<(), IndexError> {
-        match self.outcome(task).await? {
+    async fn done(&self, task: u32, patience: Duration) -> Result<(), IndexError> {
+        match self.outcome(task, patience).await? {
             Outcome::Done => Ok(()),
             Outcome::Refused(reason) | Outcome::Lost(reason) | Outcome::Failed(reason) => {
                 Err(IndexError::unavailable(reason))
@@ -202,10 +241,14 @@ impl Server {
         }
     }
 
-    /// Waits for the end of a task.
-    pub async fn outcome(&self, number: u32) -> Result<Outcome, IndexError> {
+    /// The end of a task, waited for as long as one is.
+    pub async fn end(&self, number: u32) -> Result<Outcome, IndexError> {
+        self.outcome(number, TASK_PATIENCE).await
+    }
+
+    async fn outcome(&self, number: u32, patience: Duration) -> Result<Outcome, IndexError> {
         let url = format!("{}/tasks/{number}", self.host);
-        let deadline = Instant::now() + TASK_PATIENCE;
+        let deadline = Instant::now() + patience;
         let mut pause = FIRST_LOOK;
         loop {
             let task: Task = match self.wire.request(&url, Method::<(), ()>::Get { query: () }, 200).await {
@@ -246,6 +289,12 @@ struct Stats {
     number_of_documents: u64,
 }
 
+/// Documents that were asked for.
+#[derive(Debug, Deserialize)]
+struct Fetched {
+    results: Vec<Value>,
+}
+
 /// What the server says of something it will do.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -255,11 +304,6 @@ struct Accepted {
 
 pub fn is(error: &Error, code: &ErrorCode) -> bool {
     matches!(error, Error::Meilisearch(error) if error.error_code == *code)
-}
-
-/// Another daemon is of a later version already.
-fn newer(uid: &str) -> IndexError {
-    IndexError::unavailable(format!("a newer stele made the index {uid:?}: this one cannot use it"))
 }
 
 pub fn unavailable(error: Error) -> IndexError {

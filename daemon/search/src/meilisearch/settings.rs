@@ -1,9 +1,13 @@
 //! The settings an index must have. Changing one makes the server index everything again, so they are compared first.
 
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// What an index is made for. The object form of the filters keeps it from building what nobody asks for; `searchCutoffMs` lies
-/// above every timeout of ours, since what is cut off comes unsorted and does not say so.
+/// After this the server ends a search that nobody waits for any more: it does not notice that, and has as many searches at once as it
+/// has cores. What is cut off comes unsorted and does not say so: an answer that took as long is none.
+pub const CUTOFF: Duration = Duration::from_secs(60);
+
+/// What an index is made for. The object form of the filters keeps it from building what nobody asks for.
 pub fn wanted() -> Value {
     let filter = |fields: &[&str], comparison: bool| {
         json!({
@@ -33,7 +37,7 @@ pub fn wanted() -> Value {
         "localizedAttributes": [{"attributePatterns": ["*"], "locales": ["eng"]}],
         "faceting": {"maxValuesPerFacet": 1_000_000},
         "pagination": {"maxTotalHits": u32::MAX},
-        "searchCutoffMs": 600_000,
+        "searchCutoffMs": CUTOFF.as_secs() * 1_000,
     })
 }
 

@@ -1,6 +1,7 @@
 //! A Meilisearch to test with: a real one where there is one, else the stand-in. Tests say which it was.
 
 use super::standin::Standin;
+use serde_json::{Value, json};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stele_search::MeiliOptions;
@@ -33,7 +34,7 @@ pub fn is_real() -> bool {
 pub struct Place {
     pub options: MeiliOptions,
     /// Where there is no real server.
-    _standin: Option<Standin>,
+    standin: Option<Standin>,
 }
 
 impl Place {
@@ -44,28 +45,52 @@ impl Place {
         match real() {
             Some(server) => {
                 let key = Some(server.key().to_owned()).filter(|key| !key.is_empty());
-                Self { options: MeiliOptions { url: server.url().to_owned(), key, ..options }, _standin: None }
+                Self { options: MeiliOptions { url: server.url().to_owned(), key, ..options }, standin: None }
             }
             None => {
                 let standin = Standin::start().await;
-                Self { options: MeiliOptions { url: standin.url.clone(), ..options }, _standin: Some(standin) }
+                Self { options: MeiliOptions { url: standin.url.clone(), ..options }, standin: Some(standin) }
             }
         }
     }
 
-    /// Deletes the index, or a document of it, as somebody beside the daemon. Returns when it is done.
-    pub async fn delete(&self, document: Option<i64>) {
-        let MeiliOptions { url, key, index, .. } = &self.options;
+    /// The same with a key that is good for nothing but the index and the one beside it, and for what README says.
+    pub async fn limited() -> Self {
+        let mut place = Self::new().await;
+        if let Some(standin) = &place.standin {
+            standin.server().limited = true;
+            return place;
+        }
+        let index = &place.options.index;
+        let actions = ["search", "documents.*", "indexes.*", "settings.*", "stats.get", "tasks.get"];
+        let wanted = json!({"actions": actions, "indexes": [index, format!("{index}-new")], "expiresAt": null});
+        let http = reqwest::Client::new().post(format!("{}/keys", place.options.url));
+        let made = place.answer(http.header("content-type", "application/json").body(wanted.to_string())).await;
+        place.options.key = Some(made["key"].as_str().expect("a key").to_owned());
+        place
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Value {
+        let request = request.bearer_auth(self.options.key.as_deref().unwrap_or_default());
+        let answer = request.send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// Deletes the index, or a message of it, as somebody beside the daemon. Returns when it is done.
+    pub async fn delete(&self, message: Option<i64>) {
+        let MeiliOptions { url, index, .. } = &self.options;
         let http = reqwest::Client::new();
-        let answer = async |request: reqwest::RequestBuilder| -> serde_json::Value {
-            let request = request.bearer_auth(key.as_deref().unwrap_or_default());
-            let answer = request.send().await.unwrap().text().await.unwrap();
-            serde_json::from_str(&answer).unwrap()
+        let address = format!("{url}/indexes/{index}");
+        let document = match message {
+            Some(id) => {
+                let life = self.answer(http.get(format!("{address}/documents/life"))).await;
+                format!("/documents/{}-{id}", life["life"].as_str().expect("it is in a life"))
+            }
+            None => String::new(),
         };
-        let document = document.map(|id| format!("/documents/{id}")).unwrap_or_default();
-        let task = answer(http.delete(format!("{url}/indexes/{index}{document}"))).await;
+        let task = self.answer(http.delete(format!("{address}{document}"))).await;
         super::until("the end of it", async || {
-            let task = answer(http.get(format!("{url}/tasks/{}", task["taskUid"]))).await;
+            let task = self.answer(http.get(format!("{url}/tasks/{}", task["taskUid"]))).await;
             task["status"] == "succeeded"
         })
         .await;

@@ -16,7 +16,7 @@ use stele_search::contract::{MemoryArchive, expected};
 use stele_search::fold::fold;
 use stele_search::{
     EmbeddedIndex, EmbeddedOptions, IndexError, IndexHealth, IndexPage, IndexQuery, Rebuild, SearchIndex, SearchPage,
-    SearchRequest, Tailer, TailerOptions, Watermark, Within,
+    SearchRequest, Tailer, TailerOptions, Watermark, Wished, Within,
 };
 use tokio::sync::watch;
 
@@ -215,6 +215,18 @@ impl SearchIndex for Moody {
 
     fn condemn(&self, reason: &str) {
         self.inner.condemn(reason);
+    }
+
+    async fn wish(&self) -> Result<Option<String>, IndexError> {
+        self.inner.wish().await
+    }
+
+    async fn wished(&self, life: &str) -> Result<Wished, IndexError> {
+        self.inner.wished(life).await
+    }
+
+    async fn decline(&self, reason: &str) -> Result<(), IndexError> {
+        self.inner.decline(reason).await
     }
 
     fn health(&self) -> IndexHealth {

@@ -111,7 +111,7 @@ pub struct PluginView {
     pub instances: Vec<String>,
 }
 
-/// Builds the index anew, one rebuild at a time, and knows how far it is.
+/// Has the index built anew, one rebuild at a time, and knows how far it is.
 pub struct Reindexing {
     tailer: Arc<Tailer>,
     state: Mutex<Option<Rebuild>>,
@@ -162,11 +162,11 @@ impl Reindexing {
         true
     }
 
-    /// Builds it anew and returns when that is done.
+    /// Has it built anew, and returns when that is done.
     pub async fn run(&self, shown: impl Fn(ReindexProgress) + Send + Sync) -> Result<ReindexProgress, TailError> {
         let running = |progress| Rebuild { running: true, progress, error: None };
         *self.state() = Some(running(ReindexProgress::default()));
-        let result = self.tailer.reindex(|progress| {
+        let result = self.tailer.have_rebuilt(|progress| {
             *self.state() = Some(running(progress));
             shown(progress);
         });

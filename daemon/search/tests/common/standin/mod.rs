@@ -25,6 +25,8 @@ pub enum Fault {
     Silence,
     /// The right status and no JSON.
     Garbage,
+    /// This status, and all is done.
+    Lost(u16),
 }
 
 /// What a task ends with instead of success.
@@ -54,10 +56,22 @@ pub struct Server {
     pub faults: VecDeque<Fault>,
     /// The next tasks that bring documents end so.
     pub ends: VecDeque<End>,
+    /// So do the next requests that begin with this, method and path.
+    pub aimed: Vec<(&'static str, Fault)>,
+    /// A task of this type does not end until [`Standin::go_on`].
+    pub stalled: Option<&'static str>,
+    /// This index is deleted right before the next documents come.
+    pub vanishing: Option<String>,
+    /// Searches for this do not end.
+    pub endless: Option<String>,
+    /// The key is limited to indexes: no task is shown that is of none.
+    pub limited: bool,
     /// Documents that hold this make their task fail.
     pub refused: Option<String>,
     /// Names the server does not know are its tasks' types.
     pub newer: bool,
+    /// How often somebody asked for a task that does not end.
+    pub waited: usize,
     /// Method and path of every request, what asks for tasks aside.
     pub requests: Vec<String>,
     /// The key it wants.
@@ -102,10 +116,10 @@ impl Standin {
         self.server.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Another version wrote this into the watermark of the index `stele`.
-    pub fn change_mark(&self, change: &Value) {
+    /// Another version wrote this into a document of the index `stele`.
+    pub fn change(&self, document: &str, change: &Value) {
         let mut server = self.server();
-        let mark = server.indexes.get_mut("stele").unwrap().documents.get_mut("watermark").unwrap();
+        let mark = server.indexes.get_mut("stele").unwrap().documents.get_mut(document).unwrap();
         for (key, value) in change.as_object().unwrap() {
             mark[key] = value.clone();
         }
@@ -114,6 +128,7 @@ impl Standin {
     /// What is stuck ends well.
     pub fn go_on(&self) {
         let mut server = self.server();
+        server.stalled = None;
         for (number, work) in std::mem::take(&mut server.stuck) {
             let result = server.work(work);
             server.tasks[number] = ended(server.tasks[number].clone(), result);
@@ -169,7 +184,16 @@ async fn answer(
             let error = json!({"message": "The provided API key is invalid.", "code": "invalid_api_key", "type": "auth", "link": ""});
             return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
         }
-        if is_task { None } else { server.faults.pop_front() }
+        let request = format!("{method} /{path}");
+        let aimed = server.aimed.iter().position(|(what, _)| request.starts_with(what));
+        let is_endless = parts[0] == "multi-search"
+            && server.endless.as_ref().is_some_and(|text| String::from_utf8_lossy(&body).contains(text));
+        match aimed {
+            _ if is_task => None,
+            _ if is_endless => Some(Fault::Silence),
+            Some(at) => Some(server.aimed.remove(at).1),
+            None => server.faults.pop_front(),
+        }
     };
     match fault {
         Some(Fault::Silence) => std::future::pending::<()>().await,
@@ -186,13 +210,15 @@ async fn answer(
     let result = server.handle(&method, &parts, &body);
     let status = match (&result, &method) {
         (Ok(_), &Method::GET) => StatusCode::OK,
-        (Ok(_), _) if parts[0] == "multi-search" => StatusCode::OK,
+        (Ok(_), _) if parts[0] == "multi-search" || parts.last() == Some(&"fetch") => StatusCode::OK,
         (Ok(_), _) => StatusCode::ACCEPTED,
         (Err((code, ..)), _) if code.ends_with("not_found") => StatusCode::NOT_FOUND,
         (Err(_), _) => StatusCode::BAD_REQUEST,
     };
-    if let Some(Fault::Garbage) = fault {
-        return (status, "<html>a proxy").into_response();
+    match fault {
+        Some(Fault::Garbage) => return (status, "<html>a proxy").into_response(),
+        Some(Fault::Lost(status)) => return (StatusCode::from_u16(status).unwrap(), "a proxy").into_response(),
+        _ => {}
     }
     let value = result.unwrap_or_else(|(code, kind, message)| {
         json!({"message": message, "code": code, "type": kind, "link": "https://docs.meilisearch.com/errors"})
@@ -209,9 +235,11 @@ impl Server {
         match (method.as_str(), parts) {
             ("GET", ["tasks", number]) => {
                 let number: usize = number.parse().map_err(|_| invalid("invalid_task_uids", "no number"))?;
-                let known = self.tasks.get(number).filter(|task| !task.is_null());
+                let is_hidden = |task: &Value| task.is_null() || self.limited && task["type"] == "indexSwap";
+                let known = self.tasks.get(number).filter(|task| !is_hidden(task));
                 let mut task =
                     known.cloned().ok_or_else(|| invalid("task_not_found", format!("Task `{number}` not found.")))?;
+                self.waited += usize::from(task["status"] == "processing");
                 if self.newer {
                     task["type"] = json!("somethingNewer");
                 }
@@ -237,7 +265,18 @@ impl Server {
             ("PATCH", ["indexes", uid, "settings"]) => {
                 Ok(self.enqueue("settingsUpdate", Work::Settings((*uid).into(), json()?)))
             }
+            ("POST", ["indexes", uid, "documents", "fetch"]) => {
+                let unknown = || invalid("index_not_found", format!("Index `{uid}` not found."));
+                let index = self.indexes.get(*uid).ok_or_else(unknown)?;
+                let (ids, limit) = (json()?["ids"].take(), json()?["limit"].as_u64().unwrap_or(20) as usize);
+                let found = ids.as_array().unwrap().iter().filter_map(|id| index.documents.get(id.as_str().unwrap()));
+                let results: Vec<&Value> = found.take(limit).collect();
+                Ok(json!({"results": results, "offset": 0, "limit": limit, "total": results.len()}))
+            }
             ("POST", ["indexes", uid, "documents"]) => {
+                if let Some(name) = self.vanishing.take() {
+                    self.indexes.remove(&name);
+                }
                 let lines = std::str::from_utf8(body).unwrap().lines();
                 let documents = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
                 Ok(self.enqueue("documentAdditionOrUpdate", Work::Documents((*uid).into(), documents)))
@@ -266,7 +305,11 @@ impl Server {
 
     fn enqueue(&mut self, kind: &str, work: Work) -> Value {
         let number = self.tasks.len();
-        let end = if let Work::Documents(..) = work { self.ends.pop_front() } else { None };
+        let end = match work {
+            _ if self.stalled == Some(kind) => Some(End::Stuck),
+            Work::Documents(..) => self.ends.pop_front(),
+            _ => None,
+        };
         let mut task = json!({
             "uid": number, "batchUid": number, "indexUid": null, "status": "processing", "type": kind, "canceledBy": null,
             "details": null, "error": null, "duration": null, "enqueuedAt": NOW, "startedAt": null, "finishedAt": null,

@@ -20,14 +20,19 @@
 //! bytes; the next batch is read while one is being taken in. What came meanwhile waits for the next round unless it is a
 //! backlog itself: under steady traffic a round would else go on for ever, with commit after commit of a few messages each.
 
+mod reconciliation;
+mod renewal;
+
+pub use reconciliation::Reconciliation;
+pub use renewal::ReindexProgress;
+
 use crate::error::{IndexError, TailError};
 use crate::index::{Rebuild, SearchIndex, Watermark};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use stele_archive::{DayCount, Feed, FeedRow, Rev};
+use stele_archive::{Feed, FeedRow, Rev};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +47,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// First pause after a failure; doubled with every other one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// Days named in a report of differences.
-const MAX_DIFFERENCES: usize = 100;
 
 /// How an archive is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,54 +92,6 @@ pub struct TailStatus {
     pub last_error: Option<String>,
     /// Result of the latest reconciliation.
     pub reconciliation: Option<Reconciliation>,
-}
-
-/// Archive and index compared.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Reconciliation {
-    /// Messages up to this revision were counted.
-    pub upto: Rev,
-    /// Messages with a text in the archive.
-    pub stored: u64,
-    /// Messages in the index.
-    pub indexed: u64,
-    /// Days on which they differ (days since 1970-01-01, stored, indexed), at most 100 of them.
-    pub differences: Vec<(i64, u64, u64)>,
-}
-
-impl Reconciliation {
-    /// Whether archive and index agree.
-    pub fn agrees(&self) -> bool {
-        self.differences.is_empty()
-    }
-
-    fn compare(upto: Rev, stored: &[DayCount], indexed: &[DayCount]) -> Self {
-        let mut days: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
-        stored.iter().for_each(|count| days.entry(count.day).or_default().0 += count.messages);
-        indexed.iter().for_each(|count| days.entry(count.day).or_default().1 += count.messages);
-        Self {
-            upto,
-            stored: stored.iter().map(|count| count.messages).sum(),
-            indexed: indexed.iter().map(|count| count.messages).sum(),
-            differences: days
-                .into_iter()
-                .filter(|(_, (stored, indexed))| stored != indexed)
-                .map(|(day, (stored, indexed))| (day, stored, indexed))
-                .take(MAX_DIFFERENCES)
-                .collect(),
-        }
-    }
-}
-
-/// How far a rebuild has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ReindexProgress {
-    /// Revision that was reached.
-    pub rev: Rev,
-    /// Revision to reach.
-    pub last_rev: Rev,
-    /// Messages taken in, those without a text included.
-    pub rows: u64,
 }
 
 /// Follows an archive with an index.
@@ -221,34 +175,6 @@ impl Tailer {
         Ok(())
     }
 
-    /// Builds an index anew that was found to be wrong.
-    async fn mend(&self) -> Result<(), TailError> {
-        let Some(reason) = self.index.health().condemned else { return Ok(()) };
-        tracing::warn!(reason, "rebuilding the search index");
-        self.replace().await
-    }
-
-    /// Builds the index anew, and feeds the present one meanwhile: it still answers.
-    async fn replace(&self) -> Result<(), TailError> {
-        let done = CancellationToken::new();
-        let rebuild = async {
-            let result = self.reindex(|_| {}).await;
-            done.cancel();
-            result
-        };
-        let feed = done.run_until_cancelled(async {
-            loop {
-                self.pause().await;
-                // What goes wrong here goes wrong again in the next round, and is told there.
-                let _ = self.catch_up().await;
-            }
-        });
-        match tokio::join!(rebuild, feed).0 {
-            Err(TailError::Index(IndexError::Rebuilding)) => Ok(()),
-            result => result.map(drop),
-        }
-    }
-
     /// Waits until there may be something to take in.
     async fn pause(&self) {
         if tokio::time::timeout(self.options.poll, self.wake.notified()).await.is_ok() {
@@ -256,13 +182,12 @@ impl Tailer {
         }
     }
 
-    /// Looks how far the index is that another daemon feeds. One that a search of this daemon has found to be wrong is built anew all
-    /// the same. A failure is kept in the status.
+    /// Looks how far the index is that another daemon feeds. A failure is kept in the status.
     pub async fn stand_by(&self) {
         let look = async {
             let (watermark, last_rev) = (self.index.watermark().await?, self.feed.last_rev().await?);
             self.observe(watermark.rev, last_rev);
-            self.mend().await
+            Ok::<_, TailError>(())
         };
         let result = look.await;
         self.lock().last_error = result.err().map(|error| error.to_string());
@@ -360,48 +285,6 @@ impl Tailer {
             }
         }
         Ok(rows)
-    }
-
-    /// Compares archive and index, day by day. When they differ the index is condemned: it is rebuilt soon.
-    pub async fn reconcile(&self) -> Result<Reconciliation, TailError> {
-        let (upto, indexed) = self.index.day_counts().await?;
-        let stored = self.feed.day_counts(upto).await?;
-        let result = Reconciliation::compare(upto, &stored, &indexed);
-        metrics::gauge!("stele_search_days_differing").set(result.differences.len() as f64);
-        if let Some((day, stored, indexed)) = result.differences.first() {
-            let days = result.differences.len();
-            tracing::error!(days, day, stored, indexed, "archive and search index differ");
-            self.index.condemn("it does not have as many messages as the archive");
-        }
-        self.lock().reconciliation = Some(result.clone());
-        Ok(result)
-    }
-
-    /// Builds the index anew, beside the present one, which answers searches meanwhile and goes on being fed. Reports the
-    /// progress after each batch.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Rebuilding`] when a rebuild is running already; everything that reading or indexing fails with. The
-    /// present index is kept then.
-    pub async fn reindex(
-        &self,
-        progress: impl Fn(ReindexProgress) + Send + Sync,
-    ) -> Result<ReindexProgress, TailError> {
-        let rebuild = self.index.rebuild().await?;
-        let sink = Sink::New(&*rebuild);
-        let last_rev = self.feed.last_rev().await?;
-        let rows = AtomicU64::new(0);
-        let report = |batch: Taken| {
-            let rows = rows.fetch_add(batch.rows, Ordering::Relaxed) + batch.rows;
-            progress(ReindexProgress { rev: batch.upto, last_rev: last_rev.max(batch.upto), rows });
-        };
-        let reached = self.drain(&sink, (Rev(0), Rev(i64::MAX)), &report).await?;
-        // The rest, while nobody moves the present one further.
-        let _turn = self.turn.lock().await;
-        let rev = self.drain(&sink, (reached, Rev(i64::MAX)), &report).await?;
-        rebuild.finish().await?;
-        Ok(ReindexProgress { rev, last_rev: rev, rows: rows.into_inner() })
     }
 
     fn observe(&self, watermark: Rev, last_rev: Rev) {
