@@ -203,14 +203,15 @@ impl Peer {
         self.update(|state| state.session.refuse(error));
     }
 
-    /// Takes a frame of the other side.
-    pub fn receive(&self, frame: Frame) {
-        self.update(|state| state.session.receive(frame, Instant::now()));
+    /// Takes a frame of the other side, and says whether it was awaited ([`Session::receive`]).
+    pub fn receive(&self, frame: Frame) -> bool {
+        self.update(|state| state.session.receive(frame, Instant::now()))
     }
 
-    /// A frame of the other side was too large and was passed over ([`crate::frame::Decoded::Oversized`]).
-    pub fn receive_oversized(&self, head: Head) {
-        self.update(|state| state.session.receive_oversized(head));
+    /// A frame of the other side was too large and was passed over ([`crate::frame::Decoded::Oversized`]). Says whether it was
+    /// awaited.
+    pub fn receive_oversized(&self, head: Head) -> bool {
+        self.update(|state| state.session.receive_oversized(head))
     }
 
     /// The carrier is gone: every call in flight fails with `unavailable`.

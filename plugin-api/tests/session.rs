@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
-use stele_plugin_api::frame::{FLAG_JSON, FLAG_STREAM, Frame, Kind};
+use stele_plugin_api::frame::{FLAG_JSON, FLAG_STREAM, Frame, Head, Kind};
 use stele_plugin_api::hello::{Config, Credit, Hello, Limits};
 use stele_plugin_api::session::{Event, ItemRefused, Request, Role, STALL, Session};
 use stele_plugin_api::typed::Parts;
@@ -426,6 +426,38 @@ fn a_grant_of_nothing_is_none() {
     // Whoever grants nothing again and again does not hold the work, either.
     plugin.expire(now + STALL);
     assert_eq!(events(&mut plugin), [Event::Dropped { id }]);
+}
+
+/// Whoever sends what nobody asked for may be read more slowly, and nobody else may.
+#[test]
+fn what_was_not_asked_for_is_told_apart() {
+    let now = Instant::now();
+    let (mut host, mut plugin) = pair(now);
+    let id = host.call(request(now, None)).expect("calls");
+    let stream = host.call(request(now, Some(TTL))).expect("calls");
+    pass(&mut host, &mut plugin, now);
+    let call = |id| Frame { op: "x".into(), ..Frame::bare(Kind::Call, id) };
+    let awaited = [
+        Frame::bare(Kind::Reply, id),
+        Frame::bare(Kind::Item, stream),
+        Frame::bare(Kind::Error, stream),
+        call(1),
+        call(2),
+        Frame::bare(Kind::Goodbye, 0),
+    ];
+    let unasked = |session: &mut Session| {
+        let late = [Kind::Reply, Kind::Item, Kind::Error, Kind::Cancel, Kind::Credit].map(|kind| Frame::bare(kind, 77));
+        let notify = Frame { op: "log".into(), ..Frame::bare(Kind::Notify, 0) };
+        let others = [Frame::bare(Kind::Unknown(99), 1), Frame::bare(Kind::Hello, 0), call(0), notify];
+        late.into_iter().chain(others).all(|frame| !session.receive(frame, now))
+    };
+    for frame in awaited {
+        assert!(unasked(&mut host), "before {frame:?}");
+        assert!(host.receive(frame.clone(), now), "{frame:?}");
+        assert!(!host.receive(frame.clone(), now) || frame.kind == Kind::Item, "a second {frame:?}");
+    }
+    assert!(unasked(&mut host) && !host.receive(call(3), now), "after its goodbye");
+    assert!(!host.receive_oversized(Head { kind: Kind::Reply, id, flags: 0, size: u64::MAX }));
 }
 
 /// Whatever an application says: a name that is too long would put the stream out of step, an error that is too long ends the

@@ -157,6 +157,32 @@ static int posts_from_many_threads(animal *self, uint64_t id) {
     return 0;
 }
 
+/* Nobody has asked for any of it. */
+static void *babble_for_ever(void *self) {
+    static const uint32_t kinds[] = {STELE_REPLY, STELE_ITEM, STELE_ERROR, STELE_CANCEL, STELE_CREDIT, 77};
+    for (size_t i = 0;; i++) say(self, kinds[i % (sizeof kinds / sizeof *kinds)], 1234567, "{}");
+    return NULL;
+}
+
+static int babbles(animal *self, uint64_t id) {
+    (void)id;
+    begin(self, babble_for_ever);
+    return 1;
+}
+
+static void *call_for_ever(void *self) {
+    for (uint64_t id = 1 << 20;; id++) send_frame(self, STELE_CALL, id, "nothing.at.all", constant("{}"), no_bytes);
+    return NULL;
+}
+
+/* Many more calls than it may make, and it takes none of the answers. */
+static int begs_and_takes_nothing(animal *self, uint64_t id) {
+    (void)id;
+    begin(self, call_for_ever);
+    for (;;) pause();
+    return 0;
+}
+
 static int talks_on_after_goodbye(animal *self, uint64_t id) {
     (void)id;
     atomic_store(&self->talks_on, 1);
@@ -303,6 +329,8 @@ static const struct {
     {"/flood", ignores_credit},
     {"/strangers", says_strange_things},
     {"/threads", posts_from_many_threads},
+    {"/babble", babbles},
+    {"/beg", begs_and_takes_nothing},
     {"/goodbye", talks_on_after_goodbye},
     {"/stay", stays_after_goodbye},
     {"/log", floods_the_log},

@@ -8,14 +8,18 @@ use stele_plugin_api::{
     frame::{Decoded, Frame},
 };
 
-/// Takes what a plugin sends. Called on whatever thread has it; returns soon and never blocks.
-pub(crate) type Deliver = Arc<dyn Fn(Decoded) + Send + Sync>;
+/// Takes what a plugin sends, and says whether it was awaited ([`stele_plugin_api::session::Session::receive`]). Called on whatever
+/// thread has it; returns soon and never blocks.
+pub(crate) type Deliver = Arc<dyn Fn(Decoded) -> bool + Send + Sync>;
 
 /// A loaded plugin.
 #[async_trait::async_trait]
 pub(crate) trait Link: Send + Sync + 'static {
     /// Sends a frame. Never blocks; a frame for a plugin that is gone is dropped.
     fn send(&self, frame: Frame);
+
+    /// Waits until the plugin has taken most of what was sent to it.
+    async fn room(&self);
 
     /// The plugin's process, when it has one of its own.
     fn pid(&self) -> Option<u32>;

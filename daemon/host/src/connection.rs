@@ -113,7 +113,11 @@ impl Loaded {
                     link.send(frame);
                 }
             },
-            handler: Arc::new(ServiceHandler { instance: spec.name.as_str().into(), services }),
+            handler: Arc::new(ServiceHandler {
+                instance: spec.name.as_str().into(),
+                services,
+                link: Arc::downgrade(&link),
+            }),
             runtime: tokio::runtime::Handle::current(),
             dispatch: Dispatch::Spawn,
         });
@@ -231,7 +235,7 @@ fn deliver_to(slot: Arc<OnceLock<Peer>>, heard: Arc<AtomicU64>) -> Deliver {
         // First, so that whoever is woken by an answer finds it counted.
         heard.fetch_add(1, Ordering::Relaxed);
         // Before the host has spoken a plugin has nothing to say.
-        let Some(peer) = slot.get() else { return };
+        let Some(peer) = slot.get() else { return false };
         match decoded {
             Decoded::Frame(frame) => peer.receive(frame),
             Decoded::Oversized(head) => peer.receive_oversized(head),

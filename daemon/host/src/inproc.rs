@@ -29,7 +29,10 @@ impl InProcessLink {
         // Constructors of a library and `open` may take their time.
         let opened = tokio::task::spawn_blocking(move || {
             let descriptor = loader::load(&path, &rules)?;
-            let plugin = descriptor.open(move |frame| deliver(Decoded::Frame(frame)));
+            let plugin = descriptor.open(move |frame| {
+                // On a thread of the plugin's own: one that floods is kept busy by that itself.
+                deliver(Decoded::Frame(frame));
+            });
             let plugin = plugin.map_err(|reason| LoadError::at(&path, reason))?;
             Ok::<_, LoadError>((Arc::new(plugin), About::from(&descriptor)))
         });
@@ -54,6 +57,10 @@ impl InProcessLink {
 impl Link for InProcessLink {
     fn send(&self, frame: Frame) {
         self.plugin.post(frame);
+    }
+
+    async fn room(&self) {
+        // What is sent is the plugin's at once.
     }
 
     fn pid(&self) -> Option<u32> {

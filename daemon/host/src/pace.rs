@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 /// What a [`Pace`] counts within.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So much in a second, and then a pause until that is over.
+/// So much in a second; then a pause for as long as that takes.
 #[derive(Debug)]
 pub(crate) struct Pace {
     most: u64,
@@ -20,14 +20,14 @@ impl Pace {
         Self { most, spent: 0, since: Instant::now() }
     }
 
-    /// Counts so much; waits when that was all of this second.
+    /// Counts so much; when that makes a second full, waits until all of it is paid for.
     pub(crate) async fn spend(&mut self, amount: u64) {
         self.spent = self.spent.saturating_add(amount);
         if self.spent < self.most {
             return;
         }
         // No wait at all for who took longer than that anyway.
-        sleep_until(self.since + SECOND).await;
+        sleep_until(self.since + SECOND.mul_f64(self.spent as f64 / self.most as f64)).await;
         (self.spent, self.since) = (0, Instant::now());
     }
 }
@@ -38,16 +38,16 @@ mod tests {
 
     #[tokio::test]
     async fn too_much_takes_its_time() {
-        let mut pace = Pace::new(10);
+        let mut pace = Pace::new(100);
         let started = Instant::now();
-        for _ in 0..9 {
+        for _ in 0..99 {
             pace.spend(1).await;
         }
         assert!(started.elapsed() < SECOND, "what is within the bound passes at once");
         pace.spend(1).await;
         assert!(started.elapsed() >= SECOND);
-        pace.spend(9).await;
-        pace.spend(1000).await;
-        assert!(started.elapsed() >= 2 * SECOND);
+        pace.spend(99).await;
+        pace.spend(51).await;
+        assert!(started.elapsed() >= SECOND.mul_f64(2.5), "what is beyond it takes as long as it would by itself");
     }
 }

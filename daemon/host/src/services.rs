@@ -1,7 +1,12 @@
 //! What the daemon does for a plugin: the other direction of the boundary.
 
+use crate::carrier::Link;
 use bytes::Bytes;
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Weak},
+};
 use stele_plugin_api::{
     Encoding, Error,
     notify::{self, LogRecord, MetricRecord},
@@ -68,13 +73,21 @@ impl fmt::Debug for Incoming {
 pub(crate) struct ServiceHandler {
     pub(crate) instance: Arc<str>,
     pub(crate) services: Arc<dyn Services>,
+    /// Where the answers go. Weak, because it holds the session, and the session this.
+    pub(crate) link: Weak<dyn Link>,
 }
 
 impl Handler for ServiceHandler {
     fn call(&self, call: peer::Incoming) -> BoxFuture<Result<Outgoing, Error>> {
-        let (instance, services) = (self.instance.clone(), self.services.clone());
+        let (instance, services, link) = (self.instance.clone(), self.services.clone(), self.link.clone());
         let call = Incoming { op: call.op, encoding: call.encoding, payload: call.payload, body: call.body };
-        Box::pin(async move { services.call(&instance, call).await })
+        Box::pin(async move {
+            // Who leaves its answers unread is given no more of them: the call waits, and takes one of those it may have at once.
+            if let Some(link) = link.upgrade() {
+                link.room().await;
+            }
+            services.call(&instance, call).await
+        })
     }
 
     fn notify(&self, notification: Notification) {

@@ -375,6 +375,39 @@ async fn a_plugin_without_manners_hurts_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_asked_for_is_taken_at_its_pace() {
+    let (instance, _) = running(spec("babbles", zoo(), Carrier::Child)).await;
+    deed(&instance, "/babble", "").await.unwrap();
+    let late = || instance.status().late_frames;
+    eventually("it floods", || late() > 0).await;
+    let (before, begun) = (late(), Instant::now());
+    eventually("it goes on", || late() > before + 40_000).await;
+    assert!(begun.elapsed() > Duration::from_secs(2), "10,000 a second are taken, and not all that come");
+    deed(&instance, "/fine", "").await.expect("its answers come through");
+    assert_eq!(instance.status().restarts, 0);
+    instance.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_on_and_takes_no_answer_is_ended_before_there_are_many() {
+    let (instance, _) = running(spec("begs", zoo(), Carrier::Child)).await;
+    let before = resident_mib();
+    let error = deed(&instance, "/beg", "").await.unwrap_err();
+    assert_eq!(error.message, "the plugin takes nothing that is sent to it");
+    let grown = resident_mib().saturating_sub(before);
+    assert!(grown < 200, "{grown} MiB more, with what the other tests hold");
+    deed(&instance, "/fine", "").await.expect("it is back");
+    instance.stop(PATIENCE).await;
+}
+
+/// Memory of this process.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_plugin_has_started_ends_with_it() {
     // It is killed, dies, ends by itself, or is stopped: those it has forked hold all that it held, and wait for nothing.
     for (name, end) in [("killed", "/scribble"), ("dead", "/crash"), ("ended", "/exit"), ("stopped", "")] {

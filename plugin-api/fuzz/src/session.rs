@@ -89,10 +89,10 @@ impl Side {
             }
             Decoded::Oversized(head) => Heard { flags: head.flags, granted: 0 },
         };
-        match decoded {
+        _ = match decoded {
             Decoded::Frame(frame) => self.session.receive(frame, self.now),
             Decoded::Oversized(head) => self.session.receive_oversized(head),
-        }
+        };
         let sent = self.settle(Some(&heard));
         assert!(sent <= 1, "one frame is answered by {sent}");
         self.act(heard.flags >> 16);

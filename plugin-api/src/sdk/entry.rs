@@ -133,7 +133,9 @@ fn start<P: Plugin>(remote: Arc<Remote>) -> std::io::Result<Box<Port>> {
     })?;
     let port = Port::new({
         let peer = peer.clone();
-        move |frame| peer.receive(frame)
+        move |frame| {
+            peer.receive(frame);
+        }
     });
     Ok(port.on_close(move || {
         peer.lost("the instance was closed");

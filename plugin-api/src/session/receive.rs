@@ -10,15 +10,37 @@ use bytes::Bytes;
 use std::time::Instant;
 
 impl Session {
-    /// Takes a frame of the peer.
-    pub fn receive(&mut self, frame: Frame, now: Instant) {
+    /// Takes a frame of the peer. Says whether it was awaited: an answer to a call in flight, a call within the bounds, or what a
+    /// session begins and ends with. Of all else a peer may send what it likes, so whoever reads it may take its time with it.
+    pub fn receive(&mut self, frame: Frame, now: Instant) -> bool {
+        let first = self.events.len();
+        self.take(frame, now);
+        self.was_awaited(first)
+    }
+
+    /// A frame of the peer was larger than this side bears, and was not kept. Says whether it was awaited, as
+    /// [`Session::receive`] does.
+    pub fn receive_oversized(&mut self, head: Head) -> bool {
+        let first = self.events.len();
+        self.pass_over(head);
+        self.was_awaited(first)
+    }
+
+    /// What is awaited makes an event at once; the events that a frame made begin at `first`.
+    fn was_awaited(&self, first: usize) -> bool {
+        let unasked =
+            |event: &Event| matches!(event, Event::Notify { .. } | Event::Dropped { .. } | Event::Credit { .. });
+        self.events.get(first).is_some_and(|event| !unasked(event))
+    }
+
+    fn take(&mut self, frame: Frame, now: Instant) {
         if self.state == State::Closed {
             // A notify belongs to no call: it is for nobody any more, and no offence.
             self.counters.late += u64::from(frame.kind != Kind::Notify);
             return;
         }
         if frame.size() > u64::from(self.hello.limits.max_frame) {
-            self.receive_oversized(frame.head());
+            self.pass_over(frame.head());
             return;
         }
         match frame.kind {
@@ -57,8 +79,7 @@ impl Session {
         self.settle();
     }
 
-    /// A frame of the peer was larger than this side bears, and was not kept.
-    pub fn receive_oversized(&mut self, head: Head) {
+    fn pass_over(&mut self, head: Head) {
         self.counters.oversized += 1;
         let limit = self.hello.limits.max_frame;
         let error =

@@ -113,6 +113,9 @@ pub const ANIMALS: &[Animal] = &[
     Animal { name: "in-flood", asked: &[("/flood", &[500])], told: &[NO_ANSWER, NO_CREDIT], ..INSIDE },
     Animal { name: "strangers", asked: &[("/strangers", &[200])], told: &[DROPPED, STRANGE], ..ANIMAL },
     Animal { name: "in-strangers", asked: &[("/strangers", &[200])], told: &[DROPPED, STRANGE], ..INSIDE },
+    // Without end. Of the second one both is true, and which is noticed first is chance.
+    Animal { name: "babble", asked: &[("/babble", &[200])], told: &[DROPPED, AGAIN], ..ANIMAL },
+    Animal { name: "beg", asked: &[("/beg", &[503, 504])], told: &[CRASHED, "the plugin "], ..ANIMAL },
     Animal { name: "goodbye", asked: &[("/goodbye", &[200])], told: &[DROPPED, AGAIN], at_stop: true, ..ANIMAL },
     Animal {
         name: "stay",

@@ -8,8 +8,13 @@
 //! ```
 //!
 //! One task owns the process: it alone waits for it and signals it, so that a signal never meets a process that was given
-//! the same number. What the plugin prints, or tells without being asked, is taken at a bounded pace: one that floods waits, and
-//! nobody else.
+//! the same number.
+//!
+//! What floods is taken at a bounded pace, be it what the plugin prints or frames nobody asked for: the plugin waits, and nobody else.
+//! Reading goes on whatever happens, since a plugin may wait for it before it reads itself. So what becomes of a plugin that sends
+//! and does not read is bounded elsewhere. Its calls are worked on while less than [`ROOM`] is unread, and of the rest (calls too
+//! many, each refused by a small frame) it may leave [`UNREAD`] before it counts as stuck: some 20 MiB of the daemon's memory,
+//! beside the answers to calls that began before.
 
 mod capture;
 mod group;
@@ -30,7 +35,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use group::Group;
-use outbox::{Outbox, Wait};
+use outbox::{Bound, Outbox, Wait};
 use preamble::{LoadReply, LoadRequest};
 use rustix::process::Signal;
 use std::{
@@ -42,7 +47,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use stele_plugin_api::frame::{Decoded, Decoder, Frame, Kind};
+use stele_plugin_api::{
+    frame::{Decoded, Decoder, Frame},
+    hello,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{
@@ -56,10 +64,15 @@ use tokio::{
 
 /// Bytes the input buffer has room for at least before each read.
 const READ_BYTES: usize = 64 * 1024;
-/// Bytes on their way to a child that reads nothing before it counts as stuck.
-const MAX_QUEUED_BYTES: u64 = 512 * 1024 * 1024;
-/// Notifies of a plugin that are taken in a second; who tells more waits. Many more than anybody reads, and few enough to take.
-const MAX_NOTIFIES_PER_SECOND: u64 = 10_000;
+/// What a child may leave unread before it counts as stuck. Bytes are what the daemon itself asks of it; and of frames there are
+/// never as many that matter: it is as many as calls may ever be in flight.
+const UNREAD: Bound = Bound { bytes: 512 << 20, frames: hello::Limits::MOST.max_calls as usize };
+/// Bytes a child may leave unread while calls of its own are worked on.
+const ROOM: u64 = 8 << 20;
+/// Frames nobody asked for that are taken in a second; who sends more waits. Many more than anybody needs, and few enough to take.
+const MAX_UNASKED_PER_SECOND: u64 = 10_000;
+/// Bytes of such a frame that count as another one.
+const UNASKED_BYTES: u64 = 4096;
 /// How long a process may live on after its socket has ended, and its output after itself.
 const TIDY_UP: Duration = Duration::from_secs(2);
 /// Between SIGTERM and SIGKILL, at least.
@@ -68,6 +81,8 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 /// A plugin's process, seen from the daemon.
 pub(crate) struct ChildLink {
     outbox: Arc<Outbox>,
+    /// Told whenever the outbox was emptied.
+    emptied: Arc<Notify>,
     pid: u32,
     about: About,
     orders: mpsc::UnboundedSender<Order>,
@@ -131,13 +146,14 @@ impl ChildLink {
         let wake = full.clone();
         let outbox = Arc::new(Outbox::new(socket.as_fd().try_clone_to_owned()?, move || wake.notify_one()));
         let (read, write) = socket.into_split();
-        let drainer = tokio::spawn(drain(outbox.clone(), write, full));
+        let emptied = Arc::new(Notify::new());
+        let drainer = tokio::spawn(drain(outbox.clone(), write, full, emptied.clone()));
         let reader = tokio::spawn(read_frames(read, max_frame_bytes, deliver));
         let (orders, received) = mpsc::unbounded_channel();
         let (tell_exit, exit) = watch::channel(None);
         let pid = group.pid();
         tokio::spawn(own(group, over_limit, reader, drainer, captures, received, tell_exit));
-        Ok(Arc::new(Self { outbox, pid, about, orders, exit }))
+        Ok(Arc::new(Self { outbox, emptied, pid, about, orders, exit }))
     }
 }
 
@@ -145,8 +161,20 @@ impl ChildLink {
 impl Link for ChildLink {
     fn send(&self, frame: Frame) {
         self.outbox.send(frame);
-        if self.outbox.queued_bytes() > MAX_QUEUED_BYTES {
+        if self.outbox.give_up_beyond(UNREAD) {
             let _ = self.orders.send(Order::Kill(Some(Exit::Stuck)));
+        }
+        self.emptied.notify_waiters();
+    }
+
+    async fn room(&self) {
+        loop {
+            // Made before the look, so that nothing is missed in between.
+            let emptied = self.emptied.notified();
+            if self.outbox.queued_bytes() <= ROOM {
+                return;
+            }
+            emptied.await;
         }
     }
 
@@ -279,7 +307,7 @@ fn exit_of(status: ExitStatus) -> Exit {
 async fn read_frames(mut socket: OwnedReadHalf, max_frame_bytes: u32, deliver: Deliver) -> Result<(), String> {
     let mut decoder = Decoder::new(max_frame_bytes);
     let mut input = BytesMut::new();
-    let mut notifies = Pace::new(MAX_NOTIFIES_PER_SECOND);
+    let mut unasked = Pace::new(MAX_UNASKED_PER_SECOND);
     loop {
         input.reserve(READ_BYTES);
         let count = match socket.read_buf(&mut input).await {
@@ -288,12 +316,17 @@ async fn read_frames(mut socket: OwnedReadHalf, max_frame_bytes: u32, deliver: D
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) => return Err(error.to_string()),
         };
-        let mut told = 0;
+        let mut surplus = 0;
         while let Some(decoded) = decoder.decode(&mut input).map_err(|error| error.to_string())? {
-            told += u64::from(matches!(&decoded, Decoded::Frame(frame) if frame.kind == Kind::Notify));
-            deliver(decoded);
+            let size = match &decoded {
+                Decoded::Frame(frame) => frame.size(),
+                Decoded::Oversized(head) => head.size,
+            };
+            if !deliver(decoded) {
+                surplus += 1 + size / UNASKED_BYTES;
+            }
         }
-        notifies.spend(told).await;
+        unasked.spend(surplus).await;
         if count >= READ_BYTES {
             // There is more, and whoever sends so much must not have this thread for itself.
             yield_now().await;
@@ -302,10 +335,11 @@ async fn read_frames(mut socket: OwnedReadHalf, max_frame_bytes: u32, deliver: D
 }
 
 /// Writes what senders could not, whenever the socket was full.
-async fn drain(outbox: Arc<Outbox>, socket: OwnedWriteHalf, full: Arc<Notify>) {
+async fn drain(outbox: Arc<Outbox>, socket: OwnedWriteHalf, full: Arc<Notify>, emptied: Arc<Notify>) {
     loop {
         full.notified().await;
         // An error closes the outbox; the reader of the same socket reports the end.
         let _ = socket.as_ref().async_io(Interest::WRITABLE, || outbox.flush(Wait::Never)).await;
+        emptied.notify_waiters();
     }
 }

@@ -31,6 +31,14 @@ pub(crate) enum Wait {
     ForRoom,
 }
 
+/// How much may be queued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) bytes: u64,
+    /// Frames; one that is not copied counts up to three times. What is being written is not counted.
+    pub(crate) frames: usize,
+}
+
 /// A queue of frames in front of a socket.
 pub(crate) struct Outbox {
     socket: OwnedFd,
@@ -125,6 +133,22 @@ impl Outbox {
         self.lock().bytes
     }
 
+    /// Whether more than that is queued.
+    pub(crate) fn is_beyond(&self, bound: Bound) -> bool {
+        self.lock().is_beyond(bound)
+    }
+
+    /// Closes the outbox if more than that is queued, which is dropped then; says so once.
+    pub(crate) fn give_up_beyond(&self, bound: Bound) -> bool {
+        let mut queue = self.lock();
+        let gives_up = !queue.closed && queue.is_beyond(bound);
+        if gives_up {
+            queue.closed = true;
+            queue.buffers = VecDeque::new();
+        }
+        gives_up
+    }
+
     /// Ends the stream after what is queued: the other side reads to its end.
     pub(crate) fn shut_down(&self) {
         let mut queue = self.lock();
@@ -156,6 +180,10 @@ impl Outbox {
 }
 
 impl Queue {
+    fn is_beyond(&self, Bound { bytes, frames }: Bound) -> bool {
+        self.bytes > bytes || self.buffers.len() > frames
+    }
+
     fn push(&mut self, buffer: Bytes) {
         if !buffer.is_empty() {
             self.bytes += buffer.len() as u64;
@@ -254,6 +282,25 @@ mod tests {
         let mut all = Vec::new();
         theirs.read_to_end(&mut all).unwrap();
         assert!(all.len() > 3_000_000, "{} bytes arrived", all.len());
+    }
+
+    #[test]
+    fn what_is_beyond_the_bound_is_given_up_once() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbox = outbox(ours);
+        // More than the socket takes, which the drainer is left with.
+        outbox.send(frame(0, 10_000_000));
+        let bound = Bound { bytes: u64::MAX, frames: 100 };
+        for id in 1..=100 {
+            outbox.send(frame(id, 10));
+            assert!(!outbox.is_beyond(bound) && !outbox.give_up_beyond(bound));
+        }
+        outbox.send(frame(101, 10));
+        assert!(outbox.is_beyond(bound) && outbox.give_up_beyond(bound));
+        assert!(!outbox.is_beyond(bound) && !outbox.give_up_beyond(bound), "nothing is kept, and that is told once");
+        outbox.send(frame(102, 10));
+        assert!(!outbox.is_beyond(Bound { bytes: u64::MAX, frames: 0 }), "nor is what comes later");
+        drop(theirs);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! the socket does.
 
 use super::{
-    outbox::{Outbox, Wait},
+    outbox::{Bound, Outbox, Wait},
     preamble::{self, LoadReply, LoadRequest},
 };
 use crate::{
@@ -24,21 +24,20 @@ use std::{
     process::{self, ExitCode},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 use stele_plugin_api::{
     abi::OpenPlugin,
-    frame::{Decoded, Decoder, Frame, HEADER, Head, Kind},
+    frame::{Decoded, Decoder, Frame, Head},
 };
 
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 64 * 1024;
-/// Bytes the plugin may have on their way to the daemon before its posting threads must wait.
-const MAX_QUEUED_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of notifies among them, which the daemon takes at its own pace: no answer is to wait behind many.
-const MAX_QUEUED_NOTIFIES: u64 = 1024 * 1024;
+/// What the plugin may have on its way to the daemon before its posting threads must wait. Frames nobody asked for the daemon takes
+/// at its own pace, some thousands a second: no answer is to wait behind many.
+const UNSENT: Bound = Bound { bytes: 64 << 20, frames: 4096 };
 
 /// Bytes of a frame beyond which no header can say its length.
 const MAX_FRAME_BYTES: u64 = u32::MAX as u64;
@@ -154,8 +153,6 @@ fn pump(socket: &mut UnixStream, plugin: &OpenPlugin, max_frame_bytes: u32) -> i
 struct Drained {
     outbox: Arc<Outbox>,
     room: Arc<Room>,
-    /// Bytes of notifies that were sent since nothing was queued last.
-    notifies: AtomicU64,
 }
 
 /// What the posting threads and the draining thread tell each other.
@@ -172,7 +169,7 @@ impl Drained {
         let room = Arc::new(Room::default());
         let waker = room.clone();
         let outbox = Arc::new(Outbox::new(socket.into(), move || waker.socket_is_full()));
-        let drained = Self { outbox: outbox.clone(), room: room.clone(), notifies: AtomicU64::new(0) };
+        let drained = Self { outbox: outbox.clone(), room: room.clone() };
         thread::Builder::new().name("outbox".into()).spawn(move || {
             loop {
                 room.wait_until_full();
@@ -190,17 +187,8 @@ impl Drained {
             eprintln!("plugin host: the plugin posted a frame of {} bytes, which no header can say", frame.size());
             process::abort();
         }
-        let queued = || self.outbox.queued_bytes();
-        if queued() == 0 {
-            self.notifies.store(0, Ordering::Relaxed);
-        }
-        if frame.kind == Kind::Notify {
-            let bytes = HEADER as u64 + frame.size();
-            if self.notifies.fetch_add(bytes, Ordering::Relaxed) > MAX_QUEUED_NOTIFIES {
-                self.room.wait(|| queued() == 0);
-            }
-        } else if queued() > MAX_QUEUED_BYTES {
-            self.room.wait(|| queued() <= MAX_QUEUED_BYTES);
+        if self.outbox.is_beyond(UNSENT) {
+            self.room.wait(|| !self.outbox.is_beyond(UNSENT));
         }
         self.outbox.send(frame);
         self.room.tell_waiting();
