@@ -1,23 +1,21 @@
-//! The file of a plugin: whether it may be loaded, and which bytes exactly are.
+//! The file of a plugin: whether it may be loaded.
 //!
-//! A file that is pinned by its sum is not loaded itself: between the sum and the load somebody could write to it. It is copied
-//! into memory, what was copied is sealed against any change, and its sum compared; then that is what the dynamic loader is given.
-//! So the bytes that were summed are those that run, also when the file is overwritten while they do. It costs the memory of a copy,
-//! and names relative to the plugin's own folder (`$ORIGIN`) mean nothing in it.
+//! A file that is pinned by its sum is not loaded itself: what was summed is ([`crate::source`]). So the bytes that were summed are
+//! those that run, also when the file is overwritten while they do.
 
-use crate::{guard, loader::LoadError};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use crate::{
+    guard,
+    loader::LoadError,
+    source::{Source, Version, sealed_copy},
+};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    os::fd::{AsRawFd, IntoRawFd},
-    path::{Path, PathBuf},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
 };
 
-/// Bytes a pinned file may have.
-const MAX_PINNED_BYTES: u64 = 1 << 30;
 /// Bytes of a file's head that say what it is.
 const HEAD_BYTES: usize = 20;
 
@@ -33,11 +31,11 @@ pub struct FileRules {
 }
 
 /// A file that may be loaded.
+#[derive(Debug)]
 pub(crate) struct Admitted {
+    pub(crate) version: Version,
     /// For the dynamic loader.
-    pub(crate) path: PathBuf,
-    /// What `path` names, when it is a copy.
-    copy: Option<File>,
+    pub(crate) source: Arc<Source>,
 }
 
 impl FileRules {
@@ -63,43 +61,21 @@ impl FileRules {
             let wanted = std::env::consts::ARCH;
             return Err(not_loadable(format!("it is {found}, wanted is a shared library for {wanted}")));
         }
-        let Some(wanted) = &self.sha256 else { return Ok(Admitted { path: full, copy: None }) };
-        let (copy, found) = sealed_copy(&head, file).map_err(|error| not_loadable(error.to_string()))?;
+        let unreadable = |error: io::Error| not_loadable(error.to_string());
+        let Some(wanted) = &self.sha256 else {
+            let version = Version::of(&file.metadata().map_err(unreadable)?);
+            let copy = || Ok(sealed_copy(&full, &head, file)?.0);
+            let source = Source::of(&version, &full, copy).map_err(unreadable)?;
+            return Ok(Admitted { version, source });
+        };
+        let (copy, found) = sealed_copy(&full, &head, file).map_err(unreadable)?;
         if !found.eq_ignore_ascii_case(wanted) {
             return Err(LoadError::OtherFile { path: path.to_owned(), found, wanted: wanted.clone() });
         }
-        Ok(Admitted { path: format!("/proc/self/fd/{}", copy.as_raw_fd()).into(), copy: Some(copy) })
+        let version = Version::Sum(found);
+        let source = Source::of(&version, &full, || Ok(copy)).map_err(unreadable)?;
+        Ok(Admitted { version, source })
     }
-}
-
-impl Admitted {
-    /// Keeps a copy for the rest of the process's life, as the library that was loaded from it: the dynamic loader knows it by its
-    /// name, and the name is the number of a descriptor, which nothing else may get.
-    pub(crate) fn keep(self) {
-        let _ = self.copy.map(IntoRawFd::into_raw_fd);
-    }
-}
-
-/// What `head`, then the rest of `file` hold, in memory where nobody can change it; and its SHA-256, hexadecimal.
-fn sealed_copy(head: &[u8], file: File) -> io::Result<(File, String)> {
-    let mut copy = File::from(memfd_create("plugin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    let mut sum = Sha256::new();
-    let (mut source, mut bytes) = (head.chain(file), vec![0; 1 << 16]);
-    let mut copied = 0;
-    loop {
-        let count = source.read(&mut bytes)?;
-        if count == 0 {
-            break;
-        }
-        copied += count as u64;
-        if copied > MAX_PINNED_BYTES {
-            return Err(io::Error::other("it is larger than the GiB that is copied where sha256 is set"));
-        }
-        sum.update(&bytes[..count]);
-        copy.write_all(&bytes[..count])?;
-    }
-    fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    Ok((copy, hex::encode(sum.finalize())))
 }
 
 /// What a file with this head is, unless it may be a shared library for this machine. The dynamic loader would tell less of it.
@@ -156,20 +132,5 @@ mod tests {
         check(&head(2, 2, 62), Some("a program"));
         check(&head(2, 3, 183), Some("a library for another machine (183 in its head, wanted is 62)"));
         check(&head(2, 3, 62), None);
-    }
-
-    #[test]
-    fn a_copy_is_what_was_summed_for_good() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        std::fs::write(&path, "abc").unwrap();
-        let mut file = File::open(&path).unwrap();
-        let mut head = [0; 2];
-        file.read_exact(&mut head).unwrap();
-        let (mut copy, sum) = sealed_copy(&head, file).unwrap();
-        assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert!(copy.write_all(b"d").is_err() && copy.set_len(0).is_err());
-        let named = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        assert_eq!(std::fs::read(named).unwrap(), b"abc");
     }
 }

@@ -30,6 +30,7 @@ mod manners;
 mod measure;
 mod pace;
 mod services;
+mod source;
 mod spec;
 mod stream;
 mod supervisor;

@@ -1,14 +1,18 @@
 //! Loads a plugin's library. The only module of the daemon's side with `unsafe` code.
 //!
 //! A library is never unloaded: a plugin may have threads, thread-local destructors and buffers of ours still to release,
-//! and no order of unloading is safe for all of them. A new version of a plugin is loaded by a new process instead.
+//! and no order of unloading is safe for all of them. A new version of a plugin is loaded by a new process instead, and in-process
+//! beside the old one ([`crate::source`]).
 //!
 //! What the descriptor must say is checked by [`stele_plugin_api::abi::Descriptor`], which also keeps the rules of ownership
 //! while frames cross.
 
 #![allow(unsafe_code)]
 
-use crate::file::FileRules;
+use crate::{
+    file::{Admitted, FileRules},
+    source::Source,
+};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::path::{Path, PathBuf};
 use stele_plugin_api::abi::{AbiError, Descriptor, EntryPoint, SYMBOL};
@@ -73,7 +77,8 @@ impl LoadError {
     }
 }
 
-/// Loads the plugin at `path` for the rest of the process's life, if it is as `rules` has it, and checks its descriptor.
+/// Loads the plugin at `path`, as the file is now, for the rest of the process's life, if it is as `rules` has it, and checks its
+/// descriptor.
 ///
 /// Loading runs the library's constructors, in this process: do it for plugins that are trusted to run here.
 ///
@@ -81,13 +86,14 @@ impl LoadError {
 ///
 /// [`LoadError`], each with the path and what a person can do about it.
 pub fn load(path: &Path, rules: &FileRules) -> Result<Descriptor, LoadError> {
-    let admitted = rules.admit(path)?;
+    let Admitted { version, source } = rules.admit(path)?;
     // SAFETY: constructors of the library run here. The path comes from the configuration, whose author decides what code
     // runs as a plugin; RTLD_LOCAL keeps its symbols from replacing anybody else's, RTLD_NOW reports missing ones here
     // instead of killing the process at first use.
-    let library = unsafe { Library::open(Some(&admitted.path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| LoadError::NotLoadable { path: path.to_owned(), reason: loader_words(&error) })?;
-    admitted.keep();
+    let library = unsafe { Library::open(Some(&source.name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+        Source::forget(&version);
+        LoadError::NotLoadable { path: path.to_owned(), reason: loader_words(&error) }
+    })?;
     // SAFETY: the name carries the ABI's version, so that a library that exports it means a function of this type; the
     // pointer is copied out and stays valid because the library is leaked below before anybody calls it.
     let entry = unsafe { library.get::<EntryPoint>(SYMBOL) }.map(|symbol| *symbol);

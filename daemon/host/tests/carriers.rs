@@ -175,6 +175,28 @@ over_both_carriers! {
         eventually("the metric arrives", || deeds() == 1).await;
     }
 
+    async fn a_reload_loads_the_file_as_it_is_now(carrier: Carrier) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plugin.so");
+        // As a package manager does it: a new file under the old name.
+        let install = |plugin: &std::path::Path| {
+            std::fs::copy(plugin, file.with_extension("draft")).unwrap();
+            std::fs::rename(file.with_extension("draft"), &file).unwrap();
+        };
+        install(echo_c());
+        let (instance, _) = running(spec("replaced", &file, carrier)).await;
+        let misbehave = misbehave();
+        for (plugin, name) in [(misbehave.as_path(), "misbehave"), (echo_c(), "echo-c"), (misbehave.as_path(), "misbehave")] {
+            install(plugin);
+            for _ in 0..2 {
+                instance.restart(instance.spec()).await.unwrap();
+                assert_eq!(instance.ready(PATIENCE).await.unwrap().name, name);
+                assert!(instance.call::<Health>(Empty {}, PATIENCE).await.unwrap().ok);
+            }
+        }
+        instance.stop(PATIENCE).await;
+    }
+
     async fn a_reload_loses_no_call(carrier: Carrier) {
         let (instance, _) = running(spec("reload", &misbehave(), carrier)).await;
         let before = deed(&instance, "/pid", "").await.unwrap();

@@ -112,6 +112,23 @@ async fn no_request_fails_while_plugins_are_replaced() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn in_process_the_file_as_it_is_now_is_loaded_beside_the_one_before() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let versions = [plugin("deeds-inside.so", &[])?, plugin("deeds-inside-2.so", &["VERSION=\"2\""])?];
+    let file = install(&versions[0], folder.path())?;
+    let hq = Deeds::new("hq", &file, "carrier = \"in-process\"")?;
+    let site = site("", &[&hq])?;
+    let daemon = site.start().await?;
+    ensure!(hq.ask("echo").await? == "1");
+    install(&versions[1], folder.path())?;
+    let (code, stdout, stderr) = reload_by_hand(&site, "hq").await?;
+    ensure!(code == 0 && stdout.starts_with("hq: started anew, version 2, process "), "{stdout}{stderr}");
+    ensure!(hq.ask("echo").await? == "2");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_does_not_prove_itself_changes_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (well, sick) = (plugin("deeds-well.so", &[])?, plugin("deeds-sick.so", &["SICK", "VERSION=\"2\""])?);
