@@ -189,6 +189,7 @@ const IN_TOML: &[(&str, &str, &str)] = &[
     ("book = \"team\"", "bok = \"team\"", "unknown key, expected `book`"),
     ("book = \"team\"", "", "missing field `book`"),
     ("book = \"team\"", "book = 7", "expected a string"),
+    ("dirs = [\"target/debug\"]", "", "and is wanted in "),
     ("target/debug/libnotes.so", "target/debug/libnote.so", "there is no plugin file"),
     ("\"target/debug/libnotes.so\"", "\"notes\"", "there is no plugin"),
 ];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -28,6 +28,8 @@ pub struct FileRules {
     /// Whether it may be one that others could replace: that belongs to, or is written to by, more than root and the user who runs
     /// this, itself or what leads to it.
     pub allow_writable: bool,
+    /// Folders in which it has to lie, or deeper, wherever links to it are; `None` for anywhere.
+    pub folders: Option<Vec<PathBuf>>,
 }
 
 /// A file that may be loaded.
@@ -49,6 +51,12 @@ impl FileRules {
         })?;
         if !self.allow_writable {
             full = guard::check(path).map_err(|reason| LoadError::Unguarded { path: path.to_owned(), reason })?;
+        }
+        if let Some(folders) = &self.folders {
+            let holds = |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| full.starts_with(folder));
+            if !folders.iter().any(holds) {
+                return Err(LoadError::Elsewhere { path: path.to_owned(), found: full, wanted: folders.clone() });
+            }
         }
         if !full.is_file() {
             return Err(not_loadable("it is no file, wanted is a shared library".to_owned()));

@@ -42,6 +42,16 @@ pub enum LoadError {
         /// What could be replaced and by whom, and what is wanted.
         reason: String,
     },
+    /// It is not where plugins are to be.
+    #[error("plugin {path:?} is not loaded: it is {found:?}, and is wanted in {} (plugins.dirs names the folders)", shown(.wanted))]
+    Elsewhere {
+        /// The file.
+        path: PathBuf,
+        /// Where it really is.
+        found: PathBuf,
+        /// Folders it has to lie in.
+        wanted: Vec<PathBuf>,
+    },
     /// It is not the one that is pinned.
     #[error("plugin {path:?} is not the one that is pinned: its SHA-256 is {found}, and sha256 wants {wanted}")]
     OtherFile {
@@ -69,6 +79,11 @@ pub enum LoadError {
         /// What is wrong.
         reason: AbiError,
     },
+}
+
+fn shown(folders: &[PathBuf]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    if folders.is_empty() { "no folder at all".to_owned() } else { folders.join(" or ") }
 }
 
 impl LoadError {

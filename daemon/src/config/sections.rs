@@ -203,8 +203,8 @@ section! {
 section! {
     /// `[plugins]`: where plugins are found, and how they are supervised.
     pub struct Plugins {
-        /// Folders in which a plugin named `x` is looked for as `libstele_x.so`. Empty: the folder of the program, and
-        /// `../lib/stele/plugins` seen from there.
+        /// Folders in which a plugin named `x` is looked for as `libstele_x.so`, and in which, or deeper, the file of any plugin has to
+        /// lie. Empty: the folder of the program, and `../lib/stele/plugins` seen from there.
         pub dirs: Vec<PathBuf> = Vec::new();
         /// Whether a plugin may be loaded that others could replace.
         pub allow_writable: bool = false;
@@ -221,7 +221,7 @@ section! {
 }
 
 impl Plugins {
-    /// The folders that are searched.
+    /// The folders of plugins.
     pub fn folders(&self) -> Vec<PathBuf> {
         if !self.dirs.is_empty() {
             return self.dirs.clone();

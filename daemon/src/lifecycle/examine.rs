@@ -54,6 +54,8 @@ pub async fn describe(
     config: &Config,
 ) -> anyhow::Result<Described> {
     let nobody = config::Instance { name: "describe".to_owned(), ..config::Instance::default() };
-    let spec = spec(instance.unwrap_or(&nobody), config, plugin, None);
+    let mut spec = spec(instance.unwrap_or(&nobody), config, plugin, None);
+    // Whoever asks has said which file.
+    spec.file.folders = None;
     Ok(stele_host::describe(&spec).await?)
 }

@@ -89,7 +89,11 @@ pub(super) fn spec(instance: &config::Instance, config: &Config, plugin: PathBuf
     InstanceSpec {
         name: instance.name.clone(),
         plugin,
-        file: FileRules { sha256: instance.sha256.clone(), allow_writable: config.plugins.allow_writable },
+        file: FileRules {
+            sha256: instance.sha256.clone(),
+            allow_writable: config.plugins.allow_writable,
+            folders: Some(config.plugins.folders()),
+        },
         carrier: match instance.carrier {
             config::Carrier::Child => Carrier::Child,
             config::Carrier::InProcess => Carrier::InProcess,

@@ -1,6 +1,6 @@
 //! Which files are loaded as plugins.
 
-use crate::rig::{Deeds, configured, holders, install, logged, pid, plugin, reload, site, viewed};
+use crate::rig::{Deeds, configured, holders, install, logged, pid, plugin, reload, site, view, viewed};
 use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use sha2::{Digest, Sha256};
@@ -53,6 +53,47 @@ async fn what_others_could_replace_is_not_loaded() -> Result<()> {
     site.settings.sections = configured(&format!("{dirs}\nallow_writable = true"), &[&hq]);
     reload(&site, &daemon).await?;
     ensure!(pid(&site, "hq").await? != before && hq.ask("echo").await? == "1", "who says so has it loaded");
+    ensure!(daemon.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_elsewhere_is_not_loaded() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let top = folder.path().canonicalize()?;
+    let (inside, outside) = (top.join("plugins/deep"), top.join("data"));
+    let built = plugin("deeds-placed.so", &[])?;
+    let (inner, outer) = (install(&built, &inside)?, install(&built, &outside)?);
+    // A link inside leads outside, and one that lies outside leads inside: it counts where the file is.
+    symlink(&outer, inside.join("link.so"))?;
+    symlink(&inner, outside.join("link.so"))?;
+    let dirs = format!("[plugins]\ndirs = [{:?}, \"/nowhere\"]", top.join("plugins").display().to_string());
+    let mut hq = Deeds::new("hq", &outer, "")?;
+    let mut site = site(&dirs, &[&hq])?;
+    let daemon = site.start().await?;
+    let found = outer.display().to_string();
+    let wanted = format!("and is wanted in {} or /nowhere", top.join("plugins").display());
+    is_refused(&site, &[&found, &wanted]).await?;
+    for (path, is_loaded) in
+        [(inner, true), (inside.join("link.so"), false), (outside.join("link.so"), true), (outer, false)]
+    {
+        hq.plugin = path.display().to_string();
+        site.settings.sections = configured(&dirs, &[&hq]);
+        reload(&site, &daemon).await?;
+        let goes_on = view(&site, "hq").await?["problem"].is_null();
+        ensure!(goes_on && hq.ask("echo").await? == "1", "{path:?}");
+        let refused = site.admin("/ready").await?["findings"].to_string().contains("and is wanted in ");
+        ensure!(refused != is_loaded, "{path:?}");
+    }
+    // Who names a file has said which one.
+    site.run(&["plugins", "describe", &found]).await?;
+
+    // Without a word about it they lie where the program does.
+    site.settings.sections = hq.toml();
+    reload(&site, &daemon).await?;
+    let usual = stele_tests::places::build_dir().canonicalize()?.display().to_string();
+    let ready = site.admin("/ready").await?["findings"].to_string();
+    ensure!(ready.contains(&format!("and is wanted in {usual} or {usual}/../lib/stele/plugins")), "{ready}");
     ensure!(daemon.stop().await?.success());
     Ok(())
 }

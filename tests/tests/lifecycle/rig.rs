@@ -11,6 +11,7 @@ use std::{
 use stele_tests::{
     client::http,
     daemon::{Daemon, Site, free_address, wait_for},
+    places::build_dir,
     settings::quoted,
     source_root,
 };
@@ -71,8 +72,16 @@ pub fn site(sections: &str, instances: &[&Deeds]) -> Result<Site> {
     Site::of(configured(sections, instances))
 }
 
-/// The sections of such a daemon.
+/// The sections of such a daemon. Unless they say otherwise its plugins lie where they are, or are Stele's own.
 pub fn configured(sections: &str, instances: &[&Deeds]) -> String {
+    let of_instances = instances.iter().filter_map(|instance| Path::new(&instance.plugin).parent());
+    let folders: Vec<String> = of_instances.chain([build_dir()]).map(quoted).collect();
+    let sections = if sections.contains("dirs = ") {
+        sections.to_owned()
+    } else {
+        let (before, after) = sections.split_once("[plugins]").unwrap_or((sections, ""));
+        format!("{before}\n[plugins]\ndirs = [{}]\n{after}", folders.join(", "))
+    };
     let instances: Vec<_> = instances.iter().map(|instance| instance.toml()).collect();
     format!("{sections}\n{}", instances.join("\n"))
 }

@@ -21,7 +21,7 @@ use stele_tests::{
 
 /// Times short enough to wait for, and long enough for a machine with other things to do.
 const SECTIONS: &str = "[http]\nrequest_timeout_seconds = 8\n\
-    [plugins]\nstart_timeout_seconds = 10\nstop_timeout_seconds = 2\nsilence_seconds = 9\nmax_frame_mib = 1\n";
+    [plugins]\ndirs = DIRS\nstart_timeout_seconds = 10\nstop_timeout_seconds = 2\nsilence_seconds = 9\nmax_frame_mib = 1\n";
 /// Pause between two messages to the one that keeps the rules.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pause between two looks at the log, which is read as a whole.
@@ -78,7 +78,8 @@ impl Zoo {
         for animal in ANIMALS.iter().filter(|animal| !animal.file.is_empty()) {
             fs::copy(zoo(), file_of(files.path(), animal))?;
         }
-        let mut sections = format!("{SECTIONS}\n{}", neighbour.toml());
+        let dirs = format!("[{}, {}]", quoted(places::build_dir()), quoted(files.path()));
+        let mut sections = format!("{}\n{}", SECTIONS.replace("DIRS", &dirs), neighbour.toml());
         for animal in ANIMALS {
             let limits = format!("[instance.limits]\n{}", animal.limits);
             let limits = if animal.limits.is_empty() { "" } else { limits.as_str() };

@@ -83,7 +83,8 @@ mod tests {
     fn what_is_written_is_read() {
         let limits = ProcessLimits { memory: Some(1 << 40), ..ProcessLimits::default() };
         let (plugin, instance) = ("/opt/产品 1.so".into(), "hq".into());
-        let file = FileRules { sha256: Some("00".into()), allow_writable: true };
+        let folders = Some(vec!["/opt/stele".into()]);
+        let file = FileRules { sha256: Some("00".into()), allow_writable: true, folders };
         let sent = LoadRequest { plugin, file, instance, max_frame_bytes: 1, limits, daemon: 1 };
         let bytes = encode(&sent).unwrap();
         assert_eq!(read::<LoadRequest>(&mut &bytes[..]).unwrap(), sent);
