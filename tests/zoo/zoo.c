@@ -268,6 +268,20 @@ static int hangs(animal *self, uint64_t id) {
     return 0;
 }
 
+static void *beat_for_ever(void *self) {
+    for (;;) {
+        send_frame(self, STELE_NOTIFY, 0, "metric", constant("{\"name\":\"beats\",\"kind\":\"counter\"}"), no_bytes);
+        usleep(10000);
+    }
+    return NULL;
+}
+
+/* It has its heart in another thread. */
+static int beats_and_hangs(animal *self, uint64_t id) {
+    begin(self, beat_for_ever);
+    return hangs(self, id);
+}
+
 static void *spin_for_ever(void *self) {
     volatile unsigned long turns = 0;
     (void)self;
@@ -342,6 +356,7 @@ static const struct {
     {"/abort", aborts},
     {"/crash", crashes},
     {"/hang", hangs},
+    {"/beat", beats_and_hangs},
     {"/spin", spins},
     {"/busy", spins_beside},
     {"/leak", leaks},

@@ -17,7 +17,7 @@ use std::{
 };
 use stele_plugin_api::{
     Error, ErrorCode,
-    frame::{Decoded, Frame},
+    frame::{Decoded, Frame, Kind},
     hello::{Config, Hello, Limits},
     ops::{Describe, Description, Empty, Health},
     peer::{Dispatch, Peer, Setup},
@@ -36,7 +36,7 @@ pub(crate) struct Connection {
     pub(crate) manners: Manners,
     /// One token for each call in flight.
     users: TaskTracker,
-    /// Frames the plugin has sent.
+    /// Answers the plugin has given.
     heard: Arc<AtomicU64>,
     description: OnceCell<Description>,
 }
@@ -158,7 +158,7 @@ impl Connection {
         InUse { connection: self.clone(), _token: self.users.token() }
     }
 
-    /// Frames the plugin has sent so far, whatever is in them: its signs of life.
+    /// Answers the plugin has given so far, late ones included: its signs of life.
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
     }
@@ -232,8 +232,14 @@ impl Connection {
 /// Hands what the carrier brings to the session, once there is one.
 fn deliver_to(slot: Arc<OnceLock<Peer>>, heard: Arc<AtomicU64>) -> Deliver {
     Arc::new(move |decoded| {
-        // First, so that whoever is woken by an answer finds it counted.
-        heard.fetch_add(1, Ordering::Relaxed);
+        let kind = match &decoded {
+            Decoded::Frame(frame) => frame.kind,
+            Decoded::Oversized(head) => head.kind,
+        };
+        if matches!(kind, Kind::Reply | Kind::Error | Kind::Item) {
+            // First, so that whoever is woken by an answer finds it counted.
+            heard.fetch_add(1, Ordering::Relaxed);
+        }
         // Before the host has spoken a plugin has nothing to say.
         let Some(peer) = slot.get() else { return false };
         match decoded {

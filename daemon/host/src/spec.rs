@@ -43,7 +43,7 @@ pub struct Limits {
     pub stop_grace: Duration,
     /// What follows a crash.
     pub restart: RestartPolicy,
-    /// When a plugin that says nothing counts as one that hangs.
+    /// When a plugin that answers nothing counts as one that hangs.
     pub watchdog: Watchdog,
     /// What its process may take of the machine.
     pub process: ProcessLimits,

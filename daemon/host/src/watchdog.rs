@@ -1,9 +1,10 @@
 //! Notices a plugin that lives and does not answer.
 //!
 //! A crash is told by the system; a deadlock is not, and would let every call run into its deadline for ever. So a plugin that
-//! was silent for a while is asked for its health. Any frame counts as a sign of life, so that a plugin that is only slow, or
+//! was silent for a while is asked for its health. Any answer counts as a sign of life, so that a plugin that is only slow, or
 //! answers too late, or does not know the operation, is left alone: calls are concurrent, and one that takes its time keeps a
-//! live plugin from nothing.
+//! live plugin from nothing. What a plugin says or asks of itself is none: a thread that reports a number every second goes on
+//! while another one, which has all calls to answer, waits for ever.
 //!
 //! Unanswered questions are counted, not time: when machine, daemon and plugin were asleep together, the one question that was
 //! open then may be missed, and the next one is answered.
@@ -30,9 +31,9 @@ use tokio::time::sleep;
 pub struct Watchdog {
     /// Silence before it is asked, and between questions.
     pub every: Duration,
-    /// How long it may take to say anything after it was asked.
+    /// How long it may take to answer anything after it was asked.
     pub deadline: Duration,
-    /// So many questions without a sound, one after the other, mean that it hangs.
+    /// So many questions without an answer to any call, one after the other, mean that it hangs.
     pub misses: u32,
 }
 

@@ -11,7 +11,7 @@ use support::{PATIENCE, deed, eventually, misbehave, reached, running, spec, zoo
 const HANGS: &str = "the plugin hangs: it did not answer for ";
 /// Bites fast.
 const STRICT: Watchdog = Watchdog { every: Duration::from_millis(20), deadline: Duration::from_millis(500), misses: 3 };
-/// Asks often, and bites only what says nothing at all.
+/// Asks often, and bites only what answers nothing at all.
 const PATIENT: Watchdog = Watchdog { every: Duration::from_millis(5), deadline: PATIENCE, misses: 1 };
 
 fn watched(name: &str, plugin: &Path, carrier: Carrier, watchdog: Watchdog) -> InstanceSpec {
@@ -36,11 +36,15 @@ fn calls(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_hangs_is_killed_and_started_again() {
-    // One whose runtime is stuck, on both its threads, and ones that are stuck within `post`, waiting or working.
+    // One whose runtime is stuck, on both its threads, and ones that are stuck within `post`, waiting or working, or waiting while
+    // another thread tells how many it has counted.
     let misbehave = misbehave();
-    for (plugin, path, times, works) in
-        [(misbehave.as_path(), "/block", 2, false), (zoo(), "/hang", 1, false), (zoo(), "/spin", 1, true)]
-    {
+    for (plugin, path, times, works) in [
+        (misbehave.as_path(), "/block", 2, false),
+        (zoo(), "/hang", 1, false),
+        (zoo(), "/spin", 1, true),
+        (zoo(), "/beat", 1, false),
+    ] {
         let (instance, _) = running(watched("hangs", plugin, Carrier::Child, STRICT)).await;
         let old = instance.status().pid;
         for call in calls(&instance, path, "", times) {

@@ -212,7 +212,7 @@ section! {
         pub start_timeout_seconds: u64 = 20, within(1..=600);
         /// Seconds an instance gets to say goodbye.
         pub stop_timeout_seconds: u64 = 10, within(1..=600);
-        /// Seconds an instance may say nothing at all, though it is asked for its health three times, before it counts as one
+        /// Seconds an instance may answer nothing at all, though it is asked for its health three times, before it counts as one
         /// that hangs: its process is ended, and started again.
         pub silence_seconds: u64 = 135, within(3..=3600);
         /// Largest frame, in MiB.

@@ -148,6 +148,7 @@ pub const ANIMALS: &[Animal] = &[
     Animal { name: "scribble", asked: &[("/scribble", &[503])], told: &[CRASHED, "broke the protocol"], ..ANIMAL },
     Animal { name: "close", asked: &[("/close", &[503])], told: &[CRASHED, "the plugin's process"], ..ANIMAL },
     Animal { name: "hang", asked: &[("/hang", &[503, 504])], told: &[CRASHED, HANGS], ..ANIMAL },
+    Animal { name: "beat", asked: &[("/beat", &[503, 504])], told: &[CRASHED, HANGS], ..ANIMAL },
     Animal { name: "spin", asked: &[("/spin", &[503, 504])], told: &[CRASHED, HANGS, "of processor time"], ..ANIMAL },
     Animal {
         name: "busy",
