@@ -1,73 +1,72 @@
-//! How long to wait before starting a crashed plugin again, and when to stop trying.
+//! How long to wait before starting a plugin again that has failed, and when to stop trying.
 //!
-//! Two questions, kept apart. *When next?* doubles from [`RestartPolicy::first_delay`] to [`RestartPolicy::max_delay`], with
-//! jitter, so that many instances that died of one cause do not come back in one moment. *Whether at all?* counts crashes
-//! in a sliding window: a plugin that dies again and again is a fault that a person must look at, and restarting it for
-//! ever would only hide that. Both forget: a plugin that stayed up for a whole window, or that somebody restarts, starts
-//! from the beginning.
+//! What counts is failures in a row: attempts that brought no plugin, and plugins that ended or hung before they had worked for
+//! [`RestartPolicy::healthy`]. However long each takes, a plugin that fails again and again is a fault that a person must look at, and
+//! restarting it for ever would only hide that. Delays double from [`RestartPolicy::first_delay`] to [`RestartPolicy::max_delay`], with
+//! jitter, so that many instances that died of one cause do not come back in one moment. A plugin that has worked, or that somebody
+//! restarts, starts from the beginning.
 
 use std::{
-    collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-/// When a crashed instance is started again.
+/// When an instance that has failed is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
     /// Delay before the first restart.
     pub first_delay: Duration,
     /// Longest delay between restarts.
     pub max_delay: Duration,
-    /// So many crashes within [`Self::window`] stop the restarts until somebody asks for one.
-    pub max_crashes: usize,
-    /// The window in which crashes are counted; staying up for as long makes the past forgotten.
-    pub window: Duration,
+    /// So many failures in a row stop the restarts until somebody asks for one.
+    pub max_failures: u32,
+    /// Failures before a plugin that has worked for so long are forgotten. It works from its answer to hello to its end, or until it
+    /// answers no more.
+    pub healthy: Duration,
 }
 
 impl Default for RestartPolicy {
     fn default() -> Self {
         Self {
             first_delay: Duration::from_millis(100),
-            max_delay: Duration::from_secs(30),
-            max_crashes: 8,
-            window: Duration::from_secs(300),
+            max_delay: Duration::from_secs(5),
+            max_failures: 8,
+            healthy: Duration::from_secs(30),
         }
     }
 }
 
-/// What to do after a crash.
+/// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Start again after this long.
     RestartAfter(Duration),
-    /// Too many crashes: stay down.
+    /// Too many failures: stay down.
     GiveUp,
 }
 
-/// The crashes of one instance.
+/// The failures of one instance.
 #[derive(Debug)]
-pub(crate) struct CrashLog {
+pub(crate) struct Failures {
     policy: RestartPolicy,
-    /// At most `policy.max_crashes` entries, oldest first.
-    crashes: VecDeque<Instant>,
+    in_a_row: u32,
 }
 
-impl CrashLog {
+impl Failures {
     pub(crate) fn new(policy: RestartPolicy) -> Self {
-        Self { policy, crashes: VecDeque::new() }
+        Self { policy, in_a_row: 0 }
     }
 
-    /// Records a crash at `now` and decides what follows.
-    pub(crate) fn crashed(&mut self, now: Instant) -> Verdict {
-        while self.crashes.front().is_some_and(|&first| now.duration_since(first) >= self.policy.window) {
-            self.crashes.pop_front();
+    /// Counts a failure of a plugin that had worked for so long, and decides what follows.
+    pub(crate) fn failed_after(&mut self, worked: Duration) -> Verdict {
+        if worked >= self.policy.healthy {
+            self.in_a_row = 0;
         }
-        self.crashes.push_back(now);
-        if self.crashes.len() >= self.policy.max_crashes.max(1) {
+        let doublings = self.in_a_row.min(31);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.in_a_row >= self.policy.max_failures {
             return Verdict::GiveUp;
         }
-        let doublings = u32::try_from(self.crashes.len() - 1).unwrap_or(u32::MAX).min(31);
         let delay = self.policy.first_delay.saturating_mul(1 << doublings).min(self.policy.max_delay);
         Verdict::RestartAfter(jittered(delay))
     }
@@ -85,12 +84,14 @@ fn jittered(delay: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     fn policy() -> RestartPolicy {
         RestartPolicy {
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_millis(500),
-            max_crashes: 6,
-            window: Duration::from_secs(60),
+            max_failures: 6,
+            healthy: MINUTE,
         }
     }
 
@@ -103,26 +104,36 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_cap_and_then_it_gives_up() {
-        let mut log = CrashLog::new(policy());
-        let start = Instant::now();
-        for (crash, nominal_ms) in [100, 200, 400, 500, 500].into_iter().enumerate() {
-            check_delay(log.crashed(start + Duration::from_secs(crash as u64)), nominal_ms);
+        let mut failures = Failures::new(policy());
+        for (seconds, nominal_ms) in [(0, 100), (1, 200), (59, 400), (0, 500), (30, 500)] {
+            check_delay(failures.failed_after(Duration::from_secs(seconds)), nominal_ms);
         }
-        assert_eq!(log.crashed(start + Duration::from_secs(6)), Verdict::GiveUp);
+        assert_eq!(failures.failed_after(MINUTE - Duration::from_nanos(1)), Verdict::GiveUp);
     }
 
     #[test]
-    fn crashes_outside_the_window_are_forgotten() {
-        let mut log = CrashLog::new(policy());
-        let start = Instant::now();
-        for crash in 0..100 {
-            check_delay(log.crashed(start + Duration::from_secs(60 * crash)), 100);
+    fn what_was_before_a_plugin_worked_is_forgotten() {
+        let mut failures = Failures::new(policy());
+        for _ in 0..100 {
+            check_delay(failures.failed_after(MINUTE), 100);
+            check_delay(failures.failed_after(Duration::ZERO), 200);
         }
     }
 
     #[test]
-    fn one_allowed_crash_gives_up_at_once() {
-        let mut log = CrashLog::new(RestartPolicy { max_crashes: 1, ..policy() });
-        assert_eq!(log.crashed(Instant::now()), Verdict::GiveUp);
+    fn one_allowed_failure_gives_up_at_once() {
+        let mut failures = Failures::new(RestartPolicy { max_failures: 1, ..policy() });
+        assert_eq!(failures.failed_after(10 * MINUTE), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn the_longest_delay_is_reached_before_the_last_attempt() {
+        let mut failures = Failures::new(RestartPolicy::default());
+        let delays = std::iter::from_fn(|| match failures.failed_after(Duration::ZERO) {
+            Verdict::RestartAfter(delay) => Some(delay),
+            Verdict::GiveUp => None,
+        });
+        let longest = RestartPolicy::default().max_delay;
+        assert!(delays.max().is_some_and(|delay| delay >= longest * 3 / 4));
     }
 }

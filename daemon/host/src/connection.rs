@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) manners: Manners,
     /// One token for each call in flight.
     users: TaskTracker,
+    /// When it had answered hello.
+    pub(crate) opened: Instant,
     /// Answers the plugin has given.
     heard: Arc<AtomicU64>,
     description: OnceCell<Description>,
@@ -124,9 +126,12 @@ impl Loaded {
         let _ = slot.set(peer.clone());
         peer.start(deadline.saturating_duration_since(Instant::now()));
         let (manners, users, description) = (Manners::default(), TaskTracker::new(), OnceCell::new());
-        let connection = Connection { peer, link, manners, users, heard, description };
+        let mut connection = Connection { peer, link, manners, users, opened: Instant::now(), heard, description };
         match connection.greeted().await {
-            Ok(()) => Ok(Arc::new(connection)),
+            Ok(()) => {
+                connection.opened = Instant::now();
+                Ok(Arc::new(connection))
+            }
             Err(error) => {
                 connection.link.kill();
                 Err(error)

@@ -8,7 +8,7 @@
 //! is at most one life that is on its way out: the next reload waits for it.
 
 use crate::{
-    backoff::{CrashLog, Verdict},
+    backoff::{Failures, Verdict},
     connection::{Connection, OpenError},
     instance::Shared,
     services::Services,
@@ -34,7 +34,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     orders: mpsc::Receiver<Order>,
-    crashes: CrashLog,
+    failures: Failures,
     /// The life that was replaced last, as long as it lasts.
     retiring: Option<Retiring>,
 }
@@ -67,8 +67,8 @@ enum Next {
 
 impl Supervisor {
     pub(crate) fn new(shared: Arc<Shared>, orders: mpsc::Receiver<Order>) -> Self {
-        let crashes = CrashLog::new(shared.spec().limits.restart);
-        Self { shared, orders, crashes, retiring: None }
+        let failures = Failures::new(shared.spec().limits.restart);
+        Self { shared, orders, failures, retiring: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -139,7 +139,7 @@ impl Supervisor {
 
     /// Starts from this, whatever was before.
     fn start_as(&mut self, spec: Arc<InstanceSpec>, done: Restarted) -> Next {
-        self.crashes = CrashLog::new(spec.limits.restart);
+        self.failures = Failures::new(spec.limits.restart);
         self.shared.set_spec(spec);
         // Before anybody is told, so that nobody finds the state of before.
         self.shared.show(InstanceState::Starting, None);
@@ -175,7 +175,7 @@ impl Supervisor {
             Err(OpenError { error, permanent }) => {
                 tracing::error!(instance = shared.name, plugin = spec.shown_plugin(), %error, "plugin does not start");
                 shared.set_last_error(error);
-                if permanent { Next::StayDown } else { self.after_crash() }
+                if permanent { Next::StayDown } else { self.after_failure(Duration::ZERO) }
             }
         }
     }
@@ -191,8 +191,8 @@ impl Supervisor {
                 tokio::select! {
                     // The end first: a plugin that is gone says nothing either.
                     biased;
-                    reason = connection.ended() => break Err(reason),
-                    reason = &mut hung => break Err(reason),
+                    reason = connection.ended() => break Err((reason, Instant::now())),
+                    hung = &mut hung => break Err((hung.reason, hung.since)),
                     order = self.orders.recv() => break Ok(order),
                     _ = publish.tick() => {
                         let in_flight = connection.peer.calls_in_flight().0;
@@ -205,8 +205,8 @@ impl Supervisor {
         match next {
             Ok(Some(Order::Restart(spec, done))) => self.replace(connection, spec, done).await,
             Ok(order) => self.stop_for(order),
-            Err(reason) => {
-                let next = self.after_crash();
+            Err((reason, until)) => {
+                let next = self.after_failure(until.saturating_duration_since(connection.opened));
                 let state =
                     if matches!(next, Next::StayDown) { InstanceState::Failed } else { InstanceState::Restarting };
                 self.crashed(&connection, &reason, state);
@@ -260,7 +260,7 @@ impl Supervisor {
                 let (plugin, pid) = (spec.shown_plugin(), new.link.pid());
                 tracing::info!(instance = shared.name, plugin, pid, "plugin is replaced");
                 let patience = spec.limits.drain + spec.limits.stop_grace;
-                self.crashes = CrashLog::new(spec.limits.restart);
+                self.failures = Failures::new(spec.limits.restart);
                 shared.set_spec(spec.clone());
                 shared.show(InstanceState::Running, Some(new.clone()));
                 let _ = done.send(Ok(()));
@@ -283,7 +283,7 @@ impl Supervisor {
             (Err(OpenError { error, .. }), None) => {
                 let _ = done.send(Err(error.clone()));
                 shared.set_last_error(error);
-                self.after_crash()
+                self.after_failure(Duration::ZERO)
             }
         }
     }
@@ -297,15 +297,16 @@ impl Supervisor {
         self.shared.bury(connection);
     }
 
-    fn after_crash(&mut self) -> Next {
-        match self.crashes.crashed(Instant::now()) {
+    /// What follows when a plugin that had worked for so long has failed.
+    fn after_failure(&mut self, worked: Duration) -> Next {
+        match self.failures.failed_after(worked) {
             Verdict::RestartAfter(delay) => {
                 tracing::info!(instance = self.shared.name, ?delay, "plugin is started again");
                 Next::Wait(delay)
             }
             Verdict::GiveUp => {
                 let (instance, plugin) = (&self.shared.name, self.shared.plugin());
-                tracing::error!(instance, plugin, "plugin crashes too often; it stays down until a reload");
+                tracing::error!(instance, plugin, "plugin fails too often; it stays down until a reload");
                 Next::StayDown
             }
         }

@@ -53,6 +53,14 @@ impl Watchdog {
     }
 }
 
+/// A plugin that hangs.
+pub(crate) struct Hung {
+    /// What is wrong with it.
+    pub(crate) reason: String,
+    /// When it answered last.
+    pub(crate) since: Instant,
+}
+
 /// The time since a plugin was heard last.
 struct Silence {
     /// In `/proc`; in-process it has none of its own.
@@ -81,8 +89,8 @@ impl Silence {
     }
 }
 
-/// Watches a plugin, and returns why it is to be killed. In-process, where it cannot be, only its state tells.
-pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> String {
+/// Watches a plugin until it is to be killed. In-process, where it cannot be, only its state tells.
+pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> Hung {
     let Watchdog { every, deadline, misses: bound } = shared.spec().limits.watchdog;
     let (instance, plugin) = (&shared.name, shared.plugin());
     let mut misses: u32 = 0;
@@ -112,7 +120,7 @@ pub(crate) async fn hung(shared: &Shared, connection: &Arc<Connection>) -> Strin
         }
         let reason = silence.told();
         match shared.spec().carrier {
-            Carrier::Child => return reason,
+            Carrier::Child => return Hung { reason, since: silence.since },
             Carrier::InProcess => {
                 if shared.state() != InstanceState::Unresponsive {
                     tracing::error!(instance, plugin, reason, "plugin cannot be killed in this process");

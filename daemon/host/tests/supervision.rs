@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, RestartPolicy};
+use stele_host::{Carrier, Instance, InstanceSpec, InstanceState, RestartPolicy, Watchdog};
 use stele_plugin_api::{
     ErrorCode,
     ops::{HttpHandle, MediaChunk, MediaFetch, MediaRequest},
@@ -83,8 +83,8 @@ async fn a_crash_loop_stops_until_somebody_asks() {
     spec.limits.restart = RestartPolicy {
         first_delay: Duration::from_millis(1),
         max_delay: Duration::from_millis(2),
-        max_crashes: 4,
-        window: Duration::from_secs(600),
+        max_failures: 4,
+        healthy: Duration::from_secs(600),
     };
     log();
     let instance = Instance::start(spec, Arc::new(Remembering::default()));
@@ -101,14 +101,45 @@ async fn a_crash_loop_stops_until_somebody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_never_opens_is_given_up() {
-    let mut spec = child("never-opens");
-    spec.config = serde_json::json!({ "open": "hang" });
-    spec.limits.start_timeout = Duration::from_millis(300);
-    spec.limits.restart = RestartPolicy { max_crashes: 1, ..RestartPolicy::default() };
-    let instance = Instance::start(spec, Arc::new(Remembering::default()));
-    reached(&instance, InstanceState::Failed).await;
-    assert_eq!(instance.status().last_error.unwrap(), "deadline: the plugin did not answer hello in time");
+async fn failures_that_take_their_time_are_failures_in_a_row() {
+    // One that never opens, and one that opens each time and answers nothing: however long that is, it has not worked meanwhile.
+    let mut silent = child("never-opens");
+    silent.config = serde_json::json!({ "open": "hang" });
+    silent.limits.start_timeout = Duration::from_millis(400);
+    let mut mute = spec("never-answers", zoo(), Carrier::Child);
+    mute.config = serde_json::json!({ "deed": "mute" });
+    mute.limits.watchdog = Watchdog::after(Duration::from_millis(900));
+    for (mut spec, told) in
+        [(silent, "did not answer hello in time"), (mute, "the plugin hangs: it did not answer for ")]
+    {
+        let healthy = Duration::from_millis(300);
+        spec.limits.restart = RestartPolicy {
+            max_failures: 3,
+            healthy,
+            first_delay: Duration::from_millis(1),
+            ..RestartPolicy::default()
+        };
+        let instance = Instance::start(spec, Arc::new(Remembering::default()));
+        reached(&instance, InstanceState::Failed).await;
+        let status = instance.status();
+        assert_eq!(status.restarts, 2);
+        assert!(status.last_error.clone().unwrap().contains(told), "{status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_has_worked_may_fail_again() {
+    let mut spec = child("works");
+    let healthy = Duration::from_nanos(1);
+    spec.limits.restart =
+        RestartPolicy { max_failures: 2, healthy, first_delay: Duration::from_millis(1), ..RestartPolicy::default() };
+    let (instance, _) = running(spec).await;
+    for restarts in 1..=4 {
+        assert!(deed(&instance, "/abort", "").await.is_err());
+        assert_eq!(deed(&instance, "/echo", "back").await.unwrap(), "back");
+        assert_eq!(instance.status().restarts, restarts);
+    }
+    instance.stop(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -463,7 +494,7 @@ async fn a_frame_that_no_header_can_say_ends_its_plugin() {
 async fn a_missing_host_program_is_said() {
     let mut spec = child("no-program");
     spec.host_program = "/nowhere/steled".into();
-    spec.limits.restart = RestartPolicy { max_crashes: 1, ..RestartPolicy::default() };
+    spec.limits.restart = RestartPolicy { max_failures: 1, ..RestartPolicy::default() };
     let instance = Instance::start(spec, Arc::new(Remembering::default()));
     let error = instance.ready(PATIENCE).await.unwrap_err();
     assert!(error.message.contains("cannot start \"/nowhere/steled\""), "{error}");

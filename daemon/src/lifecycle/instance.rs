@@ -224,7 +224,7 @@ impl Managed {
         }
     }
 
-    /// Whether nobody tries to bring its plugin back any more: it does not start, or crashes too often.
+    /// Whether nobody tries to bring its plugin back any more: it does not start, or fails too often.
     pub fn is_given_up(&self) -> bool {
         self.state().plugin.as_ref().is_some_and(|plugin| plugin.status().state == InstanceState::Failed)
     }

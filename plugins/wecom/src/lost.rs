@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 /// Calls for messages and files that are given up before no more are made. Those that run at that moment may add to it.
 const MAX_CALLS: usize = 4;
-/// The daemon lets a plugin stay down that dies eight times in five minutes. One whose calls get stuck again and again
-/// lives this long each time, and so does one that dies of envelope after envelope, save for its first three deaths.
+/// The daemon lets a plugin stay down that dies eight times in a row before it has lived for half a minute. One whose calls get stuck
+/// again and again lives this long each time, and so does one that dies of envelope after envelope, save for its first three deaths.
 const LEAST_LIFE: Duration = Duration::from_secs(60);
 /// How long the last words may take to reach the daemon.
 const LAST_WORDS: Duration = Duration::from_secs(2);

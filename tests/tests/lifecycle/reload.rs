@@ -185,7 +185,7 @@ async fn a_crash_loop_stops_and_a_reload_is_the_way_back() -> Result<()> {
     let daemon = site.start().await?;
     let undisturbed = pid(&site, "calm").await?;
     let shown = file.display().to_string();
-    logged(&site, &["plugin crashes too often; it stays down until a reload", "instance=\"hq\"", &shown]).await?;
+    logged(&site, &["plugin fails too often; it stays down until a reload", "instance=\"hq\"", &shown]).await?;
     let down = viewed(&site, "hq", "end of the attempts", |view| view["state"] == "failed").await?;
     ensure!(down["restarts"] == 7 && down["problem"].to_string().contains("signal 6 (SIGABRT)"), "{down}");
     ensure!(pid(&site, "calm").await? == undisturbed && calm.ask("echo").await? == "1");
