@@ -108,15 +108,31 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| known.as_raw() == signal).map(|&(_, name)| name)
 }
 
+impl StartError {
+    /// Whether the next attempt may go better, though nobody mends anything.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Load(error) => error.may_pass(),
+            Self::Refused { may_pass, .. } => *may_pass,
+            Self::Spawn { .. } | Self::Lost(_) | Self::Timeout => true,
+        }
+    }
+}
+
 /// Why a plugin could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The file is no plugin that fits.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The plugin's process refused it, with these words.
-    #[error("{0}")]
-    Refused(String),
+    /// The plugin's process refused it.
+    #[error("{reason}")]
+    Refused {
+        /// Its words.
+        reason: String,
+        /// It may be otherwise in a moment.
+        may_pass: bool,
+    },
     /// The process could not be started.
     #[error("cannot start {program:?}: {source}")]
     Spawn {

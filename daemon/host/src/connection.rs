@@ -67,8 +67,7 @@ pub(crate) struct OpenError {
 
 impl From<StartError> for OpenError {
     fn from(error: StartError) -> Self {
-        let permanent = matches!(error, StartError::Load(_) | StartError::Refused(_));
-        Self { error: Error::new(ErrorCode::Unavailable, error.to_string()), permanent }
+        Self { permanent: !error.may_pass(), error: Error::new(ErrorCode::Unavailable, error.to_string()) }
     }
 }
 

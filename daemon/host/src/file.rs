@@ -12,12 +12,18 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-/// Bytes of a file's head that say what it is.
-const HEAD_BYTES: usize = 20;
+/// Bytes of a file's head that say what it is: the header of ELF, 64 bits.
+const HEAD_BYTES: usize = 64;
+/// Bytes of a program header, and the type of one whose part of the file is loaded.
+const PROGRAM_HEADER_BYTES: u16 = 56;
+const LOAD: u64 = 1;
+/// What a library begins with.
+const MAGIC: &[u8] = b"\x7fELF";
 
 /// What a plugin's file has to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +50,12 @@ impl FileRules {
     /// Looks whether the file is as it has to be. Runs no code of it.
     pub(crate) fn admit(&self, path: &Path) -> Result<Admitted, LoadError> {
         let not_loadable = |reason: String| LoadError::NotLoadable { path: path.to_owned(), reason };
+        let unreadable = |error: io::Error| not_loadable(error.to_string());
+        let no_library = |found: &str| LoadError::NoLibrary { path: path.to_owned(), found: found.to_owned() };
         // A relative path without a slash would make the dynamic loader search its own folders.
         let mut full = path.canonicalize().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => LoadError::NotFound { path: path.to_owned() },
-            _ => not_loadable(error.to_string()),
+            _ => unreadable(error),
         })?;
         if !self.allow_writable {
             full = guard::check(path).map_err(|reason| LoadError::Unguarded { path: path.to_owned(), reason })?;
@@ -59,19 +67,24 @@ impl FileRules {
             }
         }
         if !full.is_file() {
-            return Err(not_loadable("it is no file, wanted is a shared library".to_owned()));
+            return Err(no_library("no file"));
         }
-        let mut file = File::open(&full).map_err(|error| not_loadable(error.to_string()))?;
+        let mut file = File::open(&full).map_err(unreadable)?;
         let mut head = Vec::with_capacity(HEAD_BYTES);
-        let read = (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head);
-        read.map_err(|error| not_loadable(error.to_string()))?;
-        if let Some(found) = no_library(&head) {
-            let wanted = std::env::consts::ARCH;
-            return Err(not_loadable(format!("it is {found}, wanted is a shared library for {wanted}")));
+        (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(unreadable)?;
+        let too_short = |bytes| not_loadable(format!("it has only {bytes} bytes, as if it were being written"));
+        if head.len() < HEAD_BYTES && (head.starts_with(MAGIC) || MAGIC.starts_with(&head)) {
+            return Err(too_short(head.len() as u64));
         }
-        let unreadable = |error: io::Error| not_loadable(error.to_string());
+        if let Some(found) = told_apart(&head) {
+            return Err(no_library(&found));
+        }
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.len() < loaded_bytes(&head, &file).map_err(unreadable)? {
+            return Err(too_short(metadata.len()));
+        }
         let Some(wanted) = &self.sha256 else {
-            let version = Version::of(&file.metadata().map_err(unreadable)?);
+            let version = Version::of(&metadata);
             let copy = || Ok(sealed_copy(&full, &head, file)?.0);
             let source = Source::of(&version, &full, copy).map_err(unreadable)?;
             return Ok(Admitted { version, source });
@@ -87,20 +100,15 @@ impl FileRules {
 }
 
 /// What a file with this head is, unless it may be a shared library for this machine. The dynamic loader would tell less of it.
-fn no_library(head: &[u8]) -> Option<String> {
-    if head.len() < HEAD_BYTES || !head.starts_with(b"\x7fELF") {
-        return Some(match head {
-            [] => "empty".to_owned(),
-            _ => format!("no ELF file (it begins with {:02x?})", &head[..head.len().min(4)]),
-        });
+fn told_apart(head: &[u8]) -> Option<String> {
+    if head.len() < HEAD_BYTES || !head.starts_with(MAGIC) {
+        return Some(format!("no ELF file (it begins with {:02x?})", &head[..head.len().min(MAGIC.len())]));
     }
     let bits = u32::from(head[4]) * 32;
     if bits != usize::BITS {
         return Some(format!("an ELF file of {bits} bits"));
     }
-    // Written in the order of bytes of the machine it is for.
-    let number = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
-    let (kind, machine) = (number(16), number(18));
+    let (kind, machine) = (number(head, 16, 2), number(head, 18, 2));
     match kind {
         3 => {}
         1 => return Some("an object file that was not linked".to_owned()),
@@ -116,6 +124,33 @@ fn no_library(head: &[u8]) -> Option<String> {
     (machine != ours).then(|| format!("a library for another machine ({machine} in its head, wanted is {ours})"))
 }
 
+/// Bytes a library with this head has at least. What it lacks of them the dynamic loader would not miss until it is touched, which ends
+/// the process.
+fn loaded_bytes(head: &[u8], file: &File) -> io::Result<u64> {
+    if usize::BITS != 64 || number(head, 54, 2) != u64::from(PROGRAM_HEADER_BYTES) {
+        // The dynamic loader knows.
+        return Ok(0);
+    }
+    let (at, count) = (number(head, 32, 8), number(head, 56, 2));
+    let mut headers = vec![0; usize::from(PROGRAM_HEADER_BYTES) * count as usize];
+    let table_ends = at.saturating_add(headers.len() as u64);
+    match file.read_exact_at(&mut headers, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(table_ends),
+        read => read?,
+    }
+    let loaded = headers.chunks(PROGRAM_HEADER_BYTES.into()).filter(|header| number(header, 0, 4) == LOAD);
+    let ends = loaded.map(|header| number(header, 8, 8).saturating_add(number(header, 32, 8)));
+    Ok(ends.max().unwrap_or(0).max(table_ends))
+}
+
+/// A number of ELF, written in the order of bytes of the machine it is for: this one.
+fn number(bytes: &[u8], at: usize, width: usize) -> u64 {
+    let mut number = [0; 8];
+    let place = if cfg!(target_endian = "little") { 0 } else { 8 - width };
+    number[place..place + width].copy_from_slice(&bytes[at..at + width]);
+    u64::from_ne_bytes(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,14 +160,14 @@ mod tests {
         head[4] = class;
         head.extend(kind.to_ne_bytes());
         head.extend(machine.to_ne_bytes());
+        head.resize(HEAD_BYTES, 0);
         head
     }
 
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn what_is_no_library_for_this_machine_is_told_apart() {
-        let check = |head: &[u8], expected: Option<&str>| assert_eq!(no_library(head).as_deref(), expected, "{head:?}");
-        check(b"", Some("empty"));
+        let check = |head: &[u8], expected: Option<&str>| assert_eq!(told_apart(head).as_deref(), expected, "{head:?}");
         check(b"no", Some("no ELF file (it begins with [6e, 6f])"));
         check(b"#!/bin/sh and so on, and on", Some("no ELF file (it begins with [23, 21, 2f, 62])"));
         check(&head(1, 3, 62), Some("an ELF file of 32 bits"));

@@ -26,13 +26,24 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
-    /// The dynamic loader refuses it: not a library, another architecture, or something it needs is missing.
+    /// It cannot be read, or the dynamic loader refuses it: half of it is missing, or something it needs.
     #[error("plugin {path:?} cannot be loaded: {reason}")]
     NotLoadable {
         /// The file.
         path: PathBuf,
-        /// The dynamic loader's words.
+        /// The system's words, or the dynamic loader's.
         reason: String,
+    },
+    /// It is no library, or one for another machine.
+    #[error(
+        "plugin {path:?} cannot be loaded: it is {found}, wanted is a shared library for {}",
+        std::env::consts::ARCH
+    )]
+    NoLibrary {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
     },
     /// Others could put another file in its place.
     #[error("plugin {path:?} is not loaded: {reason} (plugins.allow_writable = true would load it)")]
@@ -87,6 +98,20 @@ fn shown(folders: &[PathBuf]) -> String {
 }
 
 impl LoadError {
+    /// Whether it may be otherwise in a moment, though nobody mends it: a file that is just being installed, a machine that has nothing
+    /// left, a plugin that could not open.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::NotLoadable { .. } => true,
+            Self::Descriptor { reason, .. } => matches!(reason, AbiError::Open(_)),
+            Self::NoLibrary { .. }
+            | Self::Unguarded { .. }
+            | Self::Elsewhere { .. }
+            | Self::OtherFile { .. }
+            | Self::NotAPlugin { .. } => false,
+        }
+    }
+
     pub(crate) fn at(path: &Path, reason: AbiError) -> Self {
         Self::Descriptor { path: path.to_owned(), reason }
     }

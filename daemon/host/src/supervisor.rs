@@ -1,7 +1,8 @@
 //! Keeps a plugin alive.
 //!
 //! One task per instance: it starts the plugin, notices its end and its [silence](crate::watchdog), starts it again after a while,
-//! and gives up when that is no use. What is not worth a second try (a file that is no plugin, a configuration the plugin refuses) fails at once.
+//! and gives up when that is no use. What is not worth a second try (a file that is no plugin, or not to be trusted, a configuration the
+//! plugin refuses) fails at once; what may pass by (half of a file, no thread left, a plugin that does not open) is tried again.
 //!
 //! A reload starts a second life of the plugin, moves new calls to it, lets the calls of the first one finish, and then ends
 //! that. Until the second one has said what it offers and how it is nothing changes, so that a broken update costs nothing. There

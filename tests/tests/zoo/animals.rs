@@ -57,11 +57,23 @@ pub const ANIMALS: &[Animal] = &[
     Animal { name: "abi", file: "abi", told: &[NO_START, "the plugin speaks ABI 2"], ..ANIMAL },
     Animal { name: "size", file: "size", told: &[NO_START, "the descriptor has 16 bytes"], ..ANIMAL },
     Animal { name: "nameless", file: "name", told: &[NO_START, "the descriptor has no usable name"], ..ANIMAL },
-    Animal { name: "open", file: "open", told: &[NO_START, "the plugin refused to open with code -2"], ..ANIMAL },
+    Animal {
+        name: "open",
+        file: "open",
+        told: &[NO_START, "the plugin refused to open with code -2"],
+        most: ATTEMPTS,
+        ..ANIMAL
+    },
     Animal { name: "post", file: "post", told: &[NO_START, "the plugin has no usable post function"], ..ANIMAL },
     Animal { name: "in-null", file: "null", told: &[NO_START, "the library returned no descriptor"], ..INSIDE },
     Animal { name: "in-size", file: "size", told: &[NO_START, "the descriptor has 16 bytes"], ..INSIDE },
-    Animal { name: "in-open", file: "open", told: &[NO_START, "the plugin refused to open with code -2"], ..INSIDE },
+    Animal {
+        name: "in-open",
+        file: "open",
+        told: &[NO_START, "the plugin refused to open with code -2"],
+        most: ATTEMPTS,
+        ..INSIDE
+    },
     Animal {
         name: "dies-loading",
         file: "crash",

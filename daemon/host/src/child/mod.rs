@@ -119,7 +119,7 @@ impl ChildLink {
         };
         let about = match loaded {
             Ok(LoadReply::Loaded(about)) => about,
-            Ok(LoadReply::Refused(reason)) => return Err(StartError::Refused(reason)),
+            Ok(LoadReply::Refused { reason, may_pass }) => return Err(StartError::Refused { reason, may_pass }),
             Err(error) => {
                 let reason = match timeout(TIDY_UP, group.ended()).await {
                     Ok(Ok(status)) => exit_of(status).to_string(),

@@ -38,7 +38,12 @@ pub(crate) enum LoadReply {
     /// Loaded and open; frames follow.
     Loaded(About),
     /// Not loaded, with the reason; the child exits.
-    Refused(String),
+    Refused {
+        /// For operators.
+        reason: String,
+        /// It may be otherwise in a moment.
+        may_pass: bool,
+    },
 }
 
 /// The bytes of `message` on the socket.
@@ -89,7 +94,8 @@ mod tests {
         let bytes = encode(&sent).unwrap();
         assert_eq!(read::<LoadRequest>(&mut &bytes[..]).unwrap(), sent);
         let about = About { name: "echo".into(), version: "1".into(), json: true };
-        for sent in [LoadReply::Refused("no \"such\" file".into()), LoadReply::Loaded(about)] {
+        for sent in [LoadReply::Refused { reason: "no \"such\" file".into(), may_pass: true }, LoadReply::Loaded(about)]
+        {
             assert_eq!(read::<LoadReply>(&mut &encode(&sent).unwrap()[..]).unwrap(), sent);
         }
     }

@@ -71,11 +71,11 @@ fn run() -> io::Result<()> {
     let _ = fs::write("/proc/self/comm", format!("stele:{}", request.instance));
     // Before there is a second thread, and before any code of the plugin runs.
     if let Err(reason) = request.limits.apply() {
-        return refuse(&mut socket, &reason);
+        return refuse(&mut socket, reason, false);
     }
     let descriptor = match loader::load(&request.plugin, &request.file) {
         Ok(descriptor) => descriptor,
-        Err(error) => return refuse(&mut socket, &error.to_string()),
+        Err(error) => return refuse(&mut socket, error.to_string(), error.may_pass()),
     };
 
     // Set once the preamble is over: what a plugin posts before its host has spoken is against the rules, and dropped.
@@ -88,7 +88,10 @@ fn run() -> io::Result<()> {
     });
     let plugin = match opened {
         Ok(plugin) => plugin,
-        Err(error) => return refuse(&mut socket, &LoadError::at(&request.plugin, error).to_string()),
+        Err(error) => {
+            let error = LoadError::at(&request.plugin, error);
+            return refuse(&mut socket, error.to_string(), error.may_pass());
+        }
     };
     socket.write_all(&preamble::encode(&LoadReply::Loaded(About::from(&descriptor)))?)?;
     let _ = outbox.set(Drained::start(socket.try_clone()?)?);
@@ -114,8 +117,8 @@ fn take_socket() -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-fn refuse(socket: &mut UnixStream, reason: &str) -> io::Result<()> {
-    socket.write_all(&preamble::encode(&LoadReply::Refused(reason.to_owned()))?)
+fn refuse(socket: &mut UnixStream, reason: String, may_pass: bool) -> io::Result<()> {
+    socket.write_all(&preamble::encode(&LoadReply::Refused { reason, may_pass })?)
 }
 
 /// Hands frames from the socket to the plugin until the stream ends.
