@@ -75,6 +75,8 @@ pub enum Dispatch {
 enum Phase {
     Opening,
     Open(Arc<Hello>),
+    /// The other side has said goodbye.
+    Leaving(Arc<Hello>),
     Closed(Option<Error>),
 }
 
@@ -228,10 +230,16 @@ impl Peer {
         let mut phase = self.0.phase.subscribe();
         let phase = phase.wait_for(|phase| !matches!(phase, Phase::Opening)).await;
         match phase.as_deref() {
-            Ok(Phase::Open(hello)) => Ok(hello.clone()),
+            Ok(Phase::Open(hello) | Phase::Leaving(hello)) => Ok(hello.clone()),
             Ok(Phase::Closed(Some(error))) => Err(error.clone()),
             _ => Err(Error::new(ErrorCode::Unavailable, "the session was closed")),
         }
+    }
+
+    /// Waits until the other side has said goodbye, or the session is over.
+    pub async fn left(&self) {
+        let mut phase = self.0.phase.subscribe();
+        let _ = phase.wait_for(|phase| matches!(phase, Phase::Leaving(_) | Phase::Closed(_))).await;
     }
 
     /// Waits until the session is over; `None` after goodbyes from both sides.
@@ -461,7 +469,7 @@ impl Peer {
             Event::Notify { op, encoding, parts } => {
                 Action::Notify(Notification { op, encoding, payload: parts.payload }, state.handler.clone())
             }
-            Event::Goodbye => Action::Nothing,
+            Event::Goodbye => Action::Leave,
             Event::Drained => Action::Drained(state.handler.clone()),
             // The handler may hold this peer: letting go of it ends the circle.
             Event::Closed(error) => Action::Closed(error, state.handler.take()),
@@ -508,6 +516,13 @@ impl Peer {
                 if let Some(handler) = handler {
                     handler.notify(notification);
                 }
+            }
+            Action::Leave => {
+                self.0.phase.send_if_modified(|phase| {
+                    let Phase::Open(hello) = phase else { return false };
+                    *phase = Phase::Leaving(hello.clone());
+                    true
+                });
             }
             Action::Drained(handler) => {
                 let peer = self.clone();
@@ -595,6 +610,7 @@ enum Action {
     Wake(Option<Arc<Notify>>),
     Finish(Option<Waiter>, Result<Answer, Error>),
     Notify(Notification, Option<Arc<dyn Handler>>),
+    Leave,
     Drained(Option<Arc<dyn Handler>>),
     Closed(Option<Error>, Option<Arc<dyn Handler>>),
 }

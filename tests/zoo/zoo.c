@@ -189,6 +189,13 @@ static int talks_on_after_goodbye(animal *self, uint64_t id) {
     return 1;
 }
 
+/* And owes an answer. */
+static int says_goodbye_itself(animal *self, uint64_t id) {
+    (void)id;
+    say(self, STELE_GOODBYE, 0, "");
+    return 0;
+}
+
 static int stays_after_goodbye(animal *self, uint64_t id) {
     (void)id;
     atomic_store(&self->stays, 1);
@@ -347,6 +354,7 @@ static const struct {
     {"/beg", begs_and_takes_nothing},
     {"/goodbye", talks_on_after_goodbye},
     {"/stay", stays_after_goodbye},
+    {"/leave", says_goodbye_itself},
     {"/log", floods_the_log},
     {"/print", floods_stdout},
     {"/say", prints},

@@ -29,6 +29,9 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 /// Least time a plugin is given for goodbye, however long its calls took.
 const LEAST_GOODBYE: Duration = Duration::from_millis(200);
 
+/// What is told of a plugin that says goodbye by itself.
+const LEFT: &str = "the plugin ended its session";
+
 /// A plugin that has answered hello.
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
@@ -193,16 +196,17 @@ impl Connection {
         }
     }
 
-    /// Waits until the plugin is gone or its session is over, and says why. [`Connection::lose`] must follow, once no new call
-    /// can find this connection.
+    /// Waits until the plugin is gone, its session is over, or it has said goodbye by itself, so that it answers no new call; says
+    /// which. [`Connection::lose`] must follow, once no new call can find this connection.
     pub(crate) async fn ended(&self) -> String {
         tokio::select! {
             biased;
             exit = self.link.ended() => exit.to_string(),
             error = self.peer.closed() => match error {
                 Some(error) => error.to_string(),
-                None => "the plugin ended its session".to_owned(),
+                None => LEFT.to_owned(),
             },
+            () = self.peer.left() => LEFT.to_owned(),
         }
     }
 

@@ -406,6 +406,23 @@ async fn a_plugin_without_manners_hurts_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_says_goodbye_by_itself_is_gone_at_once() {
+    for carrier in [Carrier::Child, Carrier::InProcess] {
+        let (instance, _) = running(spec("leaves", zoo(), carrier)).await;
+        for restarts in 1..=2 {
+            let begun = Instant::now();
+            let error = deed(&instance, "/leave", "").await.expect_err("it leaves with this call in flight");
+            assert_eq!((error.code, error.message.as_str()), (ErrorCode::Unavailable, "the plugin ended its session"));
+            // It waits for the restart as after a crash.
+            deed(&instance, "/fine", "").await.expect("it is back");
+            assert!(begun.elapsed() < Duration::from_secs(5), "no grace is waited for");
+            assert_eq!(instance.status().restarts, restarts);
+        }
+        instance.stop(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_asked_for_is_taken_at_its_pace() {
     let (instance, _) = running(spec("babbles", zoo(), Carrier::Child)).await;
     deed(&instance, "/babble", "").await.unwrap();

@@ -107,6 +107,13 @@ pub const ANIMALS: &[Animal] = &[
         most: ATTEMPTS,
         ..ANIMAL
     },
+    Animal { name: "leave", asked: &[("/leave", &[503])], told: &[CRASHED, "the plugin ended its session"], ..ANIMAL },
+    Animal {
+        name: "in-leave",
+        asked: &[("/leave", &[503])],
+        told: &[CRASHED, "the plugin ended its session"],
+        ..INSIDE
+    },
     Animal { name: "mute", deed: "mute", told: &[CRASHED, HANGS], most: ATTEMPTS, ..ANIMAL },
     Animal { name: "in-mute", deed: "mute", told: &["plugin cannot be killed in this process", HANGS], ..INSIDE },
     // Answers.
