@@ -31,6 +31,8 @@ typedef struct {
     char deed[WORD];        /* of the settings */
     atomic_int stays;       /* it does not answer goodbye */
     atomic_int talks_on;    /* it has more to say after its goodbye */
+    atomic_int crashes;     /* when it is closed */
+    atomic_int hangs;       /* when it is closed */
     atomic_int has_threads; /* which may look at this for ever */
 } animal;
 
@@ -186,6 +188,18 @@ static int begs_and_takes_nothing(animal *self, uint64_t id) {
 static int talks_on_after_goodbye(animal *self, uint64_t id) {
     (void)id;
     atomic_store(&self->talks_on, 1);
+    return 1;
+}
+
+static int crashes_when_closed(animal *self, uint64_t id) {
+    (void)id;
+    atomic_store(&self->crashes, 1);
+    return 1;
+}
+
+static int hangs_when_closed(animal *self, uint64_t id) {
+    (void)id;
+    atomic_store(&self->hangs, 1);
     return 1;
 }
 
@@ -355,6 +369,8 @@ static const struct {
     {"/goodbye", talks_on_after_goodbye},
     {"/stay", stays_after_goodbye},
     {"/leave", says_goodbye_itself},
+    {"/crash-closing", crashes_when_closed},
+    {"/hang-closing", hangs_when_closed},
     {"/log", floods_the_log},
     {"/print", floods_stdout},
     {"/say", prints},
@@ -469,6 +485,8 @@ static int32_t zoo_open(const stele_peer *host, stele_peer *plugin) {
 
 static void zoo_close(void *ctx) {
     animal *self = ctx;
+    if (self->crashes) crashes(self, 0);
+    if (self->hangs) hangs(self, 0);
     if (!self->has_threads) free(self);
 }
 

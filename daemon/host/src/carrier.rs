@@ -66,10 +66,22 @@ pub(crate) enum Exit {
     Protocol(String),
     /// It does not take what is sent to it.
     Stuck,
+    /// It did not close in time: its process was ended, or in-process it is left alone.
+    NotClosed {
+        /// There is a process, which was ended.
+        ended: bool,
+    },
     /// It went past a limit, and was killed: what it did, and what the limit is.
     OverLimit(String),
     /// Nobody knows.
     Unknown(String),
+}
+
+impl Exit {
+    /// Whether a plugin that is closed ends so.
+    pub(crate) fn is_in_order(&self) -> bool {
+        matches!(self, Self::Status(0) | Self::Closed)
+    }
 }
 
 impl fmt::Display for Exit {
@@ -83,6 +95,10 @@ impl fmt::Display for Exit {
             Self::Closed => f.write_str("the plugin was closed"),
             Self::Protocol(reason) => write!(f, "the plugin's process broke the protocol: {reason}"),
             Self::Stuck => f.write_str("the plugin takes nothing that is sent to it"),
+            Self::NotClosed { ended: true } => {
+                f.write_str("the plugin did not close in time, and its process was ended")
+            }
+            Self::NotClosed { ended: false } => f.write_str("the plugin did not close in time, and is left alone"),
             Self::OverLimit(how) => write!(f, "the plugin's process {how}"),
             Self::Unknown(reason) => write!(f, "the plugin's process is gone: {reason}"),
         }

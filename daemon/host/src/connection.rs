@@ -218,7 +218,7 @@ impl Connection {
 
     /// Ends the plugin in order: lets calls in flight finish, says goodbye, and ends the carrier; within about `grace`. Says how it
     /// ended, and what of that was not in order.
-    pub(crate) async fn retire(&self, grace: Duration) -> (Exit, Option<Error>) {
+    pub(crate) async fn retire(&self, grace: Duration) -> (Exit, Option<String>) {
         let deadline = Instant::now() + grace;
         let left = || deadline.saturating_duration_since(Instant::now());
         self.users.close();
@@ -233,7 +233,13 @@ impl Connection {
                 self.peer.closed().await
             }
         };
-        (self.link.end(left().max(LEAST_GOODBYE)).await, disorder)
+        let exit = self.link.end(left().max(LEAST_GOODBYE)).await;
+        let disorder = match disorder.map(|error| error.to_string()) {
+            Some(error) if exit.is_in_order() || error.contains(&exit.to_string()) => Some(error),
+            Some(error) => Some(format!("{error}; {exit}")),
+            None => (!exit.is_in_order()).then(|| exit.to_string()),
+        };
+        (exit, disorder)
     }
 }
 

@@ -80,9 +80,7 @@ impl Link for InProcessLink {
 
     async fn end(&self, grace: Duration) -> Exit {
         self.close();
-        timeout(grace, self.ended())
-            .await
-            .unwrap_or_else(|_| Exit::Unknown("it did not close in time and is left alone".into()))
+        timeout(grace, self.ended()).await.unwrap_or(Exit::NotClosed { ended: false })
     }
 
     fn kill(&self) {

@@ -272,8 +272,8 @@ impl Shared {
     /// Ends a life of the plugin in order, and says how it ended.
     pub(crate) async fn retire(&self, connection: &Connection, grace: Duration) -> Exit {
         let (exit, disorder) = connection.retire(grace).await;
-        if let Some(error) = disorder {
-            tracing::warn!(instance = self.name, plugin = self.plugin(), %error, "plugin does not end in order");
+        if let Some(reason) = disorder {
+            tracing::warn!(instance = self.name, plugin = self.plugin(), reason, "plugin does not end in order");
         }
         self.bury(connection);
         exit

@@ -173,6 +173,29 @@ async fn a_hanging_plugin_is_stopped_by_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_close_in_order_is_told_once_however_it_is_ended() {
+    for (carrier, path, reason) in [
+        (Carrier::Child, "/crash-closing", "the plugin's process was ended by signal 11 (SIGSEGV)"),
+        (Carrier::Child, "/hang-closing", "the plugin did not close in time, and its process was ended"),
+        (Carrier::InProcess, "/hang-closing", "the plugin did not close in time, and is left alone"),
+    ] {
+        let name = format!("closes{}-{carrier:?}", path.replace('/', "-"));
+        let mut spec = spec(&name, zoo(), carrier);
+        (spec.limits.drain, spec.limits.stop_grace) = (Duration::from_millis(100), Duration::from_millis(100));
+        let (instance, _) = running(spec).await;
+        let told =
+            format!("plugin does not end in order instance=\"{name}\" {} reason={:?}", shown(zoo()), reason.to_owned());
+        let told = || log().matches(&told).count();
+        deed(&instance, path, "").await.unwrap();
+        instance.restart(instance.spec()).await.unwrap();
+        eventually("what became of the old one is told", || told() == 1).await;
+        deed(&instance, path, "").await.unwrap();
+        instance.stop(Duration::from_millis(100)).await;
+        assert_eq!(told(), 2, "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_lets_calls_finish() {
     let (instance, _) = running(child("finish")).await;
     let fetch = MediaRequest { handle: "100/100000".into(), ..MediaRequest::default() };

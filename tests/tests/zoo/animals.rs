@@ -42,6 +42,7 @@ const NO_START: &str = "plugin does not start";
 const CRASHED: &str = "plugin has crashed";
 const HANGS: &str = "the plugin hangs: it did not answer for ";
 const DROPPED: &str = "plugin sends what is dropped";
+const DISORDER: &str = "plugin does not end in order";
 const NO_ANSWER: &str = "the plugin did not answer a request";
 
 const TOO_MUCH: &str = "a frame of 2097166 bytes, at most 1048576 are taken";
@@ -139,9 +140,30 @@ pub const ANIMALS: &[Animal] = &[
     Animal {
         name: "stay",
         asked: &[("/stay", &[200])],
-        told: &["plugin does not end in order", "the peer did not finish in time"],
+        told: &[DISORDER, "the peer did not finish in time"],
         at_stop: true,
         ..ANIMAL
+    },
+    Animal {
+        name: "crash-closing",
+        asked: &[("/crash-closing", &[200])],
+        told: &[DISORDER, "signal 11 (SIGSEGV)"],
+        at_stop: true,
+        ..ANIMAL
+    },
+    Animal {
+        name: "hang-closing",
+        asked: &[("/hang-closing", &[200])],
+        told: &[DISORDER, "the plugin did not close in time, and its process was ended"],
+        at_stop: true,
+        ..ANIMAL
+    },
+    Animal {
+        name: "in-hang-closing",
+        asked: &[("/hang-closing", &[200])],
+        told: &[DISORDER, "the plugin did not close in time, and is left alone"],
+        at_stop: true,
+        ..INSIDE
     },
     // What it prints and logs. A flood is told once in a minute.
     Animal { name: "say", asked: &[("/say", &[200])], told: &["words on stdout", "stream=\"stdout\""], ..ANIMAL },

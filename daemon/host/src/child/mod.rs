@@ -94,8 +94,8 @@ type OverLimit = Pin<Box<dyn Future<Output = Exit> + Send>>;
 
 /// What the task that owns the process is told.
 enum Order {
-    /// SIGTERM.
-    Terminate,
+    /// SIGTERM, because of this.
+    Terminate(Exit),
     /// SIGKILL, because of this.
     Kill(Option<Exit>),
 }
@@ -200,7 +200,7 @@ impl Link for ChildLink {
         if let Ok(exit) = timeout(grace, self.ended()).await {
             return exit;
         }
-        let _ = self.orders.send(Order::Terminate);
+        let _ = self.orders.send(Order::Terminate(Exit::NotClosed { ended: true }));
         if let Ok(exit) = timeout(TERM_GRACE, self.ended()).await {
             return exit;
         }
@@ -267,7 +267,10 @@ async fn own(
                 group.signal(Signal::KILL);
             }
             order = orders.recv(), if ordered => match order {
-                Some(Order::Terminate) => group.signal(Signal::TERM),
+                Some(Order::Terminate(why)) => {
+                    verdict = verdict.or(Some(why));
+                    group.signal(Signal::TERM);
+                }
                 Some(Order::Kill(why)) => {
                     verdict = verdict.or(why);
                     group.signal(Signal::KILL);
