@@ -37,7 +37,8 @@ const TICKS_PER_SECOND: u64 = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessLimits {
-    /// Bytes of memory it may hold, in memory or swapped. Of files only what it changed counts.
+    /// Bytes of memory it may hold, in memory or swapped. Of files only what it changed counts, and of the copy of a pinned plugin what
+    /// it uses.
     pub memory: Option<u64>,
     /// Files, sockets and pipes it may have open. A process that stays at its limit for a second counts as one that went past it.
     pub open_files: Option<u64>,

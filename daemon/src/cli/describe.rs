@@ -17,7 +17,7 @@ const MAX_SHOWN: usize = 1000;
 pub async fn run(config: &Config, path: &Path, instance: Option<&Instance>, as_json: bool) -> Result<ExitCode> {
     let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let sum = hex::encode(Sha256::digest(bytes));
-    let described = describe(path.to_owned(), instance, config).await?;
+    let described = describe(path.to_owned(), &sum, instance, config).await?;
     match as_json {
         true => println!("{}", object(path, &sum, &described)),
         false => {

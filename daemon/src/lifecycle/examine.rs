@@ -43,19 +43,20 @@ async fn examined(plugin: &Instance, timeout: Duration) -> Result<Examined, Erro
     Ok(Examined { findings, default_listen: description.default_listen })
 }
 
-/// Asks a plugin's file what it is, with the configuration of an instance or an empty one.
+/// Asks a plugin's file of this SHA-256 what it is, with the configuration of an instance or an empty one.
 ///
 /// # Errors
 ///
 /// Why it cannot be loaded as a plugin, in a sentence.
 pub async fn describe(
     plugin: PathBuf,
+    sum: &str,
     instance: Option<&config::Instance>,
     config: &Config,
 ) -> anyhow::Result<Described> {
     let nobody = config::Instance { name: "describe".to_owned(), ..config::Instance::default() };
     let mut spec = spec(instance.unwrap_or(&nobody), config, plugin, None);
-    // Whoever asks has said which file.
-    spec.file.folders = None;
+    // Whoever asks has said which file, and is told the sum of what says these things of itself.
+    (spec.file.folders, spec.file.sha256) = (None, Some(sum.to_owned()));
     Ok(stele_host::describe(&spec).await?)
 }

@@ -140,9 +140,18 @@ pub async fn logged(site: &Site, words: &[&str]) -> Result<String> {
 
 /// Processes that have the file loaded.
 pub fn holders(file: &Path) -> Vec<u32> {
-    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned()).display().to_string();
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    mapping(&file.display().to_string())
+}
+
+/// Processes that have a copy of the file loaded, by its name.
+pub fn holders_of_copies(file: &Path) -> Vec<u32> {
+    mapping(&format!("/memfd:{} (deleted)", file.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+fn mapping(what: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let has = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(&file));
+    let has = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(what));
     numbers.filter(has).collect()
 }

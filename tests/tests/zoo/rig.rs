@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use stele_tests::{
     client::http,
@@ -22,6 +22,8 @@ use stele_tests::{
 /// Times short enough to wait for, and long enough for a machine with other things to do.
 const SECTIONS: &str = "[http]\nrequest_timeout_seconds = 8\n\
     [plugins]\ndirs = DIRS\nstart_timeout_seconds = 10\nstop_timeout_seconds = 2\nsilence_seconds = 9\nmax_frame_mib = 1\n";
+/// What it may take to store a message and to read it, beside plugins that take all the machine has.
+const PROMPT: Duration = Duration::from_secs(3);
 /// Pause between two messages to the one that keeps the rules.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pause between two looks at the log, which is read as a whole.
@@ -174,6 +176,7 @@ impl Zoo {
         while !stop.load(Ordering::Relaxed) {
             let payload = encoded(format!("number {sent}").as_bytes());
             let message = json!({ "from_uid": "ann", "channel_id": "all", "channel_type": 2, "payload": payload });
+            let begun = Instant::now();
             let answer = api.send(&message).await?;
             sent += 1;
             ensure!(answer.message_seq == sent, "number {sent} became {}", answer.message_seq);
@@ -182,6 +185,8 @@ impl Zoo {
                 newest.messages.iter().any(|message| message.message_id == answer.message_id),
                 "{sent} is not read"
             );
+            let taken = begun.elapsed();
+            ensure!(taken < PROMPT, "number {sent} was stored and read after {taken:?}");
             tokio::time::sleep(PAUSE).await;
         }
         Ok(sent)
