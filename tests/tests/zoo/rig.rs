@@ -23,7 +23,7 @@ use stele_tests::{
 const SECTIONS: &str = "[http]\nrequest_timeout_seconds = 8\n\
     [plugins]\ndirs = DIRS\nstart_timeout_seconds = 10\nstop_timeout_seconds = 2\nsilence_seconds = 9\nmax_frame_mib = 1\n";
 /// What it may take to store a message and to read it, half of the times, beside plugins that take all the machine has.
-const PROMPT: Duration = Duration::from_secs(2);
+const PROMPT: Duration = Duration::from_secs(4);
 /// Pause between two messages to the one that keeps the rules.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pause between two looks at the log, which is read as a whole.
