@@ -91,7 +91,8 @@ impl Place {
         let task = self.answer(http.delete(format!("{address}{document}"))).await;
         super::until("the end of it", async || {
             let task = self.answer(http.get(format!("{url}/tasks/{}", task["taskUid"]))).await;
-            task["status"] == "succeeded"
+            // An index that is not made yet is deleted, too.
+            task["status"] == "succeeded" || task["error"]["code"] == "index_not_found"
         })
         .await;
     }
