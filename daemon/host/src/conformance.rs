@@ -69,8 +69,8 @@ pub fn subject(plugin: &Path, carrier: Carrier, host_program: &Path) -> Subject 
 pub fn assert_conforms(plugin: impl AsRef<Path>, host_program: impl AsRef<Path>, config: Value) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().expect("threads for a runtime can be had");
-    for carrier in [Carrier::Child, Carrier::InProcess] {
-        let subject = subject(plugin.as_ref(), carrier, host_program.as_ref()).with_config(config.clone());
+    for (carrier, config) in [(Carrier::Child, config.clone()), (Carrier::InProcess, config)] {
+        let subject = subject(plugin.as_ref(), carrier, host_program.as_ref()).with_config(config);
         let runs = runtime.block_on(conformance::run_each(&subject));
         let found: String = runs.iter().map(|run| format!("{carrier}, {run}")).collect();
         assert!(runs.iter().all(|run| run.report.passed()), "{}\n{found}", plugin.as_ref().display());
