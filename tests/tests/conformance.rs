@@ -55,7 +55,8 @@ fn told_of(animal: &str, more: &[&str]) -> Result<Vec<String>> {
     let file = folder.path().join(format!("zoo-{animal}.so"));
     std::fs::copy(stele_tests::zoo(), &file)?;
     let mut check = Command::new(places::program("steled")?);
-    let output = check.args(["plugins", "check"]).arg(&file).args(more).output()?;
+    // Variables of the tests would be settings.
+    let output = check.env_clear().args(["plugins", "check"]).arg(&file).args(more).output()?;
     let said = String::from_utf8(output.stdout)?;
     ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
     Ok(said.lines().map(str::to_owned).collect())

@@ -6,13 +6,18 @@ use stele_plugin_api::conformance::{MOST_WAITING, Pipe, Subject};
 use stele_plugin_api::frame::Frame;
 use tokio::sync::mpsc;
 
+/// What becomes of a frame.
+type Becomes = dyn Fn(Frame) -> Vec<Frame> + Send + Sync;
+/// What is said besides when a frame comes.
+type Besides = dyn Fn(&Frame) -> Vec<Frame> + Send + Sync;
+
 /// A sound plugin within another one, which breaks the rules: what the one inside is given of a frame, what is said of what it says, and
 /// what is said besides when a frame comes.
 #[derive(Clone)]
 pub struct Around {
-    given: Arc<dyn Fn(Frame) -> Vec<Frame> + Send + Sync>,
-    said: Arc<dyn Fn(Frame) -> Vec<Frame> + Send + Sync>,
-    besides: Arc<dyn Fn(&Frame) -> Vec<Frame> + Send + Sync>,
+    given: Arc<Becomes>,
+    said: Arc<Becomes>,
+    besides: Arc<Besides>,
 }
 
 impl Default for Around {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::Path};
 use stele_tests::{
     backing::Engine,
     client::{Style, http, signed_path},
@@ -159,7 +159,7 @@ async fn same_soon(members: &[Member; 2], tokens: &Tokens, path: &str, is: impl 
 }
 
 /// Both daemons, with an instance of each protocol.
-fn members(folder: &CorpFolder, media: PathBuf) -> Result<Option<[Member; 2]>> {
+fn members(folder: &CorpFolder, media: &Path) -> Result<Option<[Member; 2]>> {
     let (mut served, mut settings) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         let (gateway, im, openim) =
@@ -167,8 +167,8 @@ fn members(folder: &CorpFolder, media: PathBuf) -> Result<Option<[Member; 2]>> {
         let sections = [gateway.toml(), im.toml(), openim.toml()].join("\n");
         settings.push(Settings {
             instance: "rate_limit = 0".into(),
-            sections: format!("[media]\nfolder = {}\n{sections}", quoted(&media)),
-            ..Settings::of(folder, &PathBuf::new(), "", "")
+            sections: format!("[media]\nfolder = {}\n{sections}", quoted(media)),
+            ..Settings::of(folder, Path::new(""), "", "")
         });
         served.push((gateway, im, openim));
     }
@@ -289,7 +289,7 @@ async fn every_daemon_answers_the_same() -> Result<()> {
     let files = tempfile::tempdir()?;
     let spec = CorpSpec::recent(3 * Story::PARADE);
     let folder = CorpFolder::generate(&spec, &files.path().join("corp"))?;
-    let Some(members) = members(&folder, files.path().join("media"))? else { return Ok(()) };
+    let Some(members) = members(&folder, &files.path().join("media"))? else { return Ok(()) };
     let daemons = [members[0].site.start().await?, members[1].site.start().await?];
     members[0].site.sync().await?;
     members[0].site.media_done().await?;
